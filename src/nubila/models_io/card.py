@@ -1,0 +1,117 @@
+"""The card of a model: what an ONNX file says of itself, in its own metadata.
+
+The card is one JSON document under the metadata key ``nubila.card``. The graph has one input and
+one output::
+
+    reflectance    float32 (N, B, H, W)  bands in the card's order, 1.0 = 100 %; NaN where a pixel
+                                         has no data, and all over a band that is not there
+    probabilities  float32 (N, C, H, W)  classes in the card's order, summing to 1; H and W are
+                                         multiples of the card's stride
+
+Scaling, softmax and calibration are inside the graph, so any ONNX runtime gives the same answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from nubila.bands import band_name
+from nubila.classes import class_code
+
+__all__ = ["CARD_KEY", "BandUse", "ModelCard", "TrainingSource"]
+
+CARD_KEY: Final = "nubila.card"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BandUse(_Frozen):
+    """A band that the model takes; an optional one may be absent, as it was in training."""
+
+    name: str
+    required: bool
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return band_name(name)
+
+
+class TrainingSource(_Frozen):
+    """A data source that the weights were trained on."""
+
+    name: str
+    licence: str
+    images: int
+    url: str = ""
+
+
+class ModelCard(_Frozen):
+    """Everything nubila needs to run a model, and a person to judge it.
+
+    Attributes:
+        format: version of this card's layout.
+        name: short name, as ``nubila models`` lists it.
+        version: of the weights.
+        summary: a sentence for people.
+        bands: in the order of the graph's input.
+        classes: class names in the order of the graph's output.
+        resolution: smallest and largest ground resolution in metres it was trained on.
+        receptive_field: pixels to each side that an output pixel can depend on, at most; tiles
+            are read with a halo of at least this.
+        stride: input heights and widths are multiples of this, and so are tile corners.
+        calibration: how probabilities were calibrated, or "none".
+        operating_points: name -> class name -> least probability to be called that class.
+        measured: classes whose scores rest on labels made by people; the others are implied by
+            synthetic scenes only.
+        scores: split -> folder -> figures, as ``nubila evaluate`` writes them.
+        parameters: number of weights.
+        flops_per_pixel: floating-point operations (2 x multiply-adds) an input pixel.
+    """
+
+    format: int = 1
+    name: str
+    version: str
+    summary: str
+    bands: tuple[BandUse, ...] = Field(min_length=1)
+    classes: tuple[str, ...] = Field(min_length=2)
+    resolution: tuple[float, float]
+    receptive_field: int = Field(ge=0)
+    stride: int = Field(ge=1)
+    calibration: str = "none"
+    operating_points: dict[str, dict[str, float]] = {}
+    training: tuple[TrainingSource, ...] = ()
+    recipe: str = ""
+    seed: int = 0
+    measured: tuple[str, ...] = ()
+    scores: dict[str, Any] = {}
+    limits: tuple[str, ...] = ()
+    licence: str = ""
+    parameters: int = 0
+    flops_per_pixel: float = 0.0
+
+    @field_validator("classes")
+    @classmethod
+    def _codes(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        for name in classes:
+            class_code(name)
+        return classes
+
+    @property
+    def class_codes(self) -> tuple[int, ...]:
+        """Class codes in the order of the graph's output."""
+        return tuple(class_code(name) for name in self.classes)
+
+    @property
+    def required_bands(self) -> tuple[str, ...]:
+        """Bands without which the model does not run."""
+        return tuple(b.name for b in self.bands if b.required)
+
+    @property
+    def halo(self) -> int:
+        """Receptive field rounded up to a whole number of strides: the margin tiles need."""
+        return -(-self.receptive_field // self.stride) * self.stride

@@ -1,0 +1,146 @@
+"""Reading counts from any raster that GDAL opens: local, in an archive, or over the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from nubila.errors import DamagedFileError, MissingFileError
+from nubila.raster.grid import Grid, Window
+
+__all__ = ["GdalSource", "RasterInfo", "gdal_env", "open_source", "read_info"]
+
+# No directory listings over the network, three tries with a pause, and a small block cache: the
+# engine keeps what it needs again, so GDAL's own (5 % of the memory) would only add to the peak.
+_OPTIONS: dict[str, Any] = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_MAX_RETRY": 3,
+    "GDAL_HTTP_RETRY_DELAY": 1,
+    "GDAL_CACHEMAX": 64,
+    "GDAL_NUM_THREADS": 1,
+}
+
+
+@contextmanager
+def gdal_env(**options: Any) -> Iterator[None]:  # noqa: ANN401 (GDAL options are of any type)
+    """Run GDAL with nubila's options; safe to nest and to use from any thread."""
+    with rasterio.Env(**(_OPTIONS | options)):
+        yield
+
+
+@dataclass(frozen=True)
+class RasterInfo:
+    """What a raster file says of itself, per band where a tuple is given."""
+
+    path: str
+    grid: Grid
+    count: int
+    dtype: str
+    block: tuple[int, int]
+    overviews: tuple[int, ...]
+    nodata: float | None
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    descriptions: tuple[str | None, ...]
+    tags: dict[str, str]
+
+
+def read_info(path: str) -> RasterInfo:
+    """Open a raster, read its header, and close it.
+
+    Args:
+        path: a path or a GDAL ``/vsi...`` name.
+
+    Raises:
+        MissingFileError: there is nothing at `path`.
+        DamagedFileError: GDAL cannot open it.
+    """
+    try:
+        with gdal_env(), rasterio.open(path) as data:
+            return RasterInfo(
+                path=path,
+                grid=Grid(data.crs, data.transform, (data.height, data.width)),
+                count=data.count,
+                dtype=data.dtypes[0],
+                block=data.block_shapes[0],
+                overviews=tuple(data.overviews(1)),
+                nodata=data.nodata,
+                scales=tuple(data.scales),
+                offsets=tuple(data.offsets),
+                descriptions=tuple(data.descriptions),
+                tags=dict(data.tags()),
+            )
+    except RasterioError as error:
+        text = str(error)
+        if "No such file" in text or "does not exist" in text:
+            raise MissingFileError(f"{path}: no such file") from error
+        raise DamagedFileError(f"{path}: GDAL cannot open it as a raster: {text}") from error
+
+
+@dataclass(frozen=True)
+class GdalSource:
+    """One band of a raster file; opened for each read, so that any thread may read.
+
+    Attributes:
+        path: a path or a GDAL ``/vsi...`` name.
+        index: band number in the file, from 1.
+    """
+
+    path: str
+    index: int
+    shape: tuple[int, int]
+    factors: tuple[int, ...]
+    block: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return self.path
+
+    def read(self, factor: int, window: Window) -> NDArray[Any]:
+        """Return the counts of `window`, which counts in pixels of the level `factor`.
+
+        Raises:
+            DamagedFileError: the pixels cannot be decoded.
+        """
+        level = {} if factor == 1 else {"overview_level": self.factors.index(factor) - 1}
+        area = RasterioWindow(window.column, window.row, window.width, window.height)
+        try:
+            with gdal_env(), rasterio.open(self.path, **level) as data:
+                return data.read(self.index, window=area)
+        except RasterioError as error:
+            raise DamagedFileError(
+                f"{self.path}: rows {window.row} to {window.stop_row} of level 1/{factor} cannot "
+                f"be decoded: {error}. Fetch the file again."
+            ) from error
+
+
+def open_source(path: str, index: int = 1) -> tuple[GdalSource, RasterInfo]:
+    """Return the source of one band and the file's header.
+
+    Raises:
+        MissingFileError: there is nothing at `path`.
+        DamagedFileError: GDAL cannot open it.
+    """
+    info = read_info(path)
+    shape = info.grid.shape
+    # Overview sizes are rounded up; one that is not (some writers round down) is left unused,
+    # for its pixels would be shifted against the others.
+    usable = [f for f in info.overviews if _is_plain(path, f, info, shape)]
+    return GdalSource(path, index, shape, (1, *usable), info.block), info
+
+
+def _is_plain(path: str, factor: int, info: RasterInfo, shape: tuple[int, int]) -> bool:
+    level = info.overviews.index(factor)
+    if level != len([f for f in info.overviews if f < factor]):
+        return False
+    with gdal_env(), rasterio.open(path, overview_level=level) as data:
+        return (data.height, data.width) == tuple(math.ceil(n / factor) for n in shape)
