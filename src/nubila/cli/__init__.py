@@ -1,1 +1,62 @@
-"""cli."""
+"""The command line: argument parsing and printing only."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Final
+
+import typer
+
+from nubila.errors import NubilaError
+
+__all__ = ["app", "main"]
+
+# Command name -> module of this package that holds a function of the same name.
+_COMMANDS: Final = ("info", "mask", "models", "synth", "train", "evaluate", "export")
+
+app = typer.Typer(
+    name="nubila",
+    help="Find clouds, thin clouds, cloud shadows, snow and water in satellite scenes.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from nubila import __version__
+
+        typer.echo(f"nubila {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    pass
+
+
+for _name in _COMMANDS:
+    try:
+        _module = importlib.import_module(f"nubila.cli.{_name}")
+    except ModuleNotFoundError:
+        continue
+    app.command(_name)(getattr(_module, _name))
+
+
+def main() -> None:
+    """Run the command line; errors of ours are printed without a traceback and exit with 2."""
+    try:
+        app()
+    except NubilaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted; nothing half-written is left", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,18 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real sample imagery; tests that need it skip by name where it is absent."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("NUBILA_SHARED_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no real sample imagery at {folder} (set NUBILA_SHARED_DATA)")
+    return folder
