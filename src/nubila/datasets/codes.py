@@ -1,0 +1,106 @@
+"""What the codes of a label mask stand for: sets of classes, one bit a class.
+
+A label rarely tells all six classes apart. ``128=clear|snow|water`` says that a pixel of code 128
+is one of three classes and the label does not say which; a prediction is right if it is any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nubila.classes import CLASS_NAMES, class_set
+from nubila.errors import InputError, ManifestError
+
+__all__ = ["NUBILA_CODES", "LabelCodes", "parse_codes"]
+
+_OTHER: Final = "*"
+
+NUBILA_CODES: Final = ";".join(f"{code}={name}" for code, name in CLASS_NAMES.items())
+
+
+@dataclass(frozen=True)
+class LabelCodes:
+    """Mask codes and the set of classes that each allows (bits as in `classes.class_set`).
+
+    Attributes:
+        codes: in rising order.
+        sets: for each code, the classes it allows.
+        other: the classes that every other code allows; 0 = such pixels are ignored.
+    """
+
+    codes: tuple[int, ...]
+    sets: tuple[int, ...]
+    other: int = 0
+
+    @property
+    def all_sets(self) -> tuple[int, ...]:
+        """Every set that a label of these codes can hold, without the empty one."""
+        return tuple(s for s in (*self.sets, self.other) if s)
+
+    def apply(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the set of allowed classes for each pixel of a mask, in the mask's shape.
+
+        Args:
+            mask: codes, of any integer type, bool, or float with whole numbers (NaN = ignored).
+        """
+        if not self.codes:
+            return np.full(mask.shape, self.other, np.uint8)
+        missing = np.isnan(mask) if mask.dtype.kind == "f" else None
+        values = (mask if missing is None else np.where(missing, 0, mask)).astype(np.int64)
+        codes = np.array(self.codes, np.int64)
+        place = np.minimum(np.searchsorted(codes, values), len(codes) - 1)
+        named = codes[place] == values
+        label = np.where(named, np.array(self.sets, np.uint8)[place], np.uint8(self.other))
+        if missing is not None:
+            label[missing] = 0
+        return label.astype(np.uint8, copy=False)
+
+
+def parse_codes(text: str) -> LabelCodes:
+    """Read ``"64=cloud shadow;128=clear|snow|water;255=cloud"``; ``*`` stands for any other code.
+
+    Raises:
+        ManifestError: an entry is not ``code=classes``, a code stands twice or is no whole
+            number, or a class is unknown (the message suggests the nearest).
+    """
+    found: dict[int, int] = {}
+    other = 0
+    for entry in filter(None, (part.strip() for part in text.split(";"))):
+        key, separator, names = entry.partition("=")
+        if not separator or not names.strip():
+            raise ManifestError(
+                f"{entry!r} is not of the form code=class or code=class|class (such as "
+                f"128=clear|snow|water)"
+            )
+        allowed = _classes(entry, names)
+        if key.strip() == _OTHER:
+            other = allowed
+        elif (code := _code(entry, key)) in found:
+            raise ManifestError(f"code {code} is given twice")
+        else:
+            found[code] = allowed
+    if not found and not other:
+        raise ManifestError("no code is given, so every pixel would be ignored")
+    codes = tuple(sorted(found))
+    return LabelCodes(codes, tuple(found[c] for c in codes), other)
+
+
+def _classes(entry: str, names: str) -> int:
+    try:
+        return class_set(names.split("|"))
+    except InputError as error:
+        raise ManifestError(f"{error} in {entry!r}") from error
+
+
+def _code(entry: str, key: str) -> int:
+    try:
+        return int(key)
+    except ValueError as error:
+        raise ManifestError(
+            f"{key.strip()!r} in {entry!r} is no whole number; expected a code of the mask, or * "
+            f"for every other"
+        ) from error

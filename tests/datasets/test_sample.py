@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+
+from nubila.datasets import load_sample, read_manifest
+from nubila.errors import ManifestError
+from tests.datasets.conftest import WriteManifest, write_raster
+
+
+def _load(path: Path):
+    (spec,) = read_manifest(path)
+    return load_sample(spec)
+
+
+def test_reflectance_label_and_meta(manifest: WriteManifest, folder: Path) -> None:
+    sample = _load(manifest({"offset": "-0.1", "sensor": "sentinel-2-msi", "level": "L1C"}))
+    with rasterio.open(folder / "alps/a.tif") as data:
+        counts = data.read()
+    assert sample.image.dtype == np.float32
+    np.testing.assert_allclose(sample.image, counts * 1e-4 - 0.1, atol=1e-6)
+    assert sample.bands == ("blue", "green", "red")
+    assert [set(row) for row in sample.label.tolist()] == [{0b110001}, {8}, {4}, {2}]
+    assert sample.meta.resolution == pytest.approx(10)
+    assert (sample.meta.sensor, sample.meta.level) == ("sentinel-2-msi", "L1C")
+
+
+def test_one_file_a_band_with_its_own_scale(manifest: WriteManifest, folder: Path) -> None:
+    write_raster(folder / "alps/n.tif", np.full((1, 4, 6), 5, np.uint8))
+    # Per file where the numbers are as many as files ...
+    row = {"image": "alps/a.tif;alps/n.tif", "bands": "blue;green;red;nir"}
+    sample = _load(manifest(row | {"scale": "0.0001;0.1", "offset": "0;1"}))
+    assert sample.image[3].max() == pytest.approx(1.5)
+    assert sample.image[2].max() == pytest.approx(0.71)
+    # ... and per band where they are as many as bands.
+    sample = _load(manifest(row | {"scale": "1;2;3;4"}))
+    assert sample.image[:, 3, 5].tolist() == [2300, 2 * 4700, 3 * 7100, 20]
+
+
+def test_bands_left_out_are_not_read_as_others(manifest: WriteManifest) -> None:
+    whole, part = _load(manifest()), _load(manifest({"bands": "blue;lwir11;red"}))
+    assert part.bands == ("blue", "red")
+    np.testing.assert_array_equal(part.image, whole.image[[0, 2]])
+
+
+def test_no_data_is_nan_and_has_no_label(manifest: WriteManifest, folder: Path) -> None:
+    image = np.full((3, 4, 6), 500, np.uint16)
+    image[:, 0, 0] = 0
+    image[1, 0, 1] = 0
+    write_raster(folder / "alps/a.tif", image)
+    sample = _load(manifest({"nodata": "0"}))
+    assert np.isnan(sample.image[:, 0, 0]).all()
+    assert np.isnan(sample.image[:, 0, 1]).tolist() == [False, True, False]
+    assert sample.label[0, 0] == 0
+    assert (sample.label[0, 1:] == 0b110001).all()
+    assert not np.isnan(_load(manifest()).image).any()
+
+
+def test_nodata_of_the_file_itself(manifest: WriteManifest, folder: Path) -> None:
+    image = np.full((3, 4, 6), 500, np.uint16)
+    image[:, 0, 0] = 9
+    write_raster(folder / "alps/a.tif", image, nodata=9)
+    assert np.isnan(_load(manifest()).image[:, 0, 0]).all()
+    assert not np.isnan(_load(manifest({"nodata": "0"})).image).any()
+
+
+@pytest.mark.parametrize("bands_first", [True, False])
+def test_npy_images_either_way_round(
+    manifest: WriteManifest, folder: Path, bands_first: bool
+) -> None:
+    with rasterio.open(folder / "alps/a.tif") as data:
+        counts = data.read() * np.float64(1e-4)
+    counts[0, 0, 0] = np.inf
+    stored = counts if bands_first else np.moveaxis(counts, 0, -1)
+    write_raster(folder / "alps/a.npy", stored)
+    sample = _load(manifest({"image": "alps/a.npy", "scale": "1", "resolution": "20"}))
+    expected = counts.astype(np.float32)
+    expected[0, 0, 0] = np.nan
+    np.testing.assert_array_equal(sample.image, expected)
+    assert sample.meta.resolution == 20
+
+
+def test_npy_that_could_be_either_way_is_told_by_the_mask(
+    manifest: WriteManifest, folder: Path
+) -> None:
+    counts = np.arange(3 * 5 * 3).reshape(3, 5, 3)  # three bands of 5 x 3, or 3 x 5 of three bands
+    write_raster(folder / "alps/a.npy", counts)
+    for shape in ((5, 3), (3, 5)):
+        write_raster(folder / "alps/m.npy", np.zeros(shape, np.uint8))
+        sample = _load(manifest({"image": "alps/a.npy", "mask": "alps/m.npy", "scale": "1"}))
+        expected = counts if shape == (5, 3) else np.moveaxis(counts, -1, 0)
+        np.testing.assert_array_equal(sample.image, expected)
+
+
+def test_painted_masks(manifest: WriteManifest, folder: Path) -> None:
+    painted = np.full((4, 6, 3), 80, np.uint8)
+    painted[1] = 0, 255, 0
+    Image.fromarray(painted).save(folder / "alps/painted.png")
+    alpha = np.dstack([painted, np.full((4, 6), 255, np.uint8)])
+    write_raster(folder / "alps/painted.tif", np.moveaxis(alpha, -1, 0))
+    for name in ("painted.png", "painted.tif"):
+        codes = "65280=cloud shadow;*=clear|cloud"
+        label = _load(manifest({"mask": f"alps/{name}", "codes": codes})).label
+        assert [set(row) for row in label.tolist()] == [{3}, {8}, {3}, {3}]
+
+
+def test_one_hot_masks_of_the_catalogue(manifest: WriteManifest, folder: Path) -> None:
+    which = np.arange(24).reshape(4, 6) % 3
+    write_raster(folder / "alps/m.npy", np.eye(3, dtype=bool)[which])
+    codes = "65536=clear;256=cloud;1=cloud shadow"
+    label = _load(manifest({"mask": "alps/m.npy", "codes": codes})).label
+    np.testing.assert_array_equal(label, np.array([1, 2, 8])[which])
+
+
+def test_png_images(manifest: WriteManifest, folder: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    Image.fromarray(image).save(folder / "alps/a.png")
+    sample = _load(manifest({"image": "alps/a.png", "bands": "red;green;blue", "scale": "0.01"}))
+    np.testing.assert_allclose(sample.image, np.moveaxis(image, -1, 0) * 0.01, rtol=1e-6)
+    assert sample.meta.resolution is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "shape", "said"),
+    [
+        ({"bands": "blue;green"}, (1, 4, 6), "column 'bands': 2 names for 3 bands"),
+        ({}, (1, 4, 5), r"column 'image': .*has 4 x 6 pixels, its mask .* 4 x 5"),
+        ({}, (2, 4, 6), r"column 'mask': .*expected one band of codes"),
+    ],
+)
+def test_errors_of_shape(
+    manifest: WriteManifest,
+    folder: Path,
+    changed: dict[str, str],
+    shape: tuple[int, ...],
+    said: str,
+) -> None:
+    write_raster(folder / "alps/a_mask.tif", np.zeros(shape, np.uint8))
+    with pytest.raises(ManifestError, match=said):
+        _load(manifest(changed))
+
+
+def test_npy_with_another_band_count(manifest: WriteManifest, folder: Path) -> None:
+    write_raster(folder / "alps/a.npy", np.zeros((4, 6, 2)))
+    with pytest.raises(ManifestError, match=r"shape \(4, 6, 2\); expected 3 bands"):
+        _load(manifest({"image": "alps/a.npy"}))
+
+
+@pytest.mark.parametrize("name", ["bad.tif", "bad.npy"])
+def test_files_that_cannot_be_decoded(manifest: WriteManifest, folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"no image")
+    with pytest.raises(ManifestError, match=rf"line 2, column 'image': .*{name} cannot be decoded"):
+        _load(manifest({"image": name}))
+
+
+def test_a_file_cut_short(manifest: WriteManifest, folder: Path) -> None:
+    whole = (folder / "alps/a.tif").read_bytes()
+    (folder / "alps/a.tif").write_bytes(whole[: len(whole) - 60])
+    with pytest.raises(ManifestError, match="cannot be decoded"):
+        _load(manifest())
+
+
+def test_masks_of_fractions(manifest: WriteManifest, folder: Path) -> None:
+    write_raster(folder / "alps/m.npy", np.full((4, 6), 0.5))
+    with pytest.raises(ManifestError, match="fractions"):
+        _load(manifest({"mask": "alps/m.npy"}))
