@@ -1,0 +1,135 @@
+"""Output that is whole or absent: files are written beside their final name, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from nubila.errors import OutputError
+
+__all__ = ["atomic_path", "make_folder"]
+
+_NUMBER = itertools.count()
+
+_REMEDIES: Final = {
+    errno.ENOSPC: "the disk is full; free some space or choose another folder",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another folder",
+    errno.EFBIG: "the file is larger than the disk or a limit of the system allows",
+    errno.EROFS: "the disk is read-only; choose another folder",
+    errno.EACCES: "permission denied; choose a folder that you may write to",
+    errno.EPERM: "permission denied; choose a folder that you may write to",
+}
+
+
+@contextmanager
+def atomic_path(final: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `final`; rename it when the body is done.
+
+    On success the file is flushed to the disk and renamed, replacing what was there. On any
+    failure, Ctrl-C included, it is removed, together with what GDAL may have put beside it. What
+    a killed process left behind is removed by the next one that writes the same file.
+
+    Args:
+        final: the name that the file gets; its folder must exist.
+
+    Raises:
+        OutputError: the file cannot be written, for whatever reason the system gives.
+
+    >>> with atomic_path("mask.json") as path:
+    ...     path.write_text("{}")
+    """
+    final = Path(final)
+    _remove_abandoned(final)
+    temporary = final.with_name(f"{_prefix(final)}{os.getpid()}-{next(_NUMBER)}{final.suffix}")
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(final)
+        _flush(final.parent)
+    except OSError as error:
+        _remove(temporary)
+        if _is_ours(error, temporary):
+            raise OutputError(_message(final, error)) from error
+        raise
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def make_folder(folder: str | Path) -> Path:
+    """Make a folder, and try at once whether files can be written there.
+
+    Raises:
+        OutputError: it cannot be made, is no folder, or is not writable.
+    """
+    folder = Path(folder)
+    trial = folder / f".nubila-{socket.gethostname()}-{os.getpid()}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+    except FileExistsError as error:
+        raise OutputError(f"{folder}: there is a file of this name; name a folder") from error
+    except OSError as error:
+        raise OutputError(_message(folder, error)) from error
+    return folder
+
+
+def _prefix(final: Path) -> str:
+    # The host is in the name because a folder shared by a cluster holds files of processes that
+    # cannot be seen from here.
+    return f".{final.stem}.part-{socket.gethostname()}-"
+
+
+def _remove_abandoned(final: Path) -> None:
+    """Remove temporary files for `final` whose process on this host is gone."""
+    prefix = _prefix(final)
+    with suppress(OSError):
+        for path in final.parent.iterdir():
+            name = path.name
+            if name.startswith(prefix) and name.endswith(final.suffix):
+                process = name.removeprefix(prefix).partition("-")[0]
+                if process.isdecimal() and not _is_running(int(process)):
+                    _remove(path)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _flush(path: Path) -> None:
+    """Bring a file, or a folder's list of names, to the disk before it is relied on."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(temporary: Path) -> None:
+    for path in (temporary, *(Path(f"{temporary}{end}") for end in (".aux.xml", ".ovr", ".msk"))):
+        with suppress(OSError):
+            path.unlink()
+
+
+def _is_ours(error: OSError, temporary: Path) -> bool:
+    """Tell errors of writing from those of reading something else inside the body."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return full or str(temporary) in (str(error.filename), str(error.filename2))
+
+
+def _message(path: Path, error: OSError) -> str:
+    remedy = _REMEDIES.get(error.errno or 0, f"{error.strerror or error}; choose another folder")
+    return f"{path}: cannot be written: {remedy}"
