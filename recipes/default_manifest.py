@@ -1,0 +1,289 @@
+"""Write `default.csv`: the labelled samples that the default recipe trains and is judged on.
+
+    python recipes/default_manifest.py FOLDER
+
+FOLDER holds the sources in the layouts below; the manifest names files relative to it, so pass it
+as the root: ``nubila evaluate --data recipes/default.csv --root FOLDER``. What was found out about
+each source by opening it stands beside it. About a fifth of the scenes of each source is kept for
+validation: by a hash within strata of cloud cover, so that the same files give the same split, or
+by name where a source has few scenes. The labels' share of cloud and shadow is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import rasterio
+
+CLOUD_OR_NOT = "clear|cloud shadow|snow|water"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the manifest; `split` is filled in last."""
+
+    image: str
+    mask: str
+    bands: str
+    scale: str
+    offset: str
+    nodata: str
+    codes: str
+    sensor: str
+    level: str
+    split: str
+    group: str
+    resolution: str
+
+
+def l8_biome(root: Path) -> Iterator[tuple[Row, float]]:
+    """Landsat 8 Biome patches (USGS, public domain): TOA reflectance x 10000, no georeference.
+
+    Shadow is drawn in some scenes only. Where a patch has none, its "clear" may hide shadow that
+    nobody drew (Barren_03 and Urban_00 plainly do), so the label there cannot tell the two apart.
+    B10 is a temperature. Zeros are dark pixels of the short-wave infrared, not missing data.
+    """
+    for image in sorted((root / "l8_biome/images").glob("*.tif")):
+        mask = image.parents[1] / "masks" / image.name
+        codes = _read(mask)
+        clear = "clear|snow|water" if (codes == 64).any() else CLOUD_OR_NOT
+        shadow = "64=cloud shadow;" if (codes == 64).any() else ""
+        row = Row(
+            image=_name(image, root),
+            mask=_name(mask, root),
+            bands="blue;green;red;nir08;swir16;swir22;cirrus;lwir11",
+            scale="0.0001",
+            offset="0",
+            nodata="",
+            codes=f"{shadow}128={clear};192=thin cloud;255=cloud",
+            sensor="landsat-oli",
+            level="L1TP",
+            split="",
+            group=image.stem.rpartition("_")[0],
+            resolution="30",
+        )
+        yield row, float(np.mean(codes >= 192)) - (1 if shadow else 0)
+
+
+def cloud_38(root: Path) -> Iterator[tuple[Row, float]]:
+    """38-Cloud patches (Apache-2.0): counts of Landsat 8 L1TP, 0 outside the scene.
+
+    TOA reflectance = (count x 2e-5 - 0.1) / sin(sun elevation), the latter from the scene's row
+    and date, for the files do not hold it. Cloud shadow counts as not cloud; thin cloud as cloud.
+    """
+    folder = root / "38-Cloud/38-Cloud_training"
+    for blue in sorted((folder / "train_blue").glob("blue_*.TIF")):
+        patch = blue.name.removeprefix("blue_")
+        scene = patch[patch.index("LC08") :].removesuffix(".TIF")
+        _, _, place, day, *_ = scene.split("_")
+        sine = math.sin(math.radians(sun_elevation(int(place[3:]), date.fromisoformat(day))))
+        names = [_name(folder / f"train_{b}/{b}_{patch}", root) for b in ("blue", "green", "red")]
+        mask = folder / f"train_gt/gt_{patch}"
+        row = Row(
+            image=";".join([*names, _name(folder / f"train_nir/nir_{patch}", root)]),
+            mask=_name(mask, root),
+            bands="blue;green;red;nir08",
+            scale=f"{2e-5 / sine:.6g}",
+            offset=f"{-0.1 / sine:.6g}",
+            nodata="0",
+            codes=f"0={CLOUD_OR_NOT};255=cloud|thin cloud",
+            sensor="landsat-oli",
+            level="L1TP",
+            split="",
+            group=scene,
+            resolution="30",
+        )
+        yield row, float(np.mean(_read(mask) == 255))
+
+
+def on_cloud_n(root: Path) -> Iterator[tuple[Row, float]]:
+    """On Cloud N chips (CC-BY-4.0): surface reflectance x 10000; clouds drawn with a wide brush."""
+    for chip in sorted((root / "on_cloud_n/train_features").iterdir()):
+        mask = root / "on_cloud_n/train_labels" / f"{chip.name}.tif"
+        row = Row(
+            image=";".join(_name(chip / f"B{n}.tif", root) for n in ("02", "03", "04", "08")),
+            mask=_name(mask, root),
+            bands="blue;green;red;nir",
+            scale="0.0001",
+            offset="0",
+            nodata="0",
+            codes=f"0={CLOUD_OR_NOT};1=cloud|thin cloud",
+            sensor="sentinel-2-msi",
+            level="L2A",
+            split="",
+            group=f"on_cloud_n_{chip.name}",
+            resolution="",
+        )
+        yield row, float(np.mean(_read(mask) == 1))
+
+
+def catalogue(root: Path) -> Iterator[tuple[Row, float]]:
+    """Sentinel-2 Cloud Mask Catalogue (CC-BY-4.0): thumbnails in 8 bits, about 45 m.
+
+    255 is roughly a reflectance of 0.4 and stands for everything brighter too: a ninth of the
+    pixels are saturated in some band. Shadow counts as not cloud. One image a tile of the grid.
+    """
+    folder = root / "s2_cloud_mask_catalogue_rgb"
+    for image in sorted((folder / "images").glob("*.png")):
+        mask = folder / "masks" / image.name
+        row = Row(
+            image=_name(image, root),
+            mask=_name(mask, root),
+            bands="red;green;blue",
+            scale=f"{0.4 / 255:.6g}",
+            offset="0",
+            nodata="",
+            codes=f"0={CLOUD_OR_NOT};1=cloud|thin cloud",
+            sensor="sentinel-2-msi",
+            level="L1C",
+            split="",
+            group=image.stem.split("_")[5],
+            resolution="45",
+        )
+        yield row, float(np.mean(_read(mask) == 1))
+
+
+def calgary(root: Path) -> Iterator[tuple[Row, float]]:
+    """Cloud shadow painted by hand over farmland (MIT; Copernicus): three dates of one place.
+
+    Painted pixels are exactly (0, 255, 0), with no soft edge; the rest is a grey backdrop, so it
+    says "no shadow" and nothing of cloud. RGB saturates at a reflectance of 0.4. The dates share
+    their fields: the shadow score on the one that is kept back flatters a little.
+    """
+    for mask in sorted((root / "s2_shadow_calgary").glob("*/shadowBaseline.tif")):
+        row = Row(
+            image=";".join(_name(mask.with_name(n), root) for n in ("RGB.tif", "B08.tif")),
+            mask=_name(mask, root),
+            bands="red;green;blue;nir",
+            scale=f"{1 / (2.5 * 255):.6g};{1 / 65535:.6g}",
+            offset="0",
+            nodata="",
+            codes="65280=cloud shadow;*=clear|cloud|thin cloud|snow|water",
+            sensor="sentinel-2-msi",
+            level="L2A",
+            split="",
+            group=f"calgary_{mask.parent.name}",
+            resolution="",
+        )
+        yield row, 0.0
+
+
+SOURCES: tuple[Callable[[Path], Iterator[tuple[Row, float]]], ...] = (
+    l8_biome,
+    cloud_38,
+    on_cloud_n,
+    catalogue,
+    calgary,
+)
+
+# Sources with a handful of scenes: the ones kept for validation have cloud and clear ground both,
+# or their scores would say nothing.
+BY_NAME = {
+    cloud_38: ("LC08_L1TP_029040_20160720_20170222_01_T1",),
+    on_cloud_n: ("on_cloud_n_chip3",),
+    calgary: ("calgary_2020-06-27",),
+}
+
+
+def sun_elevation(row: int, day: date) -> float:
+    """Return the sun's elevation in degrees at the middle of a Landsat 8 scene; within 0.5 degrees.
+
+    The orbit (inclination 98.2 degrees, 248 rows a turn, the descending node on row 60 at 10:12
+    mean local time: USGS, Landsat 8 Data Users Handbook, version 5) gives latitude and local time,
+    Spencer (1971), Search 2 (5) the sun's declination and the equation of time.
+
+    Args:
+        row: WRS-2 row.
+        day: date of the scene.
+    """
+    inclination, along = math.radians(98.2), math.radians((row - 60) * 360 / 248)
+    latitude = math.asin(-math.sin(inclination) * math.sin(along))
+    east = math.atan2(math.cos(inclination) * math.sin(along), math.cos(along))
+    year = 2 * math.pi * (day.timetuple().tm_yday - 1) / 365
+    declination = (
+        0.006918
+        - 0.399912 * math.cos(year)
+        + 0.070257 * math.sin(year)
+        - 0.006758 * math.cos(2 * year)
+        + 0.000907 * math.sin(2 * year)
+        - 0.002697 * math.cos(3 * year)
+        + 0.00148 * math.sin(3 * year)
+    )
+    equation = (
+        0.000075
+        + 0.001868 * math.cos(year)
+        - 0.032077 * math.sin(year)
+        - 0.014615 * math.cos(2 * year)
+        - 0.040849 * math.sin(2 * year)
+    )
+    hour_angle = math.radians(15 * (10.2 - 12)) + east + equation
+    sine = math.sin(latitude) * math.sin(declination) + math.cos(latitude) * math.cos(
+        declination
+    ) * math.cos(hour_angle)
+    return math.degrees(math.asin(sine))
+
+
+def validation_groups(cover: dict[str, float]) -> set[str]:
+    """Return two of every nine groups: in order of cloud cover, by hash among like ones.
+
+    Args:
+        cover: group -> number whose strata, a tenth wide, are to be shared out evenly.
+    """
+
+    def key(group: str) -> tuple[float, str]:
+        return math.ceil(cover[group] * 10), hashlib.sha256(group.encode()).hexdigest()
+
+    return {g for i, g in enumerate(sorted(cover, key=key)) if i % 9 in (2, 6)}
+
+
+def rows(root: Path) -> Iterator[Row]:
+    """Yield the rows of all sources with their split."""
+    for source in SOURCES:
+        found = list(source(root))
+        cover: dict[str, list[float]] = {}
+        for row, share in found:
+            cover.setdefault(row.group, []).append(share)
+        means = {group: float(np.mean(shares)) for group, shares in cover.items()}
+        kept = set(BY_NAME[source]) if source in BY_NAME else validation_groups(means)
+        for row, _ in found:
+            split = "validation" if row.group in kept else "train"
+            yield Row(**(vars(row) | {"split": split}))
+
+
+def write(found: Iterable[Row], path: Path) -> None:
+    """Write the manifest."""
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([field.name for field in fields(Row)])
+        writer.writerows(vars(row).values() for row in found)
+
+
+def _read(path: Path) -> np.ndarray:
+    with rasterio.open(path) as data:
+        return data.read(1)
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def main() -> None:
+    """Write the manifest."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="folder that holds the sources")
+    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "default.csv")
+    given = parser.parse_args()
+    write(rows(given.folder), given.output)
+    print(given.output)
+
+
+if __name__ == "__main__":
+    main()
