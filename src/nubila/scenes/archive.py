@@ -1,0 +1,214 @@
+"""One view on a product that is a folder, a zip or a tar; nothing is ever unpacked."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from nubila.errors import DamagedFileError, MissingFileError, ProductError
+
+__all__ = ["Tree", "is_archive", "open_tree"]
+
+# A Sentinel-2 product of many granules has some thousand files; the metadata files that are read
+# whole are below 2 MB. Both limits only keep a wrong or hostile path from filling the memory.
+_MOST_MEMBERS: Final = 100_000
+_MOST_BYTES: Final = 64 * 2**20
+
+_TAR_BLOCK: Final = 512
+_BROKEN: Final = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The files of a product.
+
+    Attributes:
+        path: the folder or archive, as given.
+        names: files as relative names with ``/``, sorted.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    _prefix: str = field(repr=False)
+    _read: Callable[[str], bytes] = field(repr=False)
+
+    def glob(self, pattern: str) -> tuple[str, ...]:
+        """Return the files that match, in any letter case, the shallowest first.
+
+        Args:
+            pattern: as in `fnmatch`, over the whole relative name; ``*`` also stands for ``/``.
+        """
+        fits = re.compile(fnmatch.translate(pattern.lower())).match
+        return tuple(sorted((n for n in self.names if fits(n.lower())), key=_depth))
+
+    def find(self, pattern: str) -> str | None:
+        """Return the file of that name or, failing that, the first that `glob` gives, or None.
+
+        A name is looked for as it is first, then in any letter case.
+        """
+        if pattern in self._by_lower_name.values():
+            return pattern
+        same = self._by_lower_name.get(pattern.lower())
+        return same or next(iter(self.glob(pattern)), None)
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a metadata file.
+
+        Raises:
+            MissingFileError: no such file.
+            DamagedFileError: it cannot be read from the archive.
+            ProductError: it is larger than 64 MiB.
+        """
+        if name not in self._by_lower_name.values():
+            raise MissingFileError(f"{self.path}: no file {name!r} in it")
+        try:
+            return self._read(name)
+        except (*_BROKEN, OSError) as error:
+            raise DamagedFileError(f"{self.path}: cannot read {name!r}: {error}") from error
+
+    def gdal_path(self, name: str) -> str:
+        """Return what GDAL calls a file, ``/vsizip/{...}`` or ``/vsitar/{...}`` in an archive."""
+        return f"{self._prefix}/{name}"
+
+    @cached_property
+    def _by_lower_name(self) -> dict[str, str]:
+        return {name.lower(): name for name in self.names}
+
+
+def open_tree(path: str | Path) -> Tree:
+    """List the files of a folder, a zip, or a tar (also ``.tar.gz``, ``.tgz``).
+
+    Raises:
+        MissingFileError: there is nothing at `path`.
+        DamagedFileError: the archive is cut short or not what its name says.
+        ProductError: a member's name or link leads out of the archive, or stands twice.
+    """
+    place = Path(path)
+    if place.is_dir():
+        return Tree(str(path), _folder_names(place), str(place), partial(_read_file, place))
+    if not place.is_file():
+        raise MissingFileError(f"{place}: no such file or folder")
+    try:
+        if zipfile.is_zipfile(place):
+            names = _zip_names(place)
+            return Tree(str(path), names, f"/vsizip/{{{place}}}", partial(_read_zip, place))
+        if is_archive(place) and not place.name.lower().endswith(".zip"):
+            names = _tar_names(place)
+            return Tree(str(path), names, f"/vsitar/{{{place}}}", partial(_read_tar, place))
+    except (*_BROKEN, OSError) as error:
+        raise DamagedFileError(f"{place}: damaged or cut short: {error}; fetch it again") from error
+    raise DamagedFileError(
+        f"{place}: neither a folder nor a whole zip or tar (cut short?); fetch it again"
+    )
+
+
+def is_archive(path: str | Path) -> bool:
+    """Tell by its name whether a path is an archive that `open_tree` reads."""
+    return str(path).lower().endswith((".zip", ".tar", ".tar.gz", ".tgz"))
+
+
+def _depth(name: str) -> tuple[int, str]:
+    return name.count("/"), name
+
+
+def _folder_names(folder: Path) -> tuple[str, ...]:
+    names: list[str] = []
+    for parent, _, files in os.walk(folder):
+        relative = Path(parent).relative_to(folder)
+        names.extend((relative / file).as_posix() for file in files)
+        if len(names) > _MOST_MEMBERS:
+            raise ProductError(
+                f"{folder}: more than {_MOST_MEMBERS} files in it; give the folder of one product"
+            )
+    return tuple(sorted(names))
+
+
+def _zip_names(archive: Path) -> tuple[str, ...]:
+    with zipfile.ZipFile(archive) as data:
+        members = data.infolist()
+    for member in members:
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise _trick(archive, member.filename, "is a link")
+    return _checked(archive, ((m.orig_filename, m.is_dir()) for m in members))
+
+
+def _tar_names(archive: Path) -> tuple[str, ...]:
+    with tarfile.open(archive) as data:
+        members = data.getmembers()
+        # tarfile stops without a word at a header that it cannot read; a whole archive has zeros
+        # there, or ends.
+        if data.fileobj is not None:
+            data.fileobj.seek(data.offset)
+            rest = data.fileobj.read(_TAR_BLOCK)
+            if rest.strip(b"\0"):
+                raise tarfile.ReadError(f"no tar header at byte {data.offset}")
+    for member in members:
+        if member.issym() or member.islnk():
+            raise _trick(archive, member.name, f"is a link to {member.linkname!r}")
+        if not (member.isfile() or member.isdir()):
+            raise _trick(archive, member.name, "is neither a file nor a folder")
+    return _checked(archive, ((m.name, m.isdir()) for m in members))
+
+
+def _checked(archive: Path, members: Iterable[tuple[str, bool]]) -> tuple[str, ...]:
+    """Return the files' names, refusing those that would lead out of the archive."""
+    names: list[str] = []
+    for name, is_folder in members:
+        parts = name.replace("\\", "/").split("/")
+        if parts[0] == "" or ":" in parts[0] or ".." in parts or "\0" in name:
+            raise _trick(archive, name, "leads out of the archive")
+        if not is_folder:
+            names.append(name.removeprefix("./"))
+    if len(names) > _MOST_MEMBERS:
+        raise ProductError(f"{archive}: {len(names)} files in it, more than any product has")
+    names.sort()
+    for first, second in pairwise(names):
+        if first == second:
+            raise _trick(archive, first, "stands in it twice")
+    return tuple(names)
+
+
+def _trick(archive: Path, member: str, why: str) -> ProductError:
+    return ProductError(
+        f"{archive}: the member {member!r} {why}; no product is packed like this, so it is not read"
+    )
+
+
+def _read_file(folder: Path, name: str) -> bytes:
+    with (folder / name).open("rb") as data:
+        return _whole(name, data.read(_MOST_BYTES + 1))
+
+
+def _read_zip(archive: Path, name: str) -> bytes:
+    with zipfile.ZipFile(archive) as data, data.open(_stored(data.namelist(), name)) as member:
+        return _whole(name, member.read(_MOST_BYTES + 1))
+
+
+def _read_tar(archive: Path, name: str) -> bytes:
+    with tarfile.open(archive) as data:
+        member = data.extractfile(_stored(data.getnames(), name))
+        if member is None:
+            raise tarfile.ReadError("not a file")
+        return _whole(name, member.read(_MOST_BYTES + 1))
+
+
+def _stored(names: Iterable[str], name: str) -> str:
+    """Return the member's name as stored: some archives begin every name with ``./``."""
+    return name if name in names else f"./{name}"
+
+
+def _whole(name: str, content: bytes) -> bytes:
+    if len(content) > _MOST_BYTES:
+        raise ProductError(f"{name}: larger than {_MOST_BYTES} bytes, so it is not read whole")
+    return content

@@ -1,0 +1,185 @@
+"""Folders, zips and tars as one tree, and the archives that must be refused."""
+
+from __future__ import annotations
+
+import io
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from nubila.errors import DamagedFileError, MissingFileError, ProductError
+from nubila.raster.gdal import gdal_env
+from nubila.scenes.archive import open_tree
+
+COUNTS = np.arange(12, dtype=np.uint16).reshape(3, 4)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "Product"
+    (root / "Granule").mkdir(parents=True)
+    (root / "MTD.xml").write_text("<a/>")
+    with rasterio.open(
+        root / "Granule" / "B2.TIF",
+        "w",
+        driver="GTiff",
+        width=4,
+        height=3,
+        count=1,
+        dtype="uint16",
+        transform=Affine.scale(30, -30),
+        crs="EPSG:32633",
+    ) as data:
+        data.write(COUNTS, 1)
+    return root
+
+
+def pack(folder: Path, kind: str) -> Path:
+    archive = folder.with_name(f"packed.{kind}")
+    files = [f for f in folder.rglob("*") if f.is_file()]
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as data:
+            for file in files:
+                data.write(file, file.relative_to(folder))
+    else:
+        with tarfile.open(archive, "w:gz" if "gz" in kind else "w") as data:
+            for file in files:
+                data.add(file, file.relative_to(folder))
+    return archive
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "tar.gz", "tgz"])
+def test_all_kinds_show_the_same_files(folder: Path, kind: str) -> None:
+    tree = open_tree(folder if kind == "folder" else pack(folder, kind))
+    assert tree.names == ("Granule/B2.TIF", "MTD.xml")
+    assert tree.read("MTD.xml") == b"<a/>"
+    assert tree.find("mtd.XML") == "MTD.xml"
+    assert tree.find("*/b2.tif") == "Granule/B2.TIF"
+    assert tree.find("*.jp2") is None
+    assert tree.glob("*") == ("MTD.xml", "Granule/B2.TIF")
+    with rasterio.open(tree.gdal_path("Granule/B2.TIF")) as data:
+        np.testing.assert_array_equal(data.read(1), COUNTS)
+    with pytest.raises(MissingFileError, match="nothing"):
+        tree.read("nothing.xml")
+
+
+def test_reading_leaves_no_file_behind(folder: Path) -> None:
+    archive = pack(folder, "tar.gz")
+    before = sorted(archive.parent.iterdir())
+    tree = open_tree(archive)
+    tree.read("MTD.xml")
+    with gdal_env(), rasterio.open(tree.gdal_path("Granule/B2.TIF")) as data:
+        data.read(1)
+    assert sorted(archive.parent.iterdir()) == before
+
+
+def test_names_that_begin_with_a_dot(folder: Path) -> None:
+    archive = folder.with_name("dotted.tar")
+    with tarfile.open(archive, "w") as data:
+        data.add(folder, ".")
+    tree = open_tree(archive)
+    assert tree.names == ("Granule/B2.TIF", "MTD.xml")
+    assert tree.read("MTD.xml") == b"<a/>"
+    with rasterio.open(tree.gdal_path("Granule/B2.TIF")) as data:
+        np.testing.assert_array_equal(data.read(1), COUNTS)
+
+
+@pytest.mark.parametrize("name", ["../out.xml", "a/../../out.xml", "/etc/passwd", "C:\\out.xml"])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_names_that_lead_out_are_refused(tmp_path: Path, name: str, kind: str) -> None:
+    archive = tmp_path / f"tricky.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as data:
+            data.writestr(name, b"x")
+    else:
+        with tarfile.open(archive, "w") as tar:
+            member = tarfile.TarInfo(name)
+            member.size = 1
+            tar.addfile(member, io.BytesIO(b"x"))
+    with pytest.raises(ProductError, match="leads out") as caught:
+        open_tree(archive)
+    assert archive.name in str(caught.value)
+    assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_tar_links_and_pipes_are_refused(tmp_path: Path, kind: bytes) -> None:
+    archive = tmp_path / "links.tar"
+    with tarfile.open(archive, "w") as tar:
+        member = tarfile.TarInfo("B2.TIF")
+        member.type, member.linkname = kind, "/etc/passwd"
+        tar.addfile(member)
+    with pytest.raises(ProductError, match=r"'B2\.TIF'"):
+        open_tree(archive)
+
+
+def test_zip_links_are_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "links.zip"
+    member = zipfile.ZipInfo("MTD.xml")
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(archive, "w") as data:
+        data.writestr(member, "/etc/passwd")
+    with pytest.raises(ProductError, match="is a link"):
+        open_tree(archive)
+
+
+def test_a_name_twice_is_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "twice.zip"
+    with zipfile.ZipFile(archive, "w") as data:
+        data.writestr("MTD.xml", "<a/>")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            data.writestr("MTD.xml", "<b/>")
+    with pytest.raises(ProductError, match="twice"):
+        open_tree(archive)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.6, 0.95])
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_archives_cut_short(folder: Path, kind: str, share: float) -> None:
+    (folder / "Z.bin").write_bytes(np.random.default_rng(0).bytes(30_000))
+    archive = pack(folder, kind)
+    content = archive.read_bytes()
+    # A tar ends in up to 10 kB of zeros, without which it is still whole.
+    size = len(content.rstrip(b"\0"))
+    archive.write_bytes(content[: int(share * size)])
+    with pytest.raises(DamagedFileError, match="cut short"):
+        open_tree(archive)
+
+
+def test_a_broken_header_does_not_hide_the_rest(folder: Path) -> None:
+    archive = pack(folder, "tar")
+    with tarfile.open(archive) as tar:
+        second = tar.getmembers()[1].offset
+    content = bytearray(archive.read_bytes())
+    content[second : second + 200] = b"\xff" * 200
+    archive.write_bytes(content)
+    with pytest.raises(DamagedFileError, match="no tar header"):
+        open_tree(archive)
+
+
+def test_a_wrong_byte_in_a_zip_member(folder: Path) -> None:
+    archive = pack(folder, "zip")
+    with zipfile.ZipFile(archive) as data:
+        start = data.getinfo("MTD.xml").header_offset
+    content = bytearray(archive.read_bytes())
+    content[start + 30 + len("MTD.xml") + 1] ^= 0xFF
+    archive.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"MTD\.xml"):
+        open_tree(archive).read("MTD.xml")
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match="no such"):
+        open_tree(tmp_path / "absent.zip")
+
+
+def test_a_huge_member_is_not_read_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nubila.scenes.archive._MOST_BYTES", 2)
+    with pytest.raises(ProductError, match="larger"):
+        open_tree(pack(folder, "zip")).read("MTD.xml")
