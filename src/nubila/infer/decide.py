@@ -28,7 +28,20 @@ __all__ = [
 PROBABILITY_SCALE: Final = 0.004
 PROBABILITY_NO_DATA: Final = 255
 
-_JUDGED: Final = (Validity.VALID, Validity.SATURATED)
+# Rows taken at a time where several passes go over the same pixels, so that they stay in cache.
+_CHUNK: Final = 64
+
+# Rows that grow at a time, so that the work arrays stay small beside the raster.
+_GROWN_ROWS: Final = 1024
+
+_SPREADING: Final = (ClassCode.CLOUD, ClassCode.THIN_CLOUD, ClassCode.CLOUD_SHADOW)
+
+
+def judged(validity: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Tell where pixels have a class, given their `Validity`: the valid and the saturated."""
+    table = np.zeros(256, bool)
+    table[[Validity.VALID, Validity.SATURATED]] = True
+    return table[validity]
 
 
 def threshold_list(card: ModelCard, thresholds: Mapping[str, float] | None) -> list[float | None]:
@@ -79,22 +92,84 @@ def decide(
     Returns:
         (rows, columns) uint8 class codes; 255 where any probability is not finite.
     """
-    raise NotImplementedError
+    limits = threshold_list(card, thresholds)
+    codes = np.array(card.class_codes, np.uint8)
+    rows = probabilities.shape[1]
+    classes = np.empty(probabilities.shape[1:], np.uint8)
+    for top in range(0, rows, _CHUNK):
+        part = probabilities[:, top : top + _CHUNK]
+        best, index = _most_probable(part, [n for n, v in enumerate(limits) if v is None])
+        reaching = [n for n, v in enumerate(limits) if v is not None]
+        if reaching:
+            index = _override(part, reaching, limits, index)
+        chunk = codes[index]
+        total = part.sum(axis=0)
+        chunk[~(np.isfinite(total) & np.isfinite(best))] = NO_DATA
+        classes[top : top + _CHUNK] = chunk
+    return classes
+
+
+def _most_probable(
+    probabilities: NDArray[np.float32], among: list[int]
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Return the largest probability and its place, the first of equals."""
+    best = probabilities[among[0]].copy()
+    index = np.full(best.shape, among[0], np.uint8)
+    higher = np.empty(best.shape, bool)
+    for n in among[1:]:
+        np.greater(probabilities[n], best, out=higher)
+        np.maximum(probabilities[n], best, out=best)
+        np.copyto(index, np.uint8(n), where=higher)
+    return best, index
+
+
+def _override(
+    probabilities: NDArray[np.float32],
+    reaching: list[int],
+    limits: list[float | None],
+    index: NDArray[np.uint8],
+) -> NDArray[np.uint8]:
+    """Give the most probable of the classes that reach their thresholds, where any does."""
+    best = np.full(index.shape, -1, np.float32)
+    result = index.copy()
+    for n in reaching:
+        # Compared in float32, as the probabilities are: 0.3 reaches 0.3.
+        there = (probabilities[n] >= np.float32(limits[n])) & (probabilities[n] > best)
+        best[there] = probabilities[n][there]
+        result[there] = n
+    return result
 
 
 def scale_probabilities(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return probabilities as bytes of `PROBABILITY_SCALE`, 255 where they are not finite."""
-    raise NotImplementedError
+    scaled = np.empty(probabilities.shape, np.uint8)
+    for target, plane in zip(scaled, probabilities, strict=True):
+        steps = np.rint(plane * np.float32(1 / PROBABILITY_SCALE))
+        finite = np.isfinite(steps)
+        target[...] = np.where(finite, np.clip(steps, 0, 250), PROBABILITY_NO_DATA)
+    return scaled
 
 
 def keep_classes(classes: NDArray[np.uint8], names: Iterable[str]) -> NDArray[np.uint8]:
-    """Return classes with those not named called clear; 255 stays."""
-    raise NotImplementedError
+    """Return classes with those not named called clear; 255 stays.
+
+    Raises:
+        InputError: a name is no class.
+    """
+    kept = [class_code(name) for name in names]
+    table = np.where(np.isin(np.arange(256), [*kept, NO_DATA]), np.arange(256), ClassCode.CLEAR)
+    return table.astype(np.uint8)[classes]
 
 
 def binary(classes: NDArray[np.uint8], names: Iterable[str]) -> NDArray[np.uint8]:
-    """Return 1 where a pixel has one of the named classes, 0 elsewhere; 255 stays."""
-    raise NotImplementedError
+    """Return 1 where a pixel has one of the named classes, 0 elsewhere; 255 stays.
+
+    Raises:
+        InputError: a name is no class.
+    """
+    table = np.isin(np.arange(256), [class_code(name) for name in names]).astype(np.uint8)
+    table[NO_DATA] = NO_DATA
+    return table[classes]
 
 
 def postprocess(
@@ -110,7 +185,81 @@ def postprocess(
         classes: (rows, columns) uint8, the whole raster, so that tiling leaves no trace.
         pixel_size: height and width of a pixel in metres.
         dilate_m: cloud, thin cloud and cloud shadow grow by a disc of this radius in metres.
-        min_area_m2: connected objects of one class smaller than this are filled by the class
-            around them.
+        min_area_m2: connected objects (by edges) of one class smaller than this are filled by
+            the largest of the objects around them, holes in clouds too.
+
+    Returns:
+        (rows, columns) uint8. Clouds grow over clear, snow and water only; where several reach a
+        pixel, cloud goes before thin cloud before cloud shadow. 255 neither grows nor is covered.
+
+    Raises:
+        InputError: a length or an area is negative or not finite.
     """
-    raise NotImplementedError
+    for name, value in (("dilate_m", dilate_m), ("min_area_m2", min_area_m2)):
+        if not (math.isfinite(value) and value >= 0):
+            raise InputError(f"{name} must be a number from 0 up, got {value}")
+    result = _sieve(classes, math.ceil(min_area_m2 / (pixel_size[0] * pixel_size[1]) - 1e-9))
+    return _grow(result, _disc(dilate_m, pixel_size))
+
+
+def _sieve(classes: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
+    """Fill objects of fewer than so many pixels."""
+    if pixels <= 1:
+        return classes
+    from rasterio.features import sieve
+
+    found: NDArray[np.uint8] = sieve(classes, pixels, mask=classes != NO_DATA, connectivity=4)
+    return np.where(classes == NO_DATA, classes, found)
+
+
+def _disc(radius: float, pixel_size: tuple[float, float]) -> list[int]:
+    """Return, for 0, 1, 2 ... columns off the middle, how many rows a disc reaches up and down."""
+    height, width = pixel_size
+    across = math.floor(radius / width + 1e-9)
+    # The small number keeps a pixel in whose centre lies on the circle.
+    return [
+        math.floor(math.sqrt(max(0.0, radius**2 - (n * width) ** 2)) / height + 1e-9)
+        for n in range(across + 1)
+    ]
+
+
+def _grow(classes: NDArray[np.uint8], disc: list[int]) -> NDArray[np.uint8]:
+    """Grow the spreading classes by a disc, a band of rows at a time."""
+    reach = disc[0]
+    if len(disc) == 1 and reach == 0:
+        return classes
+    result = classes.copy()
+    for top in range(0, len(classes), _GROWN_ROWS):
+        first = max(0, top - reach)
+        part = classes[first : top + _GROWN_ROWS + reach]
+        target = result[top : top + _GROWN_ROWS]
+        inner = slice(top - first, top - first + len(target))
+        free = ~np.isin(target, [*_SPREADING, NO_DATA])
+        for code in _SPREADING:
+            reached = _reached(part == code, disc)[inner] & free
+            target[reached] = code
+            free &= ~reached
+    return result
+
+
+def _reached(there: NDArray[np.bool_], disc: list[int]) -> NDArray[np.bool_]:
+    """Dilate by a disc: rows to the nearest pixel above or below, then columns side by side."""
+    if not there.any():
+        return there
+    distance = _rows_away(there, disc[0] + 1)
+    reached = distance <= disc[0]
+    for n, rows in enumerate(disc[1:], start=1):
+        near = distance <= rows
+        reached[:, n:] |= near[:, :-n]
+        reached[:, :-n] |= near[:, n:]
+    return reached
+
+
+def _rows_away(there: NDArray[np.bool_], most: int) -> NDArray[np.uint16]:
+    """Return how many rows each pixel is from the nearest True in its column, up to `most`."""
+    distance = np.where(there, 0, most).astype(np.uint16)
+    for order in (range(1, len(there)), range(len(there) - 2, -1, -1)):
+        for row in order:
+            previous = row - order.step
+            np.minimum(distance[row], distance[previous] + np.uint16(1), out=distance[row])
+    return distance

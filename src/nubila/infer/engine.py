@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nubila.errors import InputError, NubilaError
+from nubila.infer.cache import Block, CountCache
+from nubila.infer.decide import threshold_list
+from nubila.infer.plan import Plan, Tile, make_plan
+from nubila.infer.strips import Strip, StripBuilder
+from nubila.infer.tiles import VISIBLE, Answer, Job, PreviewGrid, run_tiles
 from nubila.models_io import Model
 from nubila.raster import Grid, Window
 from nubila.scenes import Scene
 
-__all__ = ["Progress", "Run", "Sink", "Strip", "run_scene"]
-
-
-@dataclass(frozen=True)
-class Strip:
-    """Finished rows over the whole width of the area.
-
-    Attributes:
-        row: first row, counted from the top of the area.
-        classes: (rows, columns) uint8 class codes, 255 where nothing was judged.
-        validity: (rows, columns) uint8 of `nubila.classes.Validity`.
-        probabilities: (classes, rows, columns) in the card's order, if asked for: float32 with NaN
-            where nothing was judged, or uint8 by `decide.PROBABILITY_SCALE` with 255 there.
-    """
-
-    row: int
-    classes: NDArray[np.uint8]
-    validity: NDArray[np.uint8]
-    probabilities: NDArray[Any] | None = None
+__all__ = ["Progress", "Run", "Sink", "Strip", "default_threads", "run_scene"]
 
 
 @dataclass(frozen=True)
@@ -43,11 +36,15 @@ class Run:
         preview: (3, rows, columns) float32 reflectance in red, green, blue, NaN = no data, if
             asked for and if the model takes these bands.
         notes: what a person should know, such as a resolution the model was not trained on.
+        decode_seconds: CPU time of decoding, over all threads.
+        tile_seconds: CPU time of cutting tiles, running the model, and deciding.
     """
 
     grid: Grid
     preview: NDArray[np.float32] | None
     notes: tuple[str, ...]
+    decode_seconds: float
+    tile_seconds: float
 
 
 Sink = Callable[[Strip], None]
@@ -91,4 +88,168 @@ def run_scene(
         InputError: an argument is out of range.
         NubilaError: whatever reading, the model or the sink raise, named with the scene.
     """
-    raise NotImplementedError
+    workers = default_threads() if threads is None else threads
+    if workers < 1 or batch < 1 or preview < 0 or (tile is not None and tile < 1):
+        raise InputError(
+            f"threads, batch and tile must be at least 1 and preview at least 0, got threads "
+            f"{workers}, batch {batch}, tile {tile}, preview {preview}"
+        )
+    threshold_list(model.card, thresholds)
+    plan = make_plan(
+        scene, model.card, resolution=resolution, window=window, threads=workers, tile=tile
+    )
+    cache = CountCache(plan.needs())
+    job = Job(
+        plan, cache.over(scene), model, thresholds, probabilities, _preview_grid(plan, preview)
+    )
+    schedule = _Schedule(job, cache, batch)
+    builder = StripBuilder(job)
+    try:
+        _drive(schedule, builder, workers, sink, progress)
+    except NubilaError as error:
+        raise _named(error, scene) from error
+    except Exception as error:
+        error.add_note(f"while masking {scene.path}")
+        raise
+    return Run(
+        plan.grid, builder.preview(), _notes(plan), schedule.decode_seconds, schedule.tile_seconds
+    )
+
+
+def default_threads() -> int:
+    """Return the number of processors that this process may use."""
+    # os.process_cpu_count is new in Python 3.13.
+    count = getattr(os, "process_cpu_count", os.cpu_count)
+    return count() or 1
+
+
+def _preview_grid(plan: Plan, longest: int) -> PreviewGrid | None:
+    if longest == 0 or not set(VISIBLE) <= {*plan.required, *plan.optional}:
+        return None
+    return PreviewGrid.of(plan.area, longest)
+
+
+def _notes(plan: Plan) -> tuple[str, ...]:
+    low, high = plan.card.resolution
+    if low * 0.99 <= plan.resolution <= high * 1.01:
+        return ()
+    return (
+        f"model {plan.card.name} was trained for {low:g} to {high:g} m a pixel, not for "
+        f"{plan.resolution:g} m; look at the result before trusting it",
+    )
+
+
+def _named(error: NubilaError, scene: Scene) -> NubilaError:
+    """Return the error with the scene in its message, if it does not name it yet."""
+    text = str(error)
+    if scene.id in text or scene.path in text:
+        return error
+    named = type(error).__new__(type(error))
+    named.args = (f"{scene.path}: {text}",)
+    return named
+
+
+class _Schedule:
+    """What may run next: decoding goes at most one row of tiles ahead of the row being run."""
+
+    def __init__(self, job: Job, cache: CountCache, batch: int) -> None:
+        self.job, self.cache = job, cache
+        self.stopped = threading.Event()
+        self.decode_seconds = self.tile_seconds = 0.0
+        rows = job.plan.rows
+        self._blocks = deque((i, b) for i, row in enumerate(cache.arriving) for b in row)
+        self._missing = [len(row) for row in cache.arriving]
+        self._batches = [[row[n : n + batch] for n in range(0, len(row), batch)] for row in rows]
+        self._unfinished = [len(row) for row in self._batches]
+        self._ready: deque[tuple[int, Sequence[Tile]]] = deque()
+        self._decoded = self._current = 0
+        self._release()
+
+    def next(self) -> Callable[[], _Done] | None:
+        """Return a task that can run at once, or None while it takes others to finish first."""
+        if self._blocks and (
+            self._blocks[0][0] <= self._current + 1
+            or (not self._ready and self._blocks[0][0] <= self._current + 2)
+        ):
+            row, block = self._blocks.popleft()
+            return lambda: self._decode(row, block)
+        if self._ready:
+            row, tiles = self._ready.popleft()
+            return lambda: self._run(row, tiles)
+        return None
+
+    def finish(self, done: _Done) -> None:
+        """Take note of a finished task, which may make others possible."""
+        if done.answers:
+            self.tile_seconds += done.seconds
+            self._unfinished[done.row] -= 1
+            while self._current < len(self._unfinished) and not self._unfinished[self._current]:
+                for block in self.cache.leaving[self._current]:
+                    self.cache.drop(block)
+                self._current += 1
+        else:
+            self.decode_seconds += done.seconds
+            self._missing[done.row] -= 1
+            self._release()
+
+    def _release(self) -> None:
+        """Make the tiles of every row ready whose counts, and those before, are all there."""
+        while self._decoded < len(self._missing) and not self._missing[self._decoded]:
+            self._ready.extend((self._decoded, tiles) for tiles in self._batches[self._decoded])
+            self._decoded += 1
+
+    def _decode(self, row: int, block: Block) -> _Done:
+        start = time.thread_time()
+        if not self.stopped.is_set():
+            self.cache.decode(block)
+        return _Done(row, [], time.thread_time() - start)
+
+    def _run(self, row: int, tiles: Sequence[Tile]) -> _Done:
+        start = time.thread_time()
+        answers = [] if self.stopped.is_set() else run_tiles(self.job, tiles)
+        return _Done(row, answers, time.thread_time() - start)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A finished task: the row of tiles it was for, and the answers if it ran tiles."""
+
+    row: int
+    answers: Sequence[Answer]
+    seconds: float
+
+
+def _drive(
+    schedule: _Schedule,
+    builder: StripBuilder,
+    workers: int,
+    sink: Sink,
+    progress: Progress | None,
+) -> None:
+    """Keep the workers busy and hand on what is finished, all from the calling thread."""
+    total = schedule.job.plan.area.height * schedule.job.plan.area.width
+    done_pixels = 0
+    running: set[Future[_Done]] = set()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="nubila")
+    try:
+        while True:
+            # Twice the workers, so that they have work while this thread is in the sink.
+            while len(running) < 2 * workers and (task := schedule.next()) is not None:
+                running.add(pool.submit(task))
+            if not running:
+                break
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                done = future.result()
+                schedule.finish(done)
+                for answer in done.answers:
+                    builder.add(answer)
+                    done_pixels += answer.core.height * answer.core.width
+                if done.answers and progress is not None:
+                    progress(done_pixels, total)
+            for strip in builder.finished():
+                sink(strip)
+    finally:
+        # After an error or Ctrl-C too: what has not begun does not, what runs is waited for.
+        schedule.stopped.set()
+        pool.shutdown(wait=True, cancel_futures=True)
