@@ -13,7 +13,7 @@ from typing import Final
 
 from nubila.errors import OutputError
 
-__all__ = ["atomic_path", "make_folder"]
+__all__ = ["atomic_path", "make_folder", "scratch_path"]
 
 _NUMBER = itertools.count()
 
@@ -45,21 +45,34 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
     ...     path.write_text("{}")
     """
     final = Path(final)
-    _remove_abandoned(final)
-    temporary = final.with_name(f"{_prefix(final)}{os.getpid()}-{next(_NUMBER)}{final.suffix}")
-    try:
+    with scratch_path(final) as temporary:
         yield temporary
         _flush(temporary)
         temporary.replace(final)
         _flush(final.parent)
+
+
+@contextmanager
+def scratch_path(final: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `final`, which is removed when the body is done.
+
+    For what is needed while `final` is made: the same disk, so that one message about a full disk
+    says it all.
+
+    Raises:
+        OutputError: the file cannot be written, for whatever reason the system gives.
+    """
+    final = Path(final)
+    _remove_abandoned(final)
+    temporary = final.with_name(f"{_prefix(final)}{os.getpid()}-{next(_NUMBER)}{final.suffix}")
+    try:
+        yield temporary
     except OSError as error:
-        _remove(temporary)
         if _is_ours(error, temporary):
             raise OutputError(_message(final, error)) from error
         raise
-    except BaseException:
+    finally:
         _remove(temporary)
-        raise
 
 
 def make_folder(folder: str | Path) -> Path:

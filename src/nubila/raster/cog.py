@@ -1,0 +1,234 @@
+"""Writing cloud-optimised GeoTIFFs strip by strip, in bounded memory, whole or not at all.
+
+Strips go to an uncompressed scratch file beside the target, which GDAL's COG driver then copies
+with overviews (its layout needs the overviews before the pixels, so one pass cannot do). GDAL can
+call a truncated file a success when the disk runs full in its last blocks; so the finished file is
+read back and compared with the checksum of the strips before it gets its name.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+from xml.sax.saxutils import escape
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.shutil import copy
+from rasterio.windows import Window as RasterioWindow
+
+from nubila.errors import OutputError
+from nubila.raster.atomic import atomic_path, scratch_path
+from nubila.raster.gdal import gdal_env
+from nubila.raster.grid import Grid
+
+__all__ = ["CogLook", "CogWriter", "open_cog", "write_cog"]
+
+BLOCK: Final = 512
+
+# What rasterio raises when GDAL fails: its own errors, and GDAL's, which are not public.
+_GDAL_ERRORS: Final = (RasterioError, SystemError, rasterio._err.CPLE_BaseError)
+
+
+@dataclass(frozen=True)
+class CogLook:
+    """What a raster file says of its values.
+
+    Attributes:
+        nodata: value that means no data.
+        overviews: ``mode`` for classes, ``average`` for quantities.
+        descriptions: a name a band.
+        scale, offset: quantity = value * scale + offset.
+        colours: value -> (red, green, blue) of a palette, or empty; needs dtype uint8.
+        categories: value -> name, or empty.
+        tags: of the file.
+    """
+
+    nodata: int
+    overviews: Literal["mode", "average"] = "mode"
+    descriptions: Sequence[str] = ()
+    scale: float = 1.0
+    offset: float = 0.0
+    colours: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
+    categories: Mapping[int, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class CogWriter:
+    """Takes the rows of a raster from top to bottom; made by `open_cog`."""
+
+    def __init__(self, data: Any, shape: tuple[int, int, int]) -> None:  # noqa: ANN401 (rasterio)
+        self._data = data
+        self._shape = shape
+        self._row = 0
+        self.checksums = [0] * shape[0]
+
+    def write(self, strip: NDArray[Any]) -> None:
+        """Append rows.
+
+        Args:
+            strip: (bands, rows, columns), or (rows, columns) for one band.
+
+        Raises:
+            OutputError: the disk is full, or another trouble of writing.
+            ValueError: the strip does not fit the raster.
+        """
+        strip = np.ascontiguousarray(strip if strip.ndim == 3 else strip[None])
+        bands, rows, columns = strip.shape
+        if (bands, columns) != (self._shape[0], self._shape[2]):
+            raise ValueError(f"a strip of shape {strip.shape} for a raster {self._shape}")
+        self._data.write(strip, window=RasterioWindow(0, self._row, columns, rows))
+        self.checksums = [
+            zlib.crc32(band, old) for band, old in zip(strip, self.checksums, strict=True)
+        ]
+        self._row += rows
+
+    def finish(self) -> None:
+        """Check that every row is there."""
+        if self._row != self._shape[1]:
+            raise ValueError(f"{self._row} rows were written of {self._shape[1]}")
+
+
+@contextmanager
+def open_cog(
+    path: str | Path,
+    *,
+    grid: Grid,
+    look: CogLook,
+    bands: int = 1,
+    dtype: str = "uint8",
+    threads: int = 1,
+) -> Iterator[CogWriter]:
+    """Open a cloud-optimised GeoTIFF for writing; it appears under its name when whole.
+
+    Category names go into ``<path>.aux.xml``, where GDAL keeps them, for GeoTIFF has no place.
+
+    Args:
+        path: the file; what is there is replaced.
+        grid: georeference and shape.
+        look: nodata, colours, names, tags.
+        bands: number of bands.
+        dtype: ``uint8`` or ``uint16``.
+        threads: for the compression.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    path = Path(path)
+    shape = (bands, *grid.shape)
+    with atomic_path(path) as target, scratch_path(path) as scratch, _our_errors(path):
+        with gdal_env():
+            with rasterio.open(scratch, "w", **_profile(grid, bands, dtype, look)) as data:
+                _describe(data, look)
+                writer = CogWriter(data, shape)
+                yield writer
+                writer.finish()
+            _copy(scratch, target, look, threads)
+        _verify(target, writer.checksums)
+        _write_categories(path, look.categories)
+
+
+def write_cog(
+    path: str | Path, values: NDArray[Any], *, grid: Grid, look: CogLook, threads: int = 1
+) -> None:
+    """Write a whole raster, (rows, columns) or (bands, rows, columns), by `open_cog`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    bands = values.shape[0] if values.ndim == 3 else 1
+    with open_cog(
+        path, grid=grid, look=look, bands=bands, dtype=values.dtype.name, threads=threads
+    ) as writer:
+        writer.write(values)
+
+
+@contextmanager
+def _our_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _GDAL_ERRORS as error:
+        raise OutputError(
+            f"{path}: cannot be written: {error} (is the disk full? free some space or choose "
+            "another folder)"
+        ) from error
+
+
+def _profile(grid: Grid, bands: int, dtype: str, look: CogLook) -> dict[str, Any]:
+    return {
+        "driver": "GTiff",
+        "dtype": dtype,
+        "count": bands,
+        "height": grid.shape[0],
+        "width": grid.shape[1],
+        "crs": grid.crs,
+        "transform": grid.transform,
+        "nodata": look.nodata,
+        "tiled": True,
+        "blockxsize": BLOCK,
+        "blockysize": BLOCK,
+        "interleave": "pixel",
+        "BIGTIFF": "IF_SAFER",
+    }
+
+
+def _describe(data: Any, look: CogLook) -> None:  # noqa: ANN401 (rasterio)
+    data.update_tags(**look.tags)
+    if look.scale != 1 or look.offset != 0:
+        data.scales = [look.scale] * data.count
+        data.offsets = [look.offset] * data.count
+    for index, text in enumerate(look.descriptions, start=1):
+        data.set_band_description(index, text)
+    if look.colours:
+        data.write_colormap(1, {k: (*v, 255) for k, v in look.colours.items()})
+
+
+def _copy(scratch: Path, target: Path, look: CogLook, threads: int) -> None:
+    copy(
+        scratch,
+        target,
+        driver="COG",
+        # The lowest level: half the time of the default, and a mask is small anyway.
+        COMPRESS="DEFLATE",
+        LEVEL=1,
+        BLOCKSIZE=BLOCK,
+        OVERVIEW_RESAMPLING=look.overviews.upper(),
+        NUM_THREADS=threads,
+        BIGTIFF="IF_SAFER",
+    )
+
+
+def _verify(target: Path, checksums: Sequence[int]) -> None:
+    """Read the file back and compare it with what was handed over."""
+    found = [0] * len(checksums)
+    with gdal_env(), rasterio.open(target) as data:
+        for row in range(0, data.height, BLOCK):
+            height = min(BLOCK, data.height - row)
+            strip = data.read(window=RasterioWindow(0, row, data.width, height))
+            found = [zlib.crc32(band, old) for band, old in zip(strip, found, strict=True)]
+    if found != list(checksums):
+        raise RasterioError("what was written does not read back as it was")
+
+
+def _write_categories(path: Path, categories: Mapping[int, str]) -> None:
+    side = path.with_name(f"{path.name}.aux.xml")
+    if not categories:
+        with suppress(FileNotFoundError):
+            side.unlink()
+        return
+    names = "".join(
+        f"      <Category>{escape(categories.get(value, ''))}</Category>\n"
+        for value in range(max(categories) + 1)
+    )
+    with atomic_path(side) as target:
+        target.write_text(
+            '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
+            f"{names}    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n",
+            encoding="utf-8",
+        )

@@ -1,0 +1,182 @@
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rio_cogeo.cogeo import cog_validate
+
+from nubila.classes import CLASS_NAMES, COLOURS
+from nubila.errors import OutputError
+from nubila.raster.cog import CogLook, open_cog, write_cog
+from nubila.raster.grid import Grid
+
+LOOK = CogLook(
+    nodata=255,
+    colours=COLOURS,
+    categories=CLASS_NAMES,
+    descriptions=["class"],
+    tags={"NUBILA_MODEL": "toy <&> model"},
+)
+
+
+def grid_of(rows, columns):
+    return Grid(CRS.from_epsg(32632), Affine(20, 0, 500_000, 0, -20, 5_000_000), (rows, columns))
+
+
+def random_classes(rows, columns, block=8):
+    rng = np.random.default_rng(0)
+    coarse = rng.choice(np.array([*CLASS_NAMES, 255], np.uint8), (rows // block, columns // block))
+    return np.kron(coarse, np.ones((block, block), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cog") / "x_mask.tif"
+    classes = random_classes(1400, 1160)
+    with open_cog(path, grid=grid_of(1400, 1160), look=LOOK) as writer:
+        for row in range(0, 1400, 300):  # strips that do not fall on blocks
+            writer.write(classes[row : row + 300])
+    return path, classes
+
+
+def test_pixels_and_georeference(written):
+    path, classes = written
+    with rasterio.open(path) as data:
+        np.testing.assert_array_equal(data.read(1), classes)
+        assert data.crs == CRS.from_epsg(32632)
+        assert data.transform == Affine(20, 0, 500_000, 0, -20, 5_000_000)
+        assert data.nodata == 255
+        assert data.dtypes == ("uint8",)
+
+
+def test_it_is_a_valid_cog(written):
+    valid, errors, warnings = cog_validate(written[0], strict=True, quiet=True)
+    assert valid, (errors, warnings)
+
+
+def test_colours_names_and_tags_survive(written, tmp_path):
+    with rasterio.open(written[0]) as data:
+        palette = data.colormap(1)
+        assert {k: palette[k][:3] for k in COLOURS} == COLOURS
+        assert data.tags()["NUBILA_MODEL"] == "toy <&> model"
+        assert data.descriptions == ("class",)
+        # GDAL itself shows the category names, in the VRT that it makes of the file.
+        rasterio.shutil.copy(data, tmp_path / "x.vrt", driver="VRT")
+    text = (tmp_path / "x.vrt").read_text()
+    for name in CLASS_NAMES.values():
+        assert f"<Category>{name}</Category>" in text
+
+
+def test_overviews_are_the_most_frequent_class(written):
+    path, classes = written
+    with rasterio.open(path) as data:
+        assert data.overviews(1) == [2, 4]
+    with rasterio.open(path, overview_level=1) as data:
+        level = data.read(1)
+    # Objects of 8 pixels on a grid of 8: at a quarter of the resolution nothing mixes.
+    np.testing.assert_array_equal(level, classes[::4, ::4])
+
+
+def test_probabilities_carry_their_scale(tmp_path):
+    path = tmp_path / "p.tif"
+    values = np.full((3, 700, 700), 100, np.uint8)
+    values[:, :350] = 50
+    values[1, :100, :100] = 255
+    look = CogLook(
+        nodata=255, overviews="average", scale=0.004, descriptions=["clear", "cloud", "snow"]
+    )
+    write_cog(path, values, grid=grid_of(700, 700), look=look)
+    with rasterio.open(path) as data:
+        np.testing.assert_array_equal(data.read(), values)
+        assert data.scales == (0.004,) * 3
+        assert data.descriptions == ("clear", "cloud", "snow")
+        assert not path.with_name("p.tif.aux.xml").exists()
+    assert cog_validate(path, strict=True, quiet=True)[0]
+
+
+def test_a_raster_without_georeference(tmp_path):
+    path = tmp_path / "plain.tif"
+    grid = Grid(None, Affine.identity(), (40, 30))
+    write_cog(path, np.zeros((40, 30), np.uint8), grid=grid, look=LOOK)
+    with rasterio.open(path) as data:
+        assert data.crs is None and data.shape == (40, 30)
+
+
+def test_sixteen_bits(tmp_path):
+    values = np.full((64, 64), 54596, np.uint16)
+    write_cog(tmp_path / "q.tif", values, grid=grid_of(64, 64), look=CogLook(nodata=1))
+    with rasterio.open(tmp_path / "q.tif") as data:
+        np.testing.assert_array_equal(data.read(1), values)
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_a_failure_half_way_leaves_nothing(tmp_path, failure):
+    with (
+        pytest.raises(failure),
+        open_cog(tmp_path / "x.tif", grid=grid_of(600, 600), look=LOOK) as writer,
+    ):
+        writer.write(np.zeros((512, 600), np.uint8))
+        raise failure
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_rows_are_never_passed_over(tmp_path):
+    with (
+        pytest.raises(ValueError, match="512 rows were written of 600"),
+        open_cog(tmp_path / "x.tif", grid=grid_of(600, 600), look=LOOK) as writer,
+    ):
+        writer.write(np.zeros((512, 600), np.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(OutputError, match=r"x\.tif"):
+        write_cog(
+            tmp_path / "none" / "x.tif",
+            np.zeros((9, 9), np.uint8),
+            grid=grid_of(9, 9),
+            look=LOOK,
+        )
+
+
+_FILL_THE_DISK = """
+    import resource, sys
+    import numpy as np
+    from pathlib import Path
+    from tests.raster.test_cog import LOOK, grid_of
+    from nubila.errors import OutputError
+    from nubila.raster.cog import write_cog
+
+    # Noise does not compress: the scratch file is 4 x 512 x 512 = 1,048,576 bytes of pixels.
+    values = np.random.default_rng(0).integers(0, 255, (1024, 1024)).astype(np.uint8)
+    path = Path(sys.argv[1]) / "x.tif"
+    write_cog(path, values, grid=grid_of(1024, 1024), look=LOOK)
+    size = path.stat().st_size
+    limits = [10_000, 600_000, 1_000_000, *range(size - 60_000, size, 9_973), size - 1]
+    for limit in limits:
+        for old in path.parent.iterdir():
+            old.unlink()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            write_cog(path, values, grid=grid_of(1024, 1024), look=LOOK)
+        except OutputError as error:
+            assert "x.tif" in str(error), error
+            assert not list(path.parent.iterdir()), limit
+        else:
+            raise SystemExit(f"a limit of {limit} bytes passed unseen")
+    print("done", len(limits))
+"""
+
+
+def test_a_disk_that_runs_full_at_any_byte_is_noticed(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(_FILL_THE_DISK), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith("done"), done.stderr[-2000:]
