@@ -1,0 +1,44 @@
+"""The models that ship with nubila, and finding a model by name or path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from nubila.errors import ModelError, nearest
+
+__all__ = ["WEIGHTS", "find_model", "list_models"]
+
+# Each shipped model is one file here, named after its card.
+WEIGHTS: Final = Path(__file__).parent / "weights"
+
+
+def list_models() -> dict[str, Path]:
+    """Return the shipped models' names and files, by name; the first is the default."""
+    return {file.stem: file for file in sorted(WEIGHTS.glob("*.onnx"))}
+
+
+def find_model(model: str | Path | None = None) -> Path:
+    """Return the file of a model.
+
+    Args:
+        model: name of a shipped model, or path of an ONNX file; default the first that ships.
+
+    Raises:
+        ModelError: there is no such model; the message suggests the nearest.
+    """
+    shipped = list_models()
+    if model is None:
+        if not shipped:
+            raise ModelError(f"no model ships with this installation ({WEIGHTS}); name a file")
+        return next(iter(shipped.values()))
+    if str(model) in shipped:
+        return shipped[str(model)]
+    path = Path(model).expanduser()
+    if path.is_file():
+        return path
+    known = ", ".join(shipped) or "none"
+    raise ModelError(
+        f"no model {str(model)!r}{nearest(str(model), shipped)} "
+        f"(shipped: {known}), and no such file either"
+    )
