@@ -1,0 +1,103 @@
+"""``nubila info``: what was understood of a scene."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["info"]
+
+
+def info(
+    scene: Annotated[
+        str,
+        typer.Argument(help="Product folder or archive, raster, STAC item; a path or a URL."),
+    ],
+    bands: Annotated[
+        str | None,
+        typer.Option(help="Bands of a raster, in file order: blue,green,red,nir; '-' skips one."),
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Reflectance = value x scale + offset, for rasters.")
+    ] = None,
+    offset: Annotated[float | None, typer.Option(help="See --scale.")] = None,
+    nodata: Annotated[float | None, typer.Option(help="Value of a raster without data.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what nubila understands of a scene: sensor, level, bands, where scale and offset are
+    from, no data, footprint, date, and what had to be assumed.
+
+    Nothing is written, and no pixel is read.
+    """
+    import json
+
+    from nubila.scenes import open_scenes
+    from nubila.scenes.describe import describe
+
+    found = [
+        describe(each)
+        for each in open_scenes(scene, bands=bands, scale=scale, offset=offset, nodata=nodata)
+    ]
+    if as_json:
+        typer.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2))
+        return
+    for each in found:
+        _print(each)
+
+
+def _print(facts: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(f"[bold]{facts['id']}[/bold]", highlight=False)
+    for label, text in _lines(facts):
+        console.print(f"  {label:<12} {text}", highlight=False, soft_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("band", "label", "metres", "scale", "offset", "no data", "saturated"):
+        table.add_column(column, justify="left" if column in ("band", "label") else "right")
+    for band in facts["bands"]:
+        table.add_row(*_row(band))
+    console.print(table)
+    for source in dict.fromkeys(b["scale_from"] for b in facts["bands"]):
+        console.print(f"  scale and offset from: {source}", highlight=False, soft_wrap=True)
+    for path in dict.fromkeys(p for b in facts["bands"] for p in b["missing"]):
+        console.print(f"  [yellow]missing:[/yellow] {path}", highlight=False, soft_wrap=True)
+    for note in facts["notes"]:
+        console.print(f"  [yellow]note:[/yellow] {note}", highlight=False, soft_wrap=True)
+
+
+def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    rows, columns = facts["shape"]
+    sun = facts["sun"]
+    lines = [
+        ("sensor", " ".join(filter(None, (facts["platform"], f"({facts['sensor']})")))),
+        ("level", facts["level"] or "unknown"),
+        ("baseline", facts["baseline"] or "unknown"),
+        ("acquired", facts["acquired"] or "unknown"),
+        ("grid", f"{rows} x {columns} at {facts['resolution']:g} m, {facts['crs'] or 'no CRS'}"),
+        ("bounds", " ".join(f"{value:g}" for value in facts["bounds"])),
+        ("masked at", f"{facts['default_resolution']:g} m unless told otherwise"),
+    ]
+    if sun is not None:
+        lines.append(("sun", f"elevation {sun['elevation']:.1f}, azimuth {sun['azimuth']:.1f}"))
+    if facts["masks"]:
+        lines.append(("own masks", ", ".join(facts["masks"])))
+    return lines
+
+
+def _row(band: dict[str, Any]) -> list[str]:
+    def number(value: object) -> str:
+        return "-" if value is None else value if isinstance(value, str) else f"{value:g}"
+
+    metres = "/".join(f"{value:g}" for value in band["resolutions"]) or "no file"
+    return [
+        band["name"],
+        band["label"],
+        metres,
+        number(band["scale"]),
+        number(band["offset"]),
+        number(band["nodata"]),
+        number(band["saturated"]),
+    ]
