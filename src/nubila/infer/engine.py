@@ -19,7 +19,7 @@ from nubila.infer.cache import Block, CountCache
 from nubila.infer.decide import threshold_list
 from nubila.infer.plan import Plan, Tile, make_plan
 from nubila.infer.strips import Strip, StripBuilder
-from nubila.infer.tiles import VISIBLE, Answer, Job, PreviewGrid, run_tiles
+from nubila.infer.tiles import VISIBLE, Answer, Buffers, Job, PreviewGrid, run_tiles
 from nubila.models_io import Model
 from nubila.raster import Grid, Window
 from nubila.scenes import Scene
@@ -36,15 +36,15 @@ class Run:
         preview: (3, rows, columns) float32 reflectance in red, green, blue, NaN = no data, if
             asked for and if the model takes these bands.
         notes: what a person should know, such as a resolution the model was not trained on.
-        decode_seconds: CPU time of decoding, over all threads.
-        tile_seconds: CPU time of cutting tiles, running the model, and deciding.
+        tile_seconds: CPU time of all workers in cutting tiles, running the model, and deciding.
+        model_seconds: the model's part of it.
     """
 
     grid: Grid
     preview: NDArray[np.float32] | None
     notes: tuple[str, ...]
-    decode_seconds: float
     tile_seconds: float
+    model_seconds: float
 
 
 Sink = Callable[[Strip], None]
@@ -100,7 +100,13 @@ def run_scene(
     )
     cache = CountCache(plan.needs())
     job = Job(
-        plan, cache.over(scene), model, thresholds, probabilities, _preview_grid(plan, preview)
+        plan=plan,
+        scene=cache.over(scene),
+        model=model,
+        thresholds=thresholds,
+        probabilities=probabilities,
+        preview=_preview_grid(plan, preview),
+        buffers=Buffers(batch, model.card, plan.rows[0][0].seen.shape),
     )
     schedule = _Schedule(job, cache, batch)
     builder = StripBuilder(job)
@@ -112,7 +118,7 @@ def run_scene(
         error.add_note(f"while masking {scene.path}")
         raise
     return Run(
-        plan.grid, builder.preview(), _notes(plan), schedule.decode_seconds, schedule.tile_seconds
+        plan.grid, builder.preview(), _notes(plan), schedule.tile_seconds, schedule.model_seconds
     )
 
 
@@ -155,7 +161,7 @@ class _Schedule:
     def __init__(self, job: Job, cache: CountCache, batch: int) -> None:
         self.job, self.cache = job, cache
         self.stopped = threading.Event()
-        self.decode_seconds = self.tile_seconds = 0.0
+        self.tile_seconds = self.model_seconds = 0.0
         rows = job.plan.rows
         self._blocks = deque((i, b) for i, row in enumerate(cache.arriving) for b in row)
         self._missing = [len(row) for row in cache.arriving]
@@ -181,14 +187,14 @@ class _Schedule:
     def finish(self, done: _Done) -> None:
         """Take note of a finished task, which may make others possible."""
         if done.answers:
-            self.tile_seconds += done.seconds
+            self.tile_seconds += done.tile_seconds
+            self.model_seconds += done.model_seconds
             self._unfinished[done.row] -= 1
             while self._current < len(self._unfinished) and not self._unfinished[self._current]:
                 for block in self.cache.leaving[self._current]:
                     self.cache.drop(block)
                 self._current += 1
         else:
-            self.decode_seconds += done.seconds
             self._missing[done.row] -= 1
             self._release()
 
@@ -199,15 +205,16 @@ class _Schedule:
             self._decoded += 1
 
     def _decode(self, row: int, block: Block) -> _Done:
-        start = time.thread_time()
         if not self.stopped.is_set():
             self.cache.decode(block)
-        return _Done(row, [], time.thread_time() - start)
+        return _Done(row)
 
     def _run(self, row: int, tiles: Sequence[Tile]) -> _Done:
+        if self.stopped.is_set():
+            return _Done(row)
         start = time.thread_time()
-        answers = [] if self.stopped.is_set() else run_tiles(self.job, tiles)
-        return _Done(row, answers, time.thread_time() - start)
+        answers, model_seconds = run_tiles(self.job, tiles)
+        return _Done(row, answers, time.thread_time() - start, model_seconds)
 
 
 @dataclass(frozen=True)
@@ -215,8 +222,9 @@ class _Done:
     """A finished task: the row of tiles it was for, and the answers if it ran tiles."""
 
     row: int
-    answers: Sequence[Answer]
-    seconds: float
+    answers: Sequence[Answer] = ()
+    tile_seconds: float = 0.0
+    model_seconds: float = 0.0
 
 
 def _drive(

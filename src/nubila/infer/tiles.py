@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,11 +15,14 @@ from numpy.typing import NDArray
 from nubila.classes import NO_DATA, Validity
 from nubila.infer.decide import decide, judged, scale_probabilities
 from nubila.infer.plan import Plan, Tile
-from nubila.models_io import Model
+from nubila.models_io import Model, ModelCard
 from nubila.raster import Window
 from nubila.scenes import Scene
 
-__all__ = ["VISIBLE", "Answer", "Job", "PreviewGrid", "Thumbnail", "run_tiles"]
+__all__ = ["VISIBLE", "Answer", "Buffers", "Job", "PreviewGrid", "Thumbnail", "run_tiles"]
+
+# Rows cut at a time: about a megabyte a band for the widest tiles.
+_CUT_ROWS = 128
 
 VISIBLE = ("red", "green", "blue")
 
@@ -56,6 +61,25 @@ class Thumbnail:
     sums: NDArray[np.float32]
 
 
+class Buffers:
+    """Input and output of the model, used again for every tile: fresh memory is slow memory."""
+
+    def __init__(self, batch: int, card: ModelCard, shape: tuple[int, int]) -> None:
+        self._inputs = (batch, len(card.bands), *shape)
+        self._outputs = (batch, len(card.classes), *shape)
+        self._local = threading.local()
+
+    def of_thread(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the arrays of the thread that asks: (N, B, H, W) and (N, C, H, W)."""
+        if not hasattr(self._local, "arrays"):
+            self._local.arrays = (
+                np.empty(self._inputs, np.float32),
+                np.empty(self._outputs, np.float32),
+            )
+        found: tuple[NDArray[np.float32], NDArray[np.float32]] = self._local.arrays
+        return found
+
+
 @dataclass(frozen=True)
 class Job:
     """What is the same for every tile of a run; `scene` reads from the cache."""
@@ -66,6 +90,7 @@ class Job:
     thresholds: Mapping[str, float] | None
     probabilities: Literal["float32", "uint8"] | None
     preview: PreviewGrid | None
+    buffers: Buffers
 
 
 @dataclass(frozen=True)
@@ -79,45 +104,57 @@ class Answer:
     thumbnail: Thumbnail | None
 
 
-def run_tiles(job: Job, tiles: Sequence[Tile]) -> list[Answer]:
-    """Return the answers for tiles, which go through the model together."""
-    shape = (len(tiles), len(job.plan.card.bands), *tiles[0].seen.shape)
-    reflectance = np.full(shape, np.nan, np.float32)
-    validities = [_cut(job, t, target) for t, target in zip(tiles, reflectance, strict=True)]
-    thumbnails = [_thumbnail(job, t, r) for t, r in zip(tiles, reflectance, strict=True)]
+def run_tiles(job: Job, tiles: Sequence[Tile]) -> tuple[list[Answer], float]:
+    """Return the answers for tiles, which go through the model together, and its CPU time."""
+    inputs, outputs = (array[: len(tiles)] for array in job.buffers.of_thread())
+    validities = [_cut(job, t, target) for t, target in zip(tiles, inputs, strict=True)]
+    thumbnails = [_thumbnail(job, t, r) for t, r in zip(tiles, inputs, strict=True)]
+    seconds = 0.0
     # What has no data all over needs no answer.
-    seen = [n for n, validity in enumerate(validities) if judged(validity).any()]
-    found: dict[int, NDArray[np.float32]] = {}
-    if seen:
-        whole = len(seen) == len(tiles)
-        found = dict(
-            zip(seen, job.model.run(reflectance if whole else reflectance[seen]), strict=True)
-        )
-    del reflectance
-    return [
-        _answer(job, tile, validity, found.get(n), thumbnail)
-        for n, (tile, validity, thumbnail) in enumerate(
-            zip(tiles, validities, thumbnails, strict=True)
+    if any(judged(validity).any() for validity in validities):
+        start = time.thread_time()
+        job.model.run(inputs, outputs)
+        seconds = time.thread_time() - start
+    else:
+        outputs.fill(np.nan)
+    answers = [
+        _answer(job, tile, validity, seen, thumbnail)
+        for tile, validity, seen, thumbnail in zip(
+            tiles, validities, outputs, thumbnails, strict=True
         )
     ]
+    return answers, seconds
 
 
 def _cut(job: Job, tile: Tile, target: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Read what a tile sees into `target`, and return the validity of its core."""
-    plan = job.plan
-    window = tile.seen.intersect(Window.whole(plan.scene_shape))
-    rows, columns = window.shape
-    places = {use.name: n for n, use in enumerate(plan.card.bands)}
-    validity = np.empty(0, np.uint8)
-    for bands in (plan.required, plan.optional):
-        if not bands:
-            continue
-        pixels = job.scene.read(bands, window, plan.resolution)
-        for name, values in zip(bands, pixels.reflectance, strict=True):
-            target[places[name], :rows, :columns] = values
-        if bands is plan.required or not plan.required:
-            validity = pixels.validity
+    """Read what a tile sees into `target`, and return the validity of its core.
+
+    Some rows at a time, so that what is made on the way stays in the processor's cache.
+    """
+    window = tile.seen.intersect(Window.whole(job.plan.scene_shape))
+    target[:, window.height :] = np.nan
+    target[:, :, window.width :] = np.nan
+    validity = np.empty(window.shape, np.uint8)
+    for top in range(0, window.height, _CUT_ROWS):
+        rows = min(_CUT_ROWS, window.height - top)
+        part = Window(window.row + top, window.column, rows, window.width)
+        inner = slice(top, top + rows)
+        validity[inner] = _read(job, part, target[:, inner, : window.width])
     return validity[_inside(tile)].copy()
+
+
+def _read(job: Job, window: Window, target: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Read a window in the card's order of bands; return its validity over the needed bands."""
+    plan = job.plan
+    needed = plan.required or plan.optional
+    pixels = job.scene.read(needed, window, plan.resolution)
+    found = dict(zip(needed, pixels.reflectance, strict=True))
+    if plan.required and plan.optional:
+        others = job.scene.read(plan.optional, window, plan.resolution)
+        found |= zip(plan.optional, others.reflectance, strict=True)
+    for place, use in zip(target, plan.card.bands, strict=True):
+        place[...] = found.get(use.name, np.nan)
+    return pixels.validity
 
 
 def _inside(tile: Tile) -> tuple[slice, slice]:
@@ -129,12 +166,9 @@ def _answer(
     job: Job,
     tile: Tile,
     validity: NDArray[np.uint8],
-    seen: NDArray[np.float32] | None,
+    seen: NDArray[np.float32],
     thumbnail: Thumbnail | None,
 ) -> Answer:
-    if seen is None:
-        classes = np.full(validity.shape, NO_DATA, np.uint8)
-        return Answer(tile.core, classes, validity, _nothing(job, validity.shape), thumbnail)
     core = seen[:, *_inside(tile)]
     classes = decide(core, job.plan.card, job.thresholds)
     blank = ~judged(validity)
@@ -148,13 +182,6 @@ def _answer(
         probabilities = core.copy()
         probabilities[:, classes == NO_DATA] = np.nan
     return Answer(tile.core, classes, validity, probabilities, thumbnail)
-
-
-def _nothing(job: Job, shape: tuple[int, int]) -> NDArray[Any] | None:
-    if job.probabilities is None:
-        return None
-    value = np.nan if job.probabilities == "float32" else NO_DATA
-    return np.full((len(job.plan.card.classes), *shape), value, job.probabilities)
 
 
 def _thumbnail(job: Job, tile: Tile, reflectance: NDArray[np.float32]) -> Thumbnail | None:
