@@ -1,0 +1,65 @@
+"""Temperature scaling: one number that makes probabilities agree with how often they are right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from nubila.nn import CompactUNet, partial_cross_entropy
+from nubila.train.data import Labelled
+from nubila.train.validate import logits_of
+
+__all__ = ["fit_temperature"]
+
+_EVERY: Final = 4  # neighbouring pixels say the same; a sixteenth of them is plenty
+_RANGE: Final = (0.25, 4.0)
+
+
+def fit_temperature(
+    network: CompactUNet, samples: Sequence[Labelled]
+) -> tuple[float, float, float]:
+    """Return the temperature with the least loss on samples, and the loss before and after.
+
+    Logits are divided by the temperature (Guo et al. 2017, arXiv:1706.04599); the loss is the
+    partial cross-entropy, convex in the inverse temperature for plain labels, found by golden
+    section between 1/4 and 4.
+    """
+    logits, labels = _collect(network, samples)
+
+    def loss(log_temperature: float) -> float:
+        return float(partial_cross_entropy(logits / math.exp(log_temperature), labels))
+
+    best = _golden_section(loss, math.log(_RANGE[0]), math.log(_RANGE[1]))
+    return math.exp(best), loss(0.0), loss(best)
+
+
+def _collect(network: CompactUNet, samples: Sequence[Labelled]) -> tuple[Tensor, Tensor]:
+    """Return logits (1, 6, n, 1) and labels (1, n, 1) of the labelled pixels of a sparse grid."""
+    found, labels = [], []
+    for sample in samples:
+        label = torch.from_numpy(sample.label[::_EVERY, ::_EVERY].copy())
+        logits = logits_of(network, sample.image)[:, ::_EVERY, ::_EVERY]
+        found.append(logits[:, label != 0])
+        labels.append(label[label != 0])
+    return torch.cat(found, dim=1)[None, :, :, None], torch.cat(labels)[None, :, None]
+
+
+def _golden_section(function: Callable[[float], float], low: float, high: float) -> float:
+    """Return where a function with one minimum has it, to 1e-3 (Kiefer 1953)."""
+    ratio = (math.sqrt(5) - 1) / 2
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    at_left, at_right = function(left), function(right)
+    while high - low > 1e-3:
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - ratio * (high - low)
+            at_left = function(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + ratio * (high - low)
+            at_right = function(right)
+    return (low + high) / 2

@@ -1,0 +1,178 @@
+"""A compact U-Net that a processor runs fast: half-resolution features, sub-pixel head.
+
+A U-Net (Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28) whose finest features are at
+half resolution; the head gives 2 x 2 pixels a feature by rearranging channels (Shi et al. 2016,
+doi:10.1109/CVPR.2016.207). Channels are multiples of 16, the width of ONNX Runtime's blocked
+convolution, every convolution is followed by a ReLU that it fuses with, and up-sampling repeats
+the nearest value, so that the receptive field stays small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+__all__ = ["BAND_ORDER", "CLASS_ORDER", "CompactUNet"]
+
+BAND_ORDER: Final = ("blue", "green", "red", "nir", "swir16", "swir22", "cirrus")
+CLASS_ORDER: Final = ("clear", "cloud", "thin cloud", "cloud shadow", "snow", "water")
+
+# Reflectance above this tells clouds from nothing else; snow and thick cloud reach about 1.2.
+_BRIGHTEST: Final = 2.0
+# The exponential of a logit beyond this would leave float32's comfortable range.
+_STEEPEST: Final = 40.0
+
+
+class CompactUNet(nn.Module):
+    """Reflectance in, class logits out; `probabilities` is what an exported graph computes.
+
+    Args:
+        widths: channels at strides 2, 4, 8 and so on.
+
+    The input is (N, 7, H, W) float32 in `BAND_ORDER`, NaN where there is no data or no such band;
+    H and W are multiples of `stride`. The square root (the noise of photon counting becomes even,
+    dark surfaces are spread) keeps absolute brightness, and no normalisation looks at the image.
+    """
+
+    def __init__(self, widths: Sequence[int] = (16, 48, 112, 192)) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        first, last = self.widths[0], len(self.widths) - 1
+        self.stem = nn.Conv2d(len(BAND_ORDER), first, 2, stride=2)
+        self.available = nn.Conv2d(len(BAND_ORDER), first, 1, bias=False)
+        self.encoders = nn.ModuleList(
+            _Residual(width) if level else _ConvUnit(width, width, 3)
+            for level, width in enumerate(self.widths)
+        )
+        self.downs = nn.ModuleList(
+            _ConvUnit(self.widths[i], self.widths[i + 1], 2, stride=2) for i in range(last)
+        )
+        self.laterals = nn.ModuleList(
+            nn.Conv2d(self.widths[i + 1], self.widths[i], 1) for i in reversed(range(last))
+        )
+        self.decoders = nn.ModuleList(
+            _ConvUnit(self.widths[i], self.widths[i], 3) for i in reversed(range(last))
+        )
+        self.head = nn.Conv2d(first, 4 * len(CLASS_ORDER), 1)
+
+    @property
+    def stride(self) -> int:
+        """Input heights and widths are multiples of this."""
+        return int(2 ** len(self.widths))
+
+    def forward(self, reflectance: Tensor) -> Tensor:
+        """Return logits (N, 6, H, W) in `CLASS_ORDER` for reflectance (N, 7, H, W)."""
+        return functional.pixel_shuffle(self._sub_pixels(reflectance), 2)
+
+    def probabilities(self, reflectance: Tensor) -> Tensor:
+        """Return the softmax of `forward`, by steps that ONNX Runtime computes fast.
+
+        Its own Softmax over channels copies the tensor twice, and is a fifth of the whole run.
+        """
+        logits = self._sub_pixels(reflectance)
+        shape = logits.shape
+        grouped = (
+            logits.clamp(-_STEEPEST, _STEEPEST)
+            .exp()
+            .view(shape[0], len(CLASS_ORDER), 4, *shape[2:])
+        )
+        shares = grouped / grouped.sum(dim=1, keepdim=True)
+        return functional.pixel_shuffle(shares.view(shape), 2)
+
+    def _sub_pixels(self, reflectance: Tensor) -> Tensor:
+        """Return logits (N, 6 * 4, H / 2, W / 2): four sub-pixels a class."""
+        missing = torch.isnan(reflectance)
+        # One look at every other pixel is enough to tell which bands there are.
+        available = (~missing[:, :, ::2, ::2]).to(reflectance.dtype)
+        values = torch.where(missing, 0.0, reflectance).clamp(0.0, _BRIGHTEST).sqrt()
+        features = functional.relu(self.stem(values) + self.available(available))
+        skips: list[Tensor] = []
+        for level, encoder in enumerate(self.encoders):
+            features = encoder(self.downs[level - 1](features) if level else features)
+            skips.append(features)
+        skips.pop()
+        for lateral, decoder in zip(self.laterals, self.decoders, strict=True):
+            raised = functional.interpolate(lateral(features), scale_factor=2.0, mode="nearest")
+            features = decoder(functional.relu(raised + skips.pop()))
+        sub_pixels: Tensor = self.head(features)
+        return sub_pixels
+
+    def receptive_field(self) -> int:
+        """Return how far away, in pixels, an input pixel can still change an output pixel.
+
+        By interval arithmetic over the deepest path, for each place of the output pixel within a
+        stride: nearest up-sampling and strided convolution map cell i to cells 2i and 2i + 1.
+        """
+        deepest = len(self.widths) - 1
+        worst = 0
+        for pixel in range(self.stride):
+            low = high = pixel // 2
+            for _ in range(deepest):  # decoder: a 3x3 convolution, then to the coarser cells
+                low, high = (low - 1) // 2, (high + 1) // 2
+            for level in range(deepest, -1, -1):  # encoder: 3x3 convolutions, then to finer cells
+                reach = 2 if level else 1
+                low, high = 2 * (low - reach), 2 * (high + reach) + 1
+            worst = max(worst, pixel - low, high - pixel)
+        return worst
+
+    def flops_per_pixel(self) -> float:
+        """Return floating-point operations (2 x multiply-adds of convolutions) an input pixel."""
+        flops = 2 * len(BAND_ORDER) * self.widths[0] * 5 / 4  # stem 2x2 and availability 1x1
+        flops += 2 * self.widths[0] * 4 * len(CLASS_ORDER) / 4
+        last = len(self.widths) - 1
+        for level, width in enumerate(self.widths):
+            pixels = 4 ** (level + 1)
+            units = (2 if level else 1) + (1 if level < last else 0)
+            flops += units * 2 * 9 * width * width / pixels
+            if level:  # on the way down 2x2 at stride 2, on the way up 1x1 before repeating
+                flops += 2 * self.widths[level - 1] * width * (4 + 1) / pixels
+        return flops
+
+    def folded(self, temperature: float = 1.0) -> CompactUNet:
+        """Return a copy in evaluation mode, batch norms folded, logits divided by `temperature`."""
+        copy = CompactUNet(self.widths)
+        copy.load_state_dict(self.state_dict())
+        copy.eval()
+        for module in copy.modules():
+            if isinstance(module, _ConvUnit) and isinstance(module.norm, nn.BatchNorm2d):
+                module.conv = fuse_conv_bn_eval(module.conv, module.norm)
+                module.norm = nn.Identity()
+        with torch.no_grad():
+            copy.head.weight /= temperature
+            if copy.head.bias is not None:
+                copy.head.bias /= temperature
+        return copy
+
+
+class _ConvUnit(nn.Module):
+    """Convolution, batch norm and, if asked for, ReLU."""
+
+    def __init__(
+        self, inputs: int, outputs: int, size: int, *, stride: int = 1, active: bool = True
+    ) -> None:
+        super().__init__()
+        padding = size // 2 if stride == 1 else 0
+        self.conv = nn.Conv2d(inputs, outputs, size, stride, padding, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(outputs)
+        self.active = active
+
+    def forward(self, features: Tensor) -> Tensor:
+        normed: Tensor = self.norm(self.conv(features))
+        return functional.relu(normed) if self.active else normed
+
+
+class _Residual(nn.Module):
+    """Two 3x3 convolutions around which the input is led (He et al. 2016)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _ConvUnit(width, width, 3)
+        self.second = _ConvUnit(width, width, 3, active=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return functional.relu(features + self.second(self.first(features)))

@@ -1,0 +1,155 @@
+"""Chips for training: labelled samples and synthetic scenes in memory, varied by their number.
+
+Chip number i of a seed is always the same chip, whoever cuts it: a run that goes on after a break
+needs no state of any random generator, and the number of worker processes changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from nubila.datasets import Sample, load_sample, read_manifest
+from nubila.errors import ManifestError
+from nubila.raster.atomic import atomic_path
+from nubila.train.augment import crop, drop_bands, radiometry, tear, turn
+from nubila.train.recipe import Recipe, Synth
+
+__all__ = ["Chips", "Labelled", "load_split", "pad", "synthetic_pool", "to_network"]
+
+_BANDS: Final = ("blue", "green", "red", "nir", "swir16", "swir22", "cirrus")
+_POOL_CHIP: Final = 256
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A sample as the network takes it.
+
+    Attributes:
+        image: (7, rows, columns) reflectance in half precision, NaN = no data or no such band.
+        label: (rows, columns) uint8 sets of classes, 0 = ignored.
+        folder: where it is from, for weights and scores.
+    """
+
+    image: NDArray[np.float16]
+    label: NDArray[np.uint8]
+    folder: str
+
+
+def to_network(image: NDArray[np.float32], bands: Sequence[str]) -> NDArray[np.float32]:
+    """Return an image's bands in the network's order, NaN for those it does not have.
+
+    Raises:
+        ManifestError: one of blue, green and red is absent.
+    """
+    names = ["nir" if name == "nir08" and "nir" not in bands else name for name in bands]
+    absent = [name for name in _BANDS[:3] if name not in names]
+    if absent:
+        raise ManifestError(f"band {absent[0]} is absent (the image has: {', '.join(bands)})")
+    ordered = np.full((len(_BANDS), *image.shape[1:]), np.nan, np.float32)
+    for place, name in enumerate(_BANDS):
+        if name in names:
+            ordered[place] = image[names.index(name)]
+    return ordered
+
+
+def load_split(recipe: Recipe, split: str) -> list[Labelled]:
+    """Read all samples of a split.
+
+    Raises:
+        ManifestError: as `datasets.read_manifest` and `load_sample`, or a visible band is absent.
+    """
+    specs = read_manifest(recipe.data.manifest, root=recipe.data.root, split=split)
+    return [_labelled(load_sample(spec)) for spec in specs]
+
+
+def _labelled(sample: Sample) -> Labelled:
+    try:
+        image = to_network(sample.image, sample.bands).astype(np.float16)
+    except ManifestError as error:
+        raise ManifestError(f"{sample.meta.id}: {error}") from error
+    return Labelled(image, sample.label, sample.meta.folder)
+
+
+def pad(image: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
+    """Return an image with rows and columns without data up to a multiple of the stride."""
+    rows, columns = image.shape[1:]
+    widths = ((0, 0), (0, -rows % stride), (0, -columns % stride))
+    return np.pad(image, widths, constant_values=np.float32(np.nan))
+
+
+def synthetic_pool(spec: Synth, seed: int, report: Callable[[str], None]) -> list[Labelled]:
+    """Return the synthetic chips, making them where the cache does not have them."""
+    if spec.chips == 0:
+        return []
+    spec.cache.mkdir(parents=True, exist_ok=True)
+    stem = f"chips-{spec.chips}-seed-{seed}"
+    images, labels = spec.cache / f"{stem}-image.npy", spec.cache / f"{stem}-label.npy"
+    if not (images.is_file() and labels.is_file()):
+        report(f"making {spec.chips} synthetic chips in {spec.cache}")
+        _make_pool(spec.chips, seed, images, labels, report)
+    pool = np.load(images, mmap_mode="r"), np.load(labels, mmap_mode="r")
+    return [Labelled(i, m, "synthetic") for i, m in zip(*pool, strict=True)]
+
+
+def _make_pool(
+    count: int, seed: int, images: Path, labels: Path, report: Callable[[str], None]
+) -> None:
+    from nubila.synth import random_chip
+
+    shape = (_POOL_CHIP, _POOL_CHIP)
+    with atomic_path(images) as image_file, atomic_path(labels) as label_file:
+        image_pool = np.lib.format.open_memmap(
+            image_file, "w+", np.float16, (count, len(_BANDS), *shape)
+        )
+        label_pool = np.lib.format.open_memmap(label_file, "w+", np.uint8, (count, *shape))
+        for number in range(count):
+            image_pool[number], label_pool[number] = random_chip(seed * 1_000_003 + number)
+            if number % 100 == 99:
+                report(f"  {number + 1} of {count}")
+        image_pool.flush()
+        label_pool.flush()
+
+
+class Chips(Dataset[tuple[NDArray[np.float32], NDArray[np.uint8]]]):
+    """Training chips by number: `chips[i]` is (7, n, n) float32 and (n, n) uint8.
+
+    Args:
+        recipe: says size, weights, share of synthetic chips and how chips are varied.
+        real, synthetic: what chips are cut from.
+    """
+
+    def __init__(
+        self, recipe: Recipe, real: Sequence[Labelled], synthetic: Sequence[Labelled]
+    ) -> None:
+        self._recipe, self._real, self._synthetic = recipe, real, synthetic
+        weights = np.array([recipe.data.weights.get(s.folder, 1.0) for s in real])
+        if weights.sum() <= 0:
+            raise ManifestError(f"{recipe.data.manifest}: every training image has weight 0")
+        self._odds = weights / weights.sum()
+
+    def __len__(self) -> int:
+        return self._recipe.steps * self._recipe.batch
+
+    def __getitem__(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        recipe = self._recipe
+        random = np.random.default_rng([recipe.seed, number])
+        if random.random() < recipe.synth.share:
+            source = self._synthetic[int(random.integers(len(self._synthetic)))]
+        else:
+            source = self._real[int(random.choice(len(self._real), p=self._odds))]
+        image, label = crop(
+            source.image, source.label, size=recipe.chip, zoom=recipe.augment.zoom, random=random
+        )
+        image, label = turn(image, label, random)
+        image, label = np.ascontiguousarray(image), np.ascontiguousarray(label)
+        drop_bands(image, recipe.augment, random)
+        radiometry(image, recipe.augment, random)
+        tear(image, label, recipe.augment, random)
+        return image, label

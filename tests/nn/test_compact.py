@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nubila.classes import CLASS_NAMES
+from nubila.nn import BAND_ORDER, CLASS_ORDER, CompactUNet
+
+
+def _shaken(widths: tuple[int, ...] = (16, 16, 16)) -> CompactUNet:
+    """A network with batch norms that are not the identity."""
+    torch.manual_seed(3)
+    network = CompactUNet(widths)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    return network.eval()
+
+
+def test_classes_are_the_packages_own() -> None:
+    assert tuple(CLASS_NAMES.values()) == CLASS_ORDER
+    assert BAND_ORDER[:3] == ("blue", "green", "red")
+
+
+@pytest.mark.parametrize("widths", [(16, 48, 112, 192), (16, 32, 48), (16, 32)])
+def test_flops_agree_with_pytorchs_counter(widths: tuple[int, ...]) -> None:
+    network = CompactUNet(widths).eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.rand(1, 7, 64, 32))
+    assert counter.get_total_flops() / (64 * 32) == pytest.approx(network.flops_per_pixel())
+
+
+def test_default_is_about_thirty_thousand_operations_a_pixel() -> None:
+    network = CompactUNet()
+    assert 25e3 < network.flops_per_pixel() < 35e3
+    assert network.stride == 16
+    assert network.receptive_field() < 96
+
+
+@pytest.mark.parametrize("widths", [(8, 8, 8, 8), (8, 8)])
+def test_receptive_field_is_exact(widths: tuple[int, ...]) -> None:
+    """With weights above zero every dependence shows, so the reach is met and never passed."""
+    network = CompactUNet(widths).eval()
+    for parameter in network.parameters():
+        nn.init.constant_(parameter, 0.01)
+    network.double()
+    size, place = 16 * 16, 8 * 16 + 3
+    worst = 0
+    for shift in range(network.stride):
+        image = torch.rand(1, 7, 16, size, dtype=torch.float64)
+        with torch.inference_mode():
+            before = network(image)
+            image[0, 0, 8, place + shift] += 0.5
+            changed = (network(image) != before).any(dim=2)[0].any(dim=0).nonzero().ravel()
+        worst = max(
+            worst, int(changed.max()) - place - shift, place + shift - int(changed.min())
+        )
+    assert worst == network.receptive_field()
+
+
+def test_probabilities_are_the_softmax() -> None:
+    network = _shaken()
+    image = torch.rand(2, 7, 16, 24)
+    image[0, 3:] = torch.nan
+    with torch.inference_mode():
+        expected = torch.softmax(network(image), dim=1)
+        torch.testing.assert_close(network.probabilities(image), expected)
+
+
+def test_folding_batch_norms_and_temperature_changes_nothing_else() -> None:
+    network = _shaken()
+    image = torch.rand(1, 7, 16, 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            network.folded(temperature=2.0)(image), network(image) / 2, rtol=1e-4, atol=1e-5
+        )
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in network.folded().modules())
+
+
+def test_a_missing_band_is_not_a_black_band_and_gives_numbers() -> None:
+    network = _shaken()
+    image = torch.rand(1, 7, 16, 16)
+    black, missing = image.clone(), image.clone()
+    black[:, 3], missing[:, 3] = 0.0, torch.nan
+    with torch.inference_mode():
+        assert torch.isfinite(network(missing)).all()
+        assert not torch.equal(network(black), network(missing))
+
+
+def test_absolute_brightness_reaches_the_output() -> None:
+    network = _shaken()
+    image = torch.full((1, 7, 16, 16), 0.1)
+    with torch.inference_mode():
+        assert not torch.allclose(network(image), network(image * 4))
