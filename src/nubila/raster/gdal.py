@@ -28,6 +28,16 @@ _OPTIONS: dict[str, Any] = {
     "GDAL_NUM_THREADS": 1,
 }
 
+# What GDAL says of a file that is not there: on disk, on a web server, in a bucket.
+_ABSENT = (
+    "No such file",
+    "does not exist",
+    "response code: 404",
+    "response code: 410",
+    "NoSuchKey",
+    "key does not exist",
+)
+
 
 @contextmanager
 def gdal_env(**options: Any) -> Iterator[None]:  # noqa: ANN401 (GDAL options are of any type)
@@ -80,7 +90,7 @@ def read_info(path: str) -> RasterInfo:
             )
     except RasterioError as error:
         text = str(error)
-        if "No such file" in text or "does not exist" in text:
+        if any(sign in text for sign in _ABSENT):
             raise MissingFileError(f"{path}: no such file") from error
         raise DamagedFileError(f"{path}: GDAL cannot open it as a raster: {text}") from error
 

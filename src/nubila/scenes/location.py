@@ -1,0 +1,104 @@
+"""What GDAL calls a path or a URL, and reading small text files from either."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Final
+from urllib.error import HTTPError, URLError
+from urllib.parse import unquote, urljoin, urlsplit
+from urllib.request import urlopen
+
+from nubila.errors import MissingFileError, ProductError
+
+__all__ = ["gdal_path", "is_url", "read_text", "resolve"]
+
+# GDAL's virtual file systems, https://gdal.org/user/virtual_file_systems.html. Credentials for
+# the buckets come from GDAL's own environment variables (AWS_NO_SIGN_REQUEST, AWS_PROFILE ...).
+_BUCKETS: Final = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
+
+_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_MOST_BYTES: Final = 16 * 2**20
+_PATIENCE_SECONDS: Final = 30
+
+
+def is_url(location: str) -> bool:
+    """Tell whether a location begins with a scheme such as ``https://`` or ``s3://``."""
+    return _SCHEME.match(location) is not None
+
+
+def gdal_path(location: str) -> str:
+    """Return what GDAL calls a path or URL; query strings (signed URLs) stay as they are.
+
+    Raises:
+        ProductError: GDAL has no file system for the URL's scheme.
+
+    >>> gdal_path("https://example.org/B04.tif?sig=a%2Bb")
+    '/vsicurl/https://example.org/B04.tif?sig=a%2Bb'
+    >>> gdal_path("s3://bucket/B04.tif")
+    '/vsis3/bucket/B04.tif'
+    """
+    found = _SCHEME.match(location)
+    if found is None:
+        return location
+    scheme, rest = found[1].lower(), location[found.end() :]
+    if scheme in ("http", "https"):
+        return f"/vsicurl/{location}"
+    if scheme in _BUCKETS:
+        return _BUCKETS[scheme] + rest
+    if scheme == "file":
+        return unquote(urlsplit(location).path)
+    raise ProductError(
+        f"{location}: no way to read {scheme}://; give a path, http(s)://, "
+        f"{', '.join(f'{name}://' for name in _BUCKETS)}, or a GDAL /vsi... name"
+    )
+
+
+def resolve(reference: str, base: str) -> str:
+    """Return a reference made absolute against the path or URL of the file that names it.
+
+    >>> resolve("./B04.tif", "https://example.org/items/item.json?token=x")
+    'https://example.org/items/B04.tif'
+    >>> resolve("../B04.tif", "data/items/item.json")
+    'data/B04.tif'
+    """
+    if not base or is_url(reference) or reference.startswith("/"):
+        return reference
+    if base.lower().startswith(("http://", "https://", "file://")):
+        return urljoin(base, reference)
+    scheme = _SCHEME.match(base)
+    start = base[: scheme.end()] if scheme else ""
+    folder = posixpath.dirname(base[len(start) :].replace("\\", "/"))
+    return start + posixpath.normpath(posixpath.join(folder, reference))
+
+
+def read_text(location: str) -> str:
+    """Return a small text file from a path or an http(s) URL.
+
+    Raises:
+        MissingFileError: there is nothing at `location`.
+        ProductError: it cannot be fetched, is larger than 16 MiB, or is not UTF-8.
+    """
+    try:
+        if location.lower().startswith(("http://", "https://", "file://")):
+            with urlopen(location, timeout=_PATIENCE_SECONDS) as answer:
+                content = answer.read(_MOST_BYTES + 1)
+        elif is_url(location):
+            raise ProductError(f"{location}: give the https:// address of this file, or a copy")
+        else:
+            with Path(location).open("rb") as file:
+                content = file.read(_MOST_BYTES + 1)
+    except HTTPError as error:
+        kind = MissingFileError if error.code in (404, 410) else ProductError
+        raise kind(f"{location}: the server answered {error.code} {error.reason}") from error
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{location}: no such file") from error
+    except (URLError, OSError) as error:
+        raise ProductError(f"{location}: cannot be read: {error}") from error
+    if len(content) > _MOST_BYTES:
+        raise ProductError(f"{location}: larger than {_MOST_BYTES} bytes, so no metadata file")
+    try:
+        return bytes(content).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ProductError(f"{location}: not a text file: {error}") from error
