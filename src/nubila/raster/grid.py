@@ -196,13 +196,18 @@ class Grid:
 
         Args:
             other: a grid of any resolution.
-            tolerance: in pixels of the coarser grid.
+            tolerance: of the first pixel's corner, in pixels of the coarser grid. The far edges
+                may differ by not quite one such pixel, for sizes are rounded up.
         """
         if self.crs != other.crs:
             return False
-        coarse = max(self, other, key=lambda g: abs(g.transform.a))
-        allowed = tolerance * max(abs(coarse.transform.a), abs(coarse.transform.e))
-        return bool(np.allclose(self.bounds, other.bounds, rtol=0, atol=allowed))
+        coarse = max(self, other, key=lambda g: abs(g.transform.a)).transform
+        pixel = max(abs(coarse.a), abs(coarse.e))
+        corners = [(grid.transform.c, grid.transform.f) for grid in (self, other)]
+        return bool(
+            np.allclose(*corners, rtol=0, atol=tolerance * pixel)
+            and np.allclose(self.bounds, other.bounds, rtol=0, atol=0.999 * pixel)
+        )
 
     def centre_degrees(self) -> tuple[float, float] | None:
         """Longitude and latitude of the middle, or None without a CRS."""

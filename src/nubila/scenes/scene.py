@@ -160,6 +160,7 @@ class Scene:
         notes: what had to be assumed, for people; printed, never hidden.
         footprint: GeoJSON geometry in longitude and latitude from the metadata, or None.
         masks: the product's own masks (``scl``, ``qa_pixel``) by name.
+        missing: bands that the product has but of which no file is there: name -> those files.
     """
 
     id: str
@@ -176,6 +177,7 @@ class Scene:
     notes: tuple[str, ...] = ()
     footprint: Mapping[str, Any] | None = None
     masks: Mapping[str, BandFile] = field(default_factory=dict)
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def crs(self) -> CRS | None:
@@ -201,6 +203,7 @@ class Scene:
         """Return a band by common name; ``nir`` falls back to the narrow ``nir08`` and back.
 
         Raises:
+            MissingFileError: the product has the band, but its files are not there.
             BandError: the scene has no such band; the message lists those it has.
         """
         wanted = band_name(name)
@@ -208,6 +211,12 @@ class Scene:
         for candidate in (wanted, other):
             if candidate in self.bands:
                 return self.bands[candidate]
+            if candidate in self.missing:
+                files = "".join(f"\n  {path}" for path in self.missing[candidate])
+                raise MissingFileError(
+                    f"{self.path}: band {candidate!r} cannot be read, its file is not there; "
+                    f"missing:{files}"
+                )
         raise BandError(
             f"{self.path}: no band {wanted!r}{nearest(wanted, self.bands)} "
             f"(the scene has: {', '.join(self.bands)})"
@@ -217,7 +226,7 @@ class Scene:
         """Tell whether `band` would find one."""
         try:
             self.band(name)
-        except BandError:
+        except (BandError, MissingFileError):
             return False
         return True
 

@@ -1,0 +1,216 @@
+"""Opening anything that nubila reads as scenes."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import posixpath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from nubila.errors import InputError, MissingFileError, ProductError
+from nubila.scenes.archive import Tree, is_archive, open_tree
+from nubila.scenes.jp2_folder import band_images, open_jp2_folder
+from nubila.scenes.location import is_url
+from nubila.scenes.safe import find_product_xml, open_safe
+from nubila.scenes.scene import Scene
+
+__all__ = ["open_scene", "open_scenes"]
+
+_ACCEPTED: Final = (
+    "a Sentinel-2 product (folder, zip, or its MTD_MSIL1C.xml), a folder of Sentinel-2 band "
+    "images, a Landsat Collection 2 product (folder, tar, or its MTL), a raster that GDAL opens, "
+    "or a STAC item"
+)
+
+
+def open_scene(
+    source: Any,  # noqa: ANN401 (a path, a URL, a mapping or a pystac object)
+    *,
+    bands: str | Sequence[str] | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    nodata: float | None = None,
+    granule: str | None = None,
+) -> Scene:
+    """Open one scene; arguments and errors as for `open_scenes`.
+
+    >>> scene = open_scene("S2A_MSIL2A_20221005T115411_N0400_R023_T29UNU.SAFE")  # doctest: +SKIP
+
+    Raises:
+        InputError: the product has several granules and none was chosen.
+    """
+    scenes = open_scenes(
+        source, bands=bands, scale=scale, offset=offset, nodata=nodata, granule=granule
+    )
+    if len(scenes) > 1:
+        listed = "".join(f"\n  {scene.id}" for scene in scenes)
+        raise InputError(
+            f"{scenes[0].path}: a product of {len(scenes)} granules; choose one with granule= by "
+            f"its tile, such as {scenes[0].id.rpartition('_')[2]}:{listed}"
+        )
+    return scenes[0]
+
+
+def open_scenes(
+    source: Any,  # noqa: ANN401 (a path, a URL, a mapping or a pystac object)
+    *,
+    bands: str | Sequence[str] | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    nodata: float | None = None,
+    granule: str | None = None,
+) -> tuple[Scene, ...]:
+    """Recognise what is given and open it; no pixel is read.
+
+    Args:
+        source: a path or URL of a product, raster or STAC item; a list of rasters, one a band; a
+            STAC item as a mapping or pystac object.
+        bands: of a plain raster, in file order; ``-`` leaves one out.
+        scale: of a plain raster: reflectance = value * scale + offset.
+        offset: see scale.
+        nodata: of a plain raster: the value without data.
+        granule: of a Sentinel-2 product with several: only this one, by its tile.
+
+    Returns:
+        One scene; several for a Sentinel-2 product of several granules.
+
+    Raises:
+        MissingFileError: nothing is there, or a file that is needed to open it.
+        ProductError: it is nothing that nubila reads.
+        DamagedFileError: a file is there but cannot be opened.
+        MetadataError: metadata are absent or contradict each other.
+        InputError: an option does not apply to what was given.
+    """
+    options = {"bands": bands, "scale": scale, "offset": offset, "nodata": nodata}
+    if isinstance(source, Mapping) or hasattr(source, "assets"):
+        return _item(source, "the STAC item", granule, options)
+    if isinstance(source, (list, tuple)):
+        return _raster([str(path) for path in source], granule, options)
+    text = str(source)
+    if is_url(text) or text.startswith("/vsi"):
+        return _remote(text, granule, options)
+    path = Path(source)
+    if path.is_dir():
+        return _tree(open_tree(path), granule, options)
+    if not path.exists():
+        raise MissingFileError(f"{path}: no such file or folder (looked in {Path.cwd()})")
+    return _file(path, granule, options)
+
+
+def _file(path: Path, granule: str | None, options: Mapping[str, Any]) -> tuple[Scene, ...]:
+    name = path.name.lower()
+    if is_archive(path):
+        return _tree(open_tree(path), granule, options)
+    if "_mtl." in name:
+        return _landsat(path, granule, options)
+    if name.endswith((".json", ".geojson")):
+        return _item(path, str(path), granule, options)
+    if name.endswith((".xml", ".safe")):
+        _refuse(str(path), {k: v for k, v in options.items() if v is not None})
+        return open_safe(path, granule=granule)
+    return _raster([str(path)], granule, options)
+
+
+def _tree(tree: Tree, granule: str | None, options: Mapping[str, Any]) -> tuple[Scene, ...]:
+    """Open a folder or an archive by what is in it."""
+    if find_product_xml(tree) or tree.find("manifest.safe") or tree.find("*.safe/manifest.safe"):
+        _refuse(tree.path, options)
+        return open_safe(tree, granule=granule)
+    if tree.find("*_MTL.*"):
+        return _landsat(tree, granule, options)
+    if band_images(tree):
+        product = _product_above(Path(tree.path))
+        if product is not None:
+            _refuse(tree.path, options)
+            return open_safe(product, granule=granule)
+        _refuse(tree.path, {"bands": options["bands"], "granule": granule})
+        given = {key: options[key] for key in ("scale", "offset", "nodata")}
+        return (open_jp2_folder(tree, **given),)
+    shown = "".join(f"\n  {name}" for name in tree.names[:5]) or " nothing"
+    raise ProductError(
+        f"{tree.path}: no product in it: neither MTD_MSIL1C.xml, MTD_MSIL2A.xml or manifest.safe "
+        f"(Sentinel-2), nor *_MTL.txt, .json or .xml (Landsat), nor images named like Sentinel-2 "
+        f"bands. nubila opens {_ACCEPTED}. It holds:{shown}"
+    )
+
+
+def _product_above(folder: Path) -> Path | None:
+    """Return the Sentinel-2 product that a folder of images is part of.
+
+    Its XML has the offset; the images alone do not, so they are never read alone.
+    """
+    if not folder.is_dir():
+        return None
+    for parent in list(folder.resolve().parents)[:4]:
+        for file in parent.iterdir():
+            if fnmatch.fnmatch(file.name.lower(), "mtd_msil??.xml"):
+                return file
+    return None
+
+
+def _remote(url: str, granule: str | None, options: Mapping[str, Any]) -> tuple[Scene, ...]:
+    path = url.partition("?")[0].rstrip("/")
+    name = posixpath.basename(path).lower()
+    if name.endswith((".json", ".geojson")) or "/items/" in path:
+        return _item(url, url, granule, options)
+    if is_archive(name) or name.endswith((".safe", ".xml")):
+        raise ProductError(
+            f"{url}: products are read from disk; download it first, or give the URL of a raster "
+            f"or of a STAC item"
+        )
+    return _raster([url], granule, options)
+
+
+def _item(
+    item: Any,  # noqa: ANN401 (a path, a mapping or a pystac object)
+    name: str,
+    granule: str | None,
+    options: Mapping[str, Any],
+) -> tuple[Scene, ...]:
+    _refuse(name, {**options, "granule": granule})
+    if isinstance(item, Path):
+        _check_item(item)
+    from nubila.scenes.stac import open_stac
+
+    return (open_stac(item),)
+
+
+def _check_item(path: Path) -> None:
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ProductError(f"{path}: not JSON ({error}); nubila opens {_ACCEPTED}") from error
+    if not (isinstance(content, dict) and "assets" in content):
+        raise ProductError(f"{path}: JSON, but no STAC item (no assets); nubila opens {_ACCEPTED}")
+
+
+def _landsat(
+    source: Path | Tree, granule: str | None, options: Mapping[str, Any]
+) -> tuple[Scene, ...]:
+    _refuse(
+        str(source.path if isinstance(source, Tree) else source), {**options, "granule": granule}
+    )
+    from nubila.scenes.landsat import open_landsat
+
+    return (open_landsat(source),)
+
+
+def _raster(paths: list[str], granule: str | None, options: Mapping[str, Any]) -> tuple[Scene, ...]:
+    if not paths:
+        raise InputError("an empty list was given; expected paths of rasters, one a band")
+    _refuse(paths[0], {"granule": granule})
+    from nubila.scenes.generic import open_raster
+
+    return (open_raster(paths, **options),)
+
+
+def _refuse(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that do not apply, rather than leave them unheeded."""
+    given = [key for key, value in options.items() if value is not None]
+    if given:
+        raise InputError(
+            f"{name}: {', '.join(given)} cannot be given for it: "
+            f"its own metadata say what is needed, or it has no such thing"
+        )
