@@ -60,9 +60,9 @@ class NubilaAccessor:
         Args:
             model: name or path; default the model that ships.
             bands: common names in order, for a DataArray whose band coordinate does not tell.
-            scale, offset: reflectance = value * scale + offset. Default: ``scale_factor`` and
-                ``add_offset`` among the attributes; floating-point values without either are
-                taken as reflectance already.
+            scale: reflectance = value * scale + offset. Default: ``scale_factor`` among the
+                attributes; floating-point values without are taken as reflectance already.
+            offset: default ``add_offset`` among the attributes, or 0.
             nodata: value that means no data. Default: ``_FillValue`` or ``nodata`` among the
                 attributes; NaN always does.
             thresholds: class name -> least probability.

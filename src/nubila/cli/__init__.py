@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from typing import Final
 
 import typer
@@ -52,6 +53,8 @@ for _name in _COMMANDS:
 
 def main() -> None:
     """Run the command line; errors of ours are printed without a traceback and exit with 2."""
+    # An image without a georeference is a fact that `nubila info` tells, not a warning.
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     try:
         app()
     except NubilaError as error:

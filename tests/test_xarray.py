@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+
+import nubila
+from nubila.errors import BandError, GridError, InputError, MetadataError
+from tests.infer.toy import write_toy
+
+xr = pytest.importorskip("xarray")
+dask_array = pytest.importorskip("dask.array")
+import nubila.xarray  # noqa: E402 (registers the accessor, once xarray is known to be there)
+
+BANDS = ("blue", "green", "red", "nir")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(write_toy(tmp_path_factory.mktemp("model") / "toy.onnx", bands=BANDS))
+
+
+@pytest.fixture(scope="module")
+def reflectance():
+    rng = np.random.default_rng(3)
+    smooth = rng.uniform(0.0, 0.8, (4, 40, 45)).repeat(32, axis=1).repeat(32, axis=2)
+    values = (smooth + rng.normal(0, 0.02, smooth.shape)).astype(np.float32)[:, :1203, :1410]
+    values[:, 200:300, 900:] = np.nan
+    return values
+
+
+def dataset(values, names=BANDS, dims=("y", "x"), **attrs):
+    coords = {
+        "y": 5e6 - 20.0 * np.arange(values.shape[-2]),
+        "x": 4e5 + 20.0 * np.arange(values.shape[-1]),
+    }
+    variables = {n: (dims, v, dict(attrs)) for n, v in zip(names, values, strict=True)}
+    return xr.Dataset(variables, coords={k: v for k, v in coords.items() if k in dims})
+
+
+def test_a_dataset_gives_what_predict_gives(model, reflectance):
+    mask = dataset(reflectance).nubila.mask(model=model)
+    expected = nubila.predict(reflectance, bands=BANDS, model=model).classes
+    np.testing.assert_array_equal(mask.values, expected)
+    assert (mask.values[200:300, 900:] == 255).all()
+    assert len(np.unique(expected)) > 2, (
+        "the toy model must tell pixels apart for this to mean much"
+    )
+    assert mask.dims == ("y", "x")
+    assert mask.attrs["flag_meanings"].split()[3] == "cloud_shadow"
+
+
+def test_labels_of_sentinel_2_stand_for_bands_and_order_does_not_matter(model, reflectance):
+    shuffled = dataset(reflectance[[3, 0, 2, 1]], ("B08", "B02", "B04", "B03"))
+    expected = dataset(reflectance).nubila.mask(model=model)
+    np.testing.assert_array_equal(shuffled.nubila.mask(model=model).values, expected.values)
+
+
+@pytest.mark.parametrize("chunks", [(1203, 1410), (500, 333), (97, 701), (64, 1410)])
+def test_chunks_leave_no_trace(model, reflectance, chunks):
+    lazy = dataset(reflectance).chunk({"y": chunks[0], "x": chunks[1]})
+    mask = lazy.nubila.mask(model=model)
+    assert isinstance(mask.data, dask_array.Array)
+    expected = dataset(reflectance).nubila.mask(model=model)
+    np.testing.assert_array_equal(mask.compute(scheduler="threads").values, expected.values)
+
+
+def test_times_are_masked_one_by_one(model, reflectance):
+    two = np.stack([reflectance[:, :96, :128], reflectance[:, 400:496, :128]], axis=1)
+    data = dataset(two, dims=("time", "y", "x"))
+    eager = data.nubila.mask(model=model)
+    lazy = data.chunk({"time": 2, "y": 50}).nubila.mask(model=model)
+    assert eager.dims == ("time", "y", "x")
+    for time in range(2):
+        expected = nubila.predict(two[:, time], bands=BANDS, model=model).classes
+        np.testing.assert_array_equal(eager.values[time], expected)
+        np.testing.assert_array_equal(lazy.values[time], expected)
+
+
+def counts_of(reflectance):
+    counts = np.round(reflectance[:, :128, :128] * 10000 + 1000)
+    return np.where(np.isnan(counts), 0, counts).astype(np.uint16)
+
+
+def test_counts_take_their_scale_from_attributes_or_arguments(model, reflectance):
+    counts = counts_of(reflectance)
+    given = dataset(counts).nubila.mask(model=model, scale=1e-4, offset=-0.1, nodata=0)
+    told = dataset(counts, scale_factor=1e-4, add_offset=-0.1, _FillValue=0).nubila.mask(
+        model=model
+    )
+    expected = nubila.predict(counts * np.float32(1e-4) - np.float32(0.1), bands=BANDS, model=model)
+    np.testing.assert_array_equal(given.values, told.values)
+    assert (given.values == expected.classes).mean() > 0.999
+
+
+def test_counts_without_a_scale_are_refused(model, reflectance):
+    with pytest.raises(InputError, match="no scale is known"):
+        dataset(counts_of(reflectance)).nubila.mask(model=model)
+
+
+def test_bands_of_different_scale_are_refused(model, reflectance):
+    data = dataset(counts_of(reflectance), scale_factor=1e-4)
+    data["nir"].attrs["scale_factor"] = 1e-3
+    with pytest.raises(MetadataError, match="nir"):
+        data.nubila.mask(model=model)
+
+
+def test_a_data_array_as_rioxarray_loads_it(model, reflectance):
+    array = xr.DataArray(reflectance, dims=("band", "y", "x"), coords={"band": [1, 2, 3, 4]})
+    expected = dataset(reflectance).nubila.mask(model=model)
+    named = array.assign_attrs(long_name=BANDS)
+    np.testing.assert_array_equal(named.nubila.mask(model=model).values, expected.values)
+    given = array.nubila.mask(model=model, bands="blue,green,red,nir")
+    np.testing.assert_array_equal(given.values, expected.values)
+    with pytest.raises(BandError, match="not named"):
+        array.nubila.mask(model=model)
+
+
+def test_a_missing_band_and_missing_dimensions_are_named(model, reflectance):
+    with pytest.raises(BandError, match="red"):
+        dataset(reflectance[:2], ("blue", "green")).nubila.mask(model=model)
+    with pytest.raises(GridError, match="expected y and x"):
+        xr.Dataset({"blue": ("point", np.zeros(3, np.float32))}).nubila.mask(model=model)
