@@ -103,7 +103,6 @@ def open_cog(
     look: CogLook,
     bands: int = 1,
     dtype: str = "uint8",
-    threads: int = 1,
 ) -> Iterator[CogWriter]:
     """Open a cloud-optimised GeoTIFF for writing; it appears under its name when whole.
 
@@ -115,7 +114,6 @@ def open_cog(
         look: nodata, colours, names, tags.
         bands: number of bands.
         dtype: ``uint8`` or ``uint16``.
-        threads: for the compression.
 
     Raises:
         OutputError: the file cannot be written.
@@ -129,23 +127,19 @@ def open_cog(
                 writer = CogWriter(data, shape)
                 yield writer
                 writer.finish()
-            _copy(scratch, target, look, threads)
+            _copy(scratch, target, look)
         _verify(target, writer.checksums)
         _write_categories(path, look.categories)
 
 
-def write_cog(
-    path: str | Path, values: NDArray[Any], *, grid: Grid, look: CogLook, threads: int = 1
-) -> None:
+def write_cog(path: str | Path, values: NDArray[Any], *, grid: Grid, look: CogLook) -> None:
     """Write a whole raster, (rows, columns) or (bands, rows, columns), by `open_cog`.
 
     Raises:
         OutputError: the file cannot be written.
     """
     bands = values.shape[0] if values.ndim == 3 else 1
-    with open_cog(
-        path, grid=grid, look=look, bands=bands, dtype=values.dtype.name, threads=threads
-    ) as writer:
+    with open_cog(path, grid=grid, look=look, bands=bands, dtype=values.dtype.name) as writer:
         writer.write(values)
 
 
@@ -189,7 +183,7 @@ def _describe(data: Any, look: CogLook) -> None:  # noqa: ANN401 (rasterio)
         data.write_colormap(1, {k: (*v, 255) for k, v in look.colours.items()})
 
 
-def _copy(scratch: Path, target: Path, look: CogLook, threads: int) -> None:
+def _copy(scratch: Path, target: Path, look: CogLook) -> None:
     copy(
         scratch,
         target,
@@ -199,7 +193,6 @@ def _copy(scratch: Path, target: Path, look: CogLook, threads: int) -> None:
         LEVEL=1,
         BLOCKSIZE=BLOCK,
         OVERVIEW_RESAMPLING=look.overviews.upper(),
-        NUM_THREADS=threads,
         BIGTIFF="IF_SAFER",
     )
 

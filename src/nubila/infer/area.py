@@ -1,0 +1,272 @@
+"""Areas of interest: a GeoJSON geometry or bounds, in any CRS, laid on a scene's grid."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.features import bounds as geometry_bounds
+from rasterio.features import geometry_mask
+from rasterio.warp import transform_bounds, transform_geom
+
+from nubila.errors import GridError, InputError
+from nubila.raster import Grid, Window
+
+__all__ = ["Area", "PlacedArea", "place_area", "read_area"]
+
+# RFC 7946, section 4: longitude and latitude on WGS 84, in this order.
+_GEOJSON_CRS: Final = "OGC:CRS84"
+# A straight edge in one CRS is a curve in another; so many pieces of it are transformed.
+_PIECES: Final = 16
+_STRIP_ROWS: Final = 1024
+
+
+@dataclass(frozen=True)
+class Area:
+    """A polygon, or several, in a CRS.
+
+    Attributes:
+        geometry: GeoJSON Polygon, MultiPolygon, or GeometryCollection of them.
+        crs: of its coordinates; None = the scene's own.
+        rectangle: whether it was given as bounds.
+    """
+
+    geometry: Mapping[str, Any]
+    crs: CRS | None
+    rectangle: bool = False
+
+    def record(self) -> dict[str, Any]:
+        """Return the area as plain values, for tags and STAC."""
+        crs = None if self.crs is None else self.crs.to_string()
+        return {"geometry": dict(self.geometry), "crs": crs}
+
+
+@dataclass(frozen=True)
+class PlacedArea:
+    """An area on a grid.
+
+    Attributes:
+        window: the pixels to read.
+        geometry: polygon in the grid's CRS; None where the whole window is wanted.
+        grid: of the window.
+        notes: what a person should know.
+    """
+
+    window: Window
+    geometry: Mapping[str, Any] | None
+    grid: Grid
+    notes: tuple[str, ...] = ()
+
+    def outside(self, row: int, rows: int) -> NDArray[np.bool_] | None:
+        """Return where pixels of some rows of the window have their centre outside the area.
+
+        Args:
+            row: first row, counted from the top of the window.
+            rows: number of rows.
+
+        Returns:
+            (rows, columns), or None where all are inside.
+        """
+        if self.geometry is None:
+            return None
+        part = self.grid.crop(Window(row, 0, rows, self.grid.shape[1]))
+        found: NDArray[np.bool_] = geometry_mask([self.geometry], part.shape, part.transform)
+        return found
+
+
+def read_area(
+    area: str | Path | Mapping[str, Any] | Sequence[float] | Area,
+    crs: Any = None,  # noqa: ANN401
+) -> Area:
+    """Read an area of interest.
+
+    Args:
+        area: GeoJSON as a path, a text, or a mapping (geometry, Feature or FeatureCollection), or
+            the bounds west, south, east, north.
+        crs: whatever `rasterio.crs.CRS.from_user_input` takes. Default: for GeoJSON its ``crs``
+            member (GeoJSON of 2008), else longitude and latitude; for bounds longitude and
+            latitude.
+
+    Raises:
+        InputError: it cannot be read, is no polygon, or the CRS is unknown.
+    """
+    if isinstance(area, Area):
+        return area
+    if isinstance(area, str | Path):
+        return _from_geojson(_load(area), crs)
+    if isinstance(area, Mapping):
+        return _from_geojson(area, crs)
+    return Area(_rectangle(area), _crs(crs or _GEOJSON_CRS), rectangle=True)
+
+
+def _from_geojson(value: Mapping[str, Any], crs: Any) -> Area:  # noqa: ANN401
+    if not isinstance(value, Mapping):
+        raise InputError(f"GeoJSON must be an object, got {type(value).__name__}")
+    member = value.get("crs") or {}
+    named = crs or member.get("properties", {}).get("name") or _GEOJSON_CRS
+    return Area(_polygons(value), _crs(named))
+
+
+def place_area(area: Area, grid: Grid) -> PlacedArea:
+    """Lay an area on a grid.
+
+    A pixel belongs to a polygon if its centre lies inside. Bounds in the grid's own CRS take in
+    every pixel that they touch.
+
+    Raises:
+        GridError: the area lies outside the grid, the grid has no georeference, or the area does
+            not transform to its CRS.
+    """
+    if grid.crs is None and area.crs is not None:
+        raise GridError("an area of interest needs a scene with a CRS, and this one has none")
+    same = area.crs is None or area.crs == grid.crs
+    geometry = area.geometry if same else _transformed(area, grid)
+    window = _window(geometry, area, grid)
+    whole = same and area.rectangle
+    placed = PlacedArea(
+        window, None if whole else geometry, grid.crop(window), _notes(geometry, grid)
+    )
+    if not _touches(placed):
+        raise GridError(
+            "no pixel of the scene lies inside the area of interest, although their bounds overlap"
+        )
+    return placed
+
+
+def _window(geometry: Mapping[str, Any], area: Area, grid: Grid) -> Window:
+    west, south, east, north = geometry_bounds(geometry)
+    try:
+        return grid.window_of((west, south, east, north))
+    except GridError as error:
+        if area.crs is None or grid.crs is None:
+            raise
+        # In the area's own CRS, where a person knows the way about.
+        scene = transform_bounds(grid.crs, area.crs, *grid.bounds)
+        given, there = (
+            " ".join(f"{v:.8g}" for v in b) for b in (geometry_bounds(area.geometry), scene)
+        )
+        raise GridError(
+            f"the area of interest ({given}) lies outside the scene ({there}); west, south, east, "
+            f"north in {area.crs.to_string()}"
+        ) from error
+
+
+def _touches(placed: PlacedArea) -> bool:
+    height = placed.window.height
+    for row in range(0, height, _STRIP_ROWS):
+        outside = placed.outside(row, min(_STRIP_ROWS, height - row))
+        if outside is None or not outside.all():
+            return True
+    return False
+
+
+def _notes(geometry: Mapping[str, Any], grid: Grid) -> tuple[str, ...]:
+    west, south, east, north = geometry_bounds(geometry)
+    left, bottom, right, top = grid.bounds
+    pixel = max(abs(grid.transform.a), abs(grid.transform.e), abs(grid.transform.b))
+    beyond = max(left - west, bottom - south, east - right, north - top)
+    if beyond <= pixel:
+        return ()
+    return ("the area of interest reaches beyond the scene; cover is over the part inside",)
+
+
+def _load(source: str | Path) -> Any:  # noqa: ANN401 (JSON)
+    text = str(source)
+    try:
+        if not text.lstrip().startswith("{"):
+            text = Path(source).expanduser().read_text(encoding="utf-8")
+        return json.loads(text)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{source}: cannot be read as GeoJSON: {error}") from error
+
+
+def _crs(value: Any) -> CRS:  # noqa: ANN401 (whatever rasterio takes)
+    try:
+        return CRS.from_user_input(value)
+    except (RasterioError, TypeError) as error:
+        raise InputError(f"unknown CRS {value!r}; give one such as EPSG:32632") from error
+
+
+def _rectangle(values: Sequence[float]) -> dict[str, Any]:
+    numbers = [float(v) for v in values]
+    if len(numbers) != 4 or not all(math.isfinite(v) for v in numbers):
+        raise InputError(f"bounds are four numbers west, south, east, north; got {values}")
+    west, south, east, north = numbers
+    if west >= east or south >= north:
+        raise InputError(
+            f"bounds {numbers} are empty; the order is west, south, east, north "
+            "(an area across the 180th meridian must be split in two)"
+        )
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def _polygons(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the polygons of any GeoJSON object as one geometry."""
+    polygons = list(_each_polygon(value))
+    if not polygons:
+        raise InputError(
+            f"an area of interest must hold polygons; this GeoJSON is a {value.get('type')!r}"
+        )
+    try:
+        clean = [[[[float(p[0]), float(p[1])] for p in ring] for ring in part] for part in polygons]
+    except (TypeError, ValueError, IndexError) as error:
+        raise InputError(f"the coordinates of the area of interest do not read: {error}") from error
+    if any(len(ring) < 4 for part in clean for ring in part):
+        raise InputError("a ring of the area of interest has fewer than four positions")
+    if len(clean) == 1:
+        return {"type": "Polygon", "coordinates": clean[0]}
+    return {"type": "MultiPolygon", "coordinates": clean}
+
+
+def _each_polygon(value: Mapping[str, Any]) -> list[Any]:
+    kind = value.get("type")
+    if kind == "Polygon":
+        return [value.get("coordinates", [])]
+    if kind == "MultiPolygon":
+        return list(value.get("coordinates", []))
+    if kind == "Feature":
+        return _each_polygon(value.get("geometry") or {})
+    members = value.get("features" if kind == "FeatureCollection" else "geometries", [])
+    return [polygon for member in members for polygon in _each_polygon(member)]
+
+
+def _transformed(area: Area, grid: Grid) -> dict[str, Any]:
+    dense = _each_ring(area.geometry, _densify)
+    try:
+        found = transform_geom(area.crs, grid.crs, dense)
+        finite = all(math.isfinite(v) for v in geometry_bounds(found))
+    except (RasterioError, ValueError) as error:
+        raise GridError(
+            f"the area of interest does not transform to {grid.crs}: {error}"
+        ) from error
+    if not finite:
+        raise GridError(f"the area of interest has no place in {grid.crs}, the scene's CRS")
+    return dict(found)
+
+
+def _each_ring(geometry: Mapping[str, Any], change: Any) -> dict[str, Any]:  # noqa: ANN401
+    parts = geometry["coordinates"]
+    if geometry["type"] == "Polygon":
+        return {"type": "Polygon", "coordinates": [change(ring) for ring in parts]}
+    return {
+        "type": "MultiPolygon",
+        "coordinates": [[change(ring) for ring in polygon] for polygon in parts],
+    }
+
+
+def _densify(ring: Sequence[Sequence[float]]) -> list[list[float]]:
+    corners = np.asarray(ring, np.float64)
+    share = np.arange(_PIECES)[:, None] / _PIECES
+    edges = [a + (b - a) * share for a, b in itertools.pairwise(corners)]
+    points: list[list[float]] = np.concatenate([*edges, corners[-1:]]).tolist()
+    return points

@@ -1,0 +1,228 @@
+"""The STAC item of a mask (STAC 1.1.0), as plain JSON values; pystac is not needed to write it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rasterio.errors import RasterioError
+from rasterio.features import bounds as geometry_bounds
+from rasterio.warp import transform_geom
+
+from nubila.classes import CLASS_NAMES
+from nubila.infer.decide import PROBABILITY_NO_DATA, PROBABILITY_SCALE
+from nubila.infer.legend import VALIDITY_LEGEND, Legend
+from nubila.infer.provenance import Provenance
+from nubila.infer.statistics import Statistics
+from nubila.raster import Grid
+
+__all__ = ["is_same_mask", "local_href", "stac_item"]
+
+_EXTENSIONS: Final = (
+    "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/eo/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
+)
+_COG: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
+# Launch of Landsat 1, the first scene there can be: the start of "acquired we do not know when".
+_FIRST_SCENE: Final = "1972-07-23T00:00:00Z"
+
+
+def stac_item(
+    *,
+    provenance: Provenance,
+    grid: Grid,
+    statistics: Statistics,
+    legend: Legend,
+    files: Mapping[str, Path],
+    folder: Path,
+) -> dict[str, Any]:
+    """Return the item; hrefs are relative to `folder`, where the item is written.
+
+    Args:
+        provenance: where the mask comes from.
+        grid: of the mask.
+        statistics: of the area.
+        legend: of the mask file's values.
+        files: ``mask`` and, where written, ``probabilities``, ``validity``, ``style``, ``picture``.
+        folder: the item's folder.
+    """
+    geometry = _geometry(provenance, grid)
+    item = {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": list(_EXTENSIONS),
+        "id": f"{provenance.scene_id}_mask",
+        "geometry": geometry,
+        "properties": {
+            **_times(provenance),
+            **_properties(provenance, statistics, grid),
+        },
+        "links": [_derived_from(provenance, folder)],
+        "assets": _assets(files, folder, legend, provenance),
+    }
+    if geometry is not None:
+        item["bbox"] = list(geometry_bounds(geometry))
+    return item
+
+
+def is_same_mask(item: Mapping[str, Any], provenance: Provenance, folder: Path) -> bool:
+    """Tell whether an item in `folder` is what masking again would give, and its files are there.
+
+    That is so if input, model, options and version of nubila are the same.
+    """
+    properties = item.get("properties", {})
+    wanted = _identity(provenance)
+    return (
+        all(properties.get(key) == value for key, value in wanted.items())
+        and _derived_from(provenance, folder) in item.get("links", [])
+        and all((folder / a["href"]).is_file() for a in item.get("assets", {}).values())
+    )
+
+
+def local_href(path: str, folder: Path) -> str:
+    """Return a path relative to `folder` if it is one of this machine, otherwise as it is."""
+    if "://" in path or path.startswith("/vsi") or not Path(path).exists():
+        return path
+    return Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
+
+
+def _identity(provenance: Provenance) -> dict[str, Any]:
+    """Return the properties by which two masks are the same."""
+    return {
+        "nubila:model": provenance.card.name,
+        "nubila:model_version": provenance.card.version,
+        "nubila:model_sha256": provenance.model_sha256,
+        "nubila:options": provenance.options.record(),
+        "processing:software": {"nubila": provenance.version},
+    }
+
+
+def _properties(provenance: Provenance, statistics: Statistics, grid: Grid) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "title": f"Cloud mask of {provenance.scene_id}",
+        "gsd": round(grid.resolution, 6),
+        "eo:cloud_cover": _rounded(statistics.cloud_cover),
+        "eo:snow_cover": _rounded(statistics.snow_cover),
+        "processing:lineage": f"Masked with model {provenance.card.name} "
+        f"{provenance.card.version} by nubila {provenance.version}.",
+        "proj:code": _code(grid),
+        "proj:wkt2": grid.crs.to_wkt() if grid.crs and _code(grid) is None else None,
+        "proj:shape": list(grid.shape),
+        "proj:transform": list(grid.transform)[:6],
+        "proj:bbox": list(grid.bounds),
+        "platform": provenance.platform.lower().replace("_", "-") or None,
+        "nubila:sensor": provenance.sensor,
+        "nubila:level": provenance.level or None,
+        "nubila:baseline": provenance.baseline or None,
+        "nubila:cover": {name: _rounded(v) for name, v in statistics.cover.items()},
+        "nubila:statistics": statistics.record(),
+        "nubila:bands": [vars(band) for band in provenance.bands],
+    }
+    # proj:code may say that there is none; every other field that is not known is left out.
+    kept = {key: value for key, value in found.items() if value is not None or key == "proj:code"}
+    return kept | _identity(provenance)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _code(grid: Grid) -> str | None:
+    authority = grid.crs.to_authority() if grid.crs is not None else None
+    return ":".join(authority) if authority else None
+
+
+def _times(provenance: Provenance) -> dict[str, Any]:
+    if provenance.acquired is not None:
+        return {"datetime": _utc(provenance.acquired)}
+    path = Path(provenance.path)
+    known = "://" not in provenance.path and path.exists()
+    # The scene was there before its file was last written.
+    last = datetime.fromtimestamp(path.stat().st_mtime, UTC) if known else datetime.now(UTC)
+    return {"datetime": None, "start_datetime": _FIRST_SCENE, "end_datetime": _utc(last)}
+
+
+def _utc(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _geometry(provenance: Provenance, grid: Grid) -> dict[str, Any] | None:
+    """Return the scene's own footprint, or the outline of the grid, in longitude and latitude."""
+    if provenance.footprint is not None and provenance.options.area is None:
+        return dict(provenance.footprint)
+    if grid.crs is None:
+        return None
+    rows, columns = grid.shape
+    pixels = [(0, 0), (0, rows), (columns, rows), (columns, 0), (0, 0)]
+    outline = {"type": "Polygon", "coordinates": [[grid.transform * p for p in pixels]]}
+    try:
+        found = transform_geom(grid.crs, "OGC:CRS84", outline, precision=7)
+    except RasterioError:  # a CRS without a place on Earth
+        return None
+    ring = [list(point) for point in found["coordinates"][0]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def _derived_from(provenance: Provenance, folder: Path) -> dict[str, str]:
+    return {"rel": "derived_from", "href": local_href(provenance.path, folder)}
+
+
+def _assets(
+    files: Mapping[str, Path], folder: Path, legend: Legend, provenance: Provenance
+) -> dict[str, Any]:
+    details: dict[str, dict[str, Any]] = {
+        "mask": {
+            "title": "Classes",
+            "type": _COG,
+            "roles": ["data", "cloud", "cloud-shadow", "snow-ice", "water-mask"],
+            "data_type": legend.dtype,
+            "nodata": legend.nodata,
+            "classification:classes": _classes(legend),
+        },
+        "probabilities": {
+            "title": "Probability of each class",
+            "type": _COG,
+            "roles": ["data"],
+            "data_type": "uint8",
+            "nodata": PROBABILITY_NO_DATA,
+            "raster:scale": PROBABILITY_SCALE,
+            "raster:offset": 0,
+            "bands": [{"name": CLASS_NAMES[code]} for code in provenance.card.class_codes],
+        },
+        "validity": {
+            "title": "Why a pixel has a class or none",
+            "type": _COG,
+            "roles": ["metadata", "data-mask", "saturation"],
+            "data_type": "uint8",
+            "nodata": VALIDITY_LEGEND.nodata,
+            "classification:classes": _classes(VALIDITY_LEGEND),
+        },
+        "style": {"title": "QGIS style", "type": "application/xml", "roles": ["metadata"]},
+        "picture": {"title": "Image and mask", "type": "image/png", "roles": ["overview"]},
+    }
+    return {
+        name: {"href": f"./{path.relative_to(folder).as_posix()}", **details[name]}
+        for name, path in files.items()
+    }
+
+
+def _classes(legend: Legend) -> list[dict[str, Any]]:
+    classes: list[dict[str, Any]] = [
+        {
+            "value": int(entry.value),
+            "name": entry.name.replace(" ", "_").replace(",", ""),
+            "title": entry.name,
+            "color_hint": "{:02X}{:02X}{:02X}".format(*entry.colour),
+        }
+        for entry in legend.entries
+    ]
+    if legend.nodata not in legend.names:
+        no_data = {"value": legend.nodata, "name": "no_data", "title": "no data", "nodata": True}
+        classes.append(no_data)
+    return classes

@@ -1,0 +1,124 @@
+"""Counts of pixels by class and by validity, and the cover in percent that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nubila.classes import CLASS_NAMES, CLOUD_CODES, ClassCode, Validity, class_code
+
+__all__ = ["Counter", "Statistics"]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """How many pixels of the area have which class.
+
+    Attributes:
+        classes: code of each class that the model tells (never 255) -> pixels.
+        validity: `Validity` -> pixels.
+        pixel_area: square metres.
+    """
+
+    classes: Mapping[int, int]
+    validity: Mapping[int, int]
+    pixel_area: float
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the area."""
+        return sum(self.validity.values())
+
+    @property
+    def valid(self) -> int:
+        """Pixels that have a class."""
+        return sum(self.classes.values())
+
+    @property
+    def cover(self) -> dict[str, float]:
+        """Class name -> percentage of the valid pixels; empty without valid pixels."""
+        if not self.valid:
+            return {}
+        return {CLASS_NAMES[code]: 100 * count / self.valid for code, count in self.classes.items()}
+
+    @property
+    def cloud_cover(self) -> float | None:
+        """Cloud and thin cloud as a percentage of the valid pixels; None without any."""
+        return self.share(*CLOUD_CODES)
+
+    @property
+    def snow_cover(self) -> float | None:
+        """Snow as a percentage of the valid pixels; None where the model does not tell it."""
+        return self.share(ClassCode.SNOW)
+
+    def share(self, *codes: int) -> float | None:
+        """Return some classes together as a percentage of the valid pixels.
+
+        None where the model tells none of them, or without valid pixels.
+        """
+        if not self.valid or not set(codes) & set(self.classes):
+            return None
+        return 100 * sum(self.classes.get(code, 0) for code in codes) / self.valid
+
+    def record(self) -> dict[str, Any]:
+        """Return plain values, as the STAC item keeps them; `from_record` reads them back."""
+        return {
+            "classes": {CLASS_NAMES[code]: count for code, count in self.classes.items()},
+            "validity": {
+                v.name.lower().replace("_", " "): self.validity.get(v, 0) for v in Validity
+            },
+            "pixel_area": self.pixel_area,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Statistics:
+        """Read what `record` gave."""
+        return cls(
+            {class_code(name): count for name, count in record["classes"].items()},
+            {v: record["validity"][v.name.lower().replace("_", " ")] for v in Validity},
+            record["pixel_area"],
+        )
+
+
+@dataclass
+class Counter:
+    """Counts strip by strip.
+
+    Attributes:
+        codes: of the classes that the model tells.
+        pixel_area: square metres.
+    """
+
+    codes: Sequence[int]
+    pixel_area: float
+    _classes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    _validity: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+
+    def add(
+        self,
+        classes: NDArray[np.uint8],
+        validity: NDArray[np.uint8],
+        outside: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Count a strip.
+
+        Args:
+            classes: (rows, columns) class codes.
+            validity: (rows, columns) of `Validity`.
+            outside: (rows, columns) where a pixel is not of the area, or None.
+        """
+        for total, values in ((self._classes, classes), (self._validity, validity)):
+            wanted = values if outside is None else values[~outside]
+            total += np.bincount(wanted.ravel(), minlength=256)
+
+    def statistics(self) -> Statistics:
+        """Return what was counted."""
+        return Statistics(
+            {code: int(self._classes[code]) for code in sorted(self.codes)},
+            {v: int(self._validity[v]) for v in Validity},
+            self.pixel_area,
+        )
