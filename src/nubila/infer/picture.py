@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from nubila.infer.legend import Legend
-from nubila.infer.statistics import Statistics
+from nubila.infer.statistics import Statistics, percent
 
 __all__ = ["Caption", "draw_picture", "stretch"]
 
@@ -110,17 +110,13 @@ def _lines(legend: Legend, statistics: Statistics) -> list[tuple[Colour, str, st
     for entry in legend.entries:
         share = statistics.share(*entry.codes)
         if share is not None:
-            lines.append((entry.colour, entry.name, _percent(share)))
+            lines.append((entry.colour, entry.name, percent(share)))
     without = statistics.pixels - statistics.valid
     if without:
         lines.append(
-            (_NO_DATA, "no data (of the area)", _percent(100 * without / statistics.pixels))
+            (_NO_DATA, "no data (of the area)", percent(100 * without / statistics.pixels))
         )
     return lines
-
-
-def _percent(value: float) -> str:
-    return "< 0.1 %" if 0 < value < 0.05 else f"{value:.1f} %"
 
 
 def _page(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nubila.classes import CLASS_NAMES, CLOUD_CODES, ClassCode, Validity, class_code
 
-__all__ = ["Counter", "Statistics"]
+__all__ = ["Counter", "Statistics", "percent"]
 
 
 @dataclass(frozen=True)
@@ -122,3 +122,12 @@ class Counter:
             {v: int(self._validity[v]) for v in Validity},
             self.pixel_area,
         )
+
+
+def percent(share: float) -> str:
+    """Return a percentage for people; what is there but rounds to nothing is told as little.
+
+    >>> percent(31.24), percent(0.01), percent(0)
+    ('31.2 %', '< 0.1 %', '0.0 %')
+    """
+    return "< 0.1 %" if 0 < share < 0.05 else f"{share:.1f} %"

@@ -1,0 +1,367 @@
+"""``nubila mask``: masks of scenes, into a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from nubila.infer.batch import Outcome, SceneProgress
+
+__all__ = ["mask"]
+
+_WHERE = "What to mask"
+_HOW = "How to decide"
+_WHAT = "What to write"
+_RASTER = "Plain rasters (products know these themselves)"
+_RUN = "Running"
+
+
+def mask(
+    scenes: Annotated[
+        list[str],
+        typer.Argument(
+            help="Products (folder, zip, tar), rasters or STAC items; paths or URLs. One raster a "
+            "band: join them with ';' and name --bands.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Made if it is not there."),
+    ] = Path("masks"),
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Name (see nubila models) or ONNX file; default: the one that ships.",
+        ),
+    ] = None,
+    resolution: Annotated[
+        float | None,
+        typer.Option(
+            help="Metres a pixel; default: 20 for Sentinel-2, otherwise the scene's own.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    area: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="GEOJSON",
+            help="Area of interest. Only this is read, and cover is over it.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    bounds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="W,S,E,N",
+            help="Area of interest as west, south, east, north.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    bounds_crs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CRS",
+            help="CRS of --bounds, such as EPSG:32632; default: longitude and latitude.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS=P",
+            help="Least probability for a class, such as cloud=0.4 (lower finds more); repeat for "
+            "several. Default: the most probable class.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    dilate: Annotated[
+        float,
+        typer.Option(
+            metavar="METRES",
+            help="Grow cloud, thin cloud and cloud shadow by this.",
+            rich_help_panel=_HOW,
+        ),
+    ] = 0.0,
+    min_area: Annotated[
+        float,
+        typer.Option(
+            metavar="M2",
+            help="Fill objects smaller than so many square metres with what is around them.",
+            rich_help_panel=_HOW,
+        ),
+    ] = 0.0,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Write only these, such as 'cloud,cloud shadow'; the others become clear. With "
+            "--binary: those that become 1.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    binary: Annotated[
+        bool,
+        typer.Option(
+            "--binary",
+            help="Write 1 for --classes (default cloud, thin cloud, cloud shadow), 0 otherwise.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = False,
+    codes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCHEME",
+            help="Write the codes of scl, fmask, qa_pixel, cloudsen12, omnicloudmask, ukis-csmask "
+            "or s2cloudless.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    probabilities: Annotated[
+        bool,
+        typer.Option(
+            "--probabilities", help="Write X_probabilities.tif too.", rich_help_panel=_WHAT
+        ),
+    ] = False,
+    validity: Annotated[
+        bool,
+        typer.Option(
+            "--validity",
+            help="Write X_validity.tif too: no data, saturated, not judged.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = False,
+    no_picture: Annotated[
+        bool, typer.Option("--no-picture", help="Leave X_mask.png out.", rich_help_panel=_WHAT)
+    ] = False,
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="In file order: blue,green,red,nir; '-' skips one.",
+            rich_help_panel=_RASTER,
+        ),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(help="Reflectance = value x scale + offset.", rich_help_panel=_RASTER),
+    ] = None,
+    offset: Annotated[
+        float | None, typer.Option(help="See --scale.", rich_help_panel=_RASTER)
+    ] = None,
+    nodata: Annotated[
+        float | None, typer.Option(help="Value that means no data.", rich_help_panel=_RASTER)
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace masks that are there already.", rich_help_panel=_RUN
+        ),
+    ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Default: one a processor.", rich_help_panel=_RUN),
+    ] = None,
+    provider: Annotated[
+        str,
+        typer.Option(help="What runs the model: cpu, cuda or openvino.", rich_help_panel=_RUN),
+    ] = "cpu",
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one line of JSON a scene.", rich_help_panel=_RUN),
+    ] = False,
+) -> None:
+    """Find clouds, thin clouds, cloud shadows, snow and water in scenes.
+
+    For each scene X, FOLDER gets
+
+    \b
+    X_mask.tif   cloud-optimised GeoTIFF: 0 clear, 1 cloud, 2 thin cloud,
+                 3 cloud shadow, 4 snow, 5 water, 255 no data
+    X_mask.qml   its colours and names for QGIS
+    X_mask.png   image beside mask
+    X.json       STAC item with the cover; written last
+
+    A scene that fails is reported and the next one is masked; the exit code
+    is then 2. Run the same command again and only what is missing is done.
+
+    \b
+    nubila mask S2A_MSIL1C_20240705T101031.SAFE -o masks
+    nubila mask *.SAFE LC09*.tar -o masks --json > masks.jsonl
+    nubila mask a.SAFE --area farm.geojson --dilate 60 --min-area 10000
+    nubila mask a.SAFE --binary --classes cloud --threshold cloud=0.4
+    nubila mask a.tif --bands blue,green,red,nir --scale 1e-4 --codes scl
+    """  # noqa: D301 (the backslashes are backspaces: what follows keeps its lines)
+    from nubila.errors import InputError
+    from nubila.infer.batch import mask_many
+    from nubila.infer.provenance import MaskOptions
+    from nubila.models_io import find_model, load_model
+    from nubila.raster.atomic import make_folder
+
+    if bounds_crs is not None and bounds is None:
+        raise InputError("--bounds-crs is given without --bounds")
+    options = MaskOptions(
+        resolution=resolution,
+        area=_area(area, bounds, bounds_crs),
+        thresholds=_thresholds(threshold or []),
+        dilate=dilate,
+        min_area=min_area,
+        classes=tuple(name.strip() for name in classes.split(",")) if classes else (),
+        binary=binary,
+        codes=codes,
+        probabilities=probabilities,
+        validity=validity,
+        picture=not no_picture,
+    )
+    opening = {"bands": bands, "scale": scale, "offset": offset, "nodata": nodata}
+    make_folder(output)
+    with _progress(quiet=as_json) as progress:
+        outcomes = mask_many(
+            [s.split(";") if ";" in s else s for s in scenes],
+            output,
+            model=load_model(find_model(model), provider=provider),
+            options=options,
+            opening={key: value for key, value in opening.items() if value is not None},
+            threads=threads,
+            overwrite=overwrite,
+            progress=progress,
+        )
+        failed = [o for o in _printed(outcomes, as_json=as_json, many=len(scenes) > 1) if o.error]
+    _raise(failed, as_json=as_json, many=len(scenes) > 1)
+
+
+def _area(area: Path | None, bounds: str | None, crs: str | None) -> Any:  # noqa: ANN401 (an Area, imported late)
+    from nubila.errors import InputError
+    from nubila.infer.area import read_area
+
+    if area is not None and bounds is not None:
+        raise InputError("--area and --bounds are both given; leave one out")
+    if area is not None:
+        return read_area(area)
+    if bounds is None:
+        return None
+    try:
+        numbers = [float(part) for part in bounds.split(",")]
+    except ValueError:
+        raise InputError(f"--bounds are four numbers W,S,E,N; got {bounds!r}") from None
+    return read_area(numbers, crs)
+
+
+def _thresholds(pairs: list[str]) -> dict[str, float]:
+    from nubila.errors import InputError
+
+    found = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise InputError(
+                f"--threshold is a class and a probability such as cloud=0.4; got {pair!r}"
+            ) from None
+    return found
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[SceneProgress | None]:
+    """Show a bar a scene with its megapixels a second; nothing where nobody looks."""
+    import sys
+
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+
+        def update(scene: str, done: int, total: int) -> None:
+            if scene not in tasks:
+                for task in tasks.values():
+                    bars.update(task, visible=False)
+                tasks[scene] = bars.add_task(_short(scene), total=total, rate="")
+            task = tasks[scene]
+            elapsed = bars.tasks[bars.task_ids.index(task)].elapsed or 0
+            rate = f"{done / elapsed / 1e6:.1f} Mpx/s" if elapsed > 0 else ""
+            bars.update(task, completed=done, total=total, rate=rate)
+
+        yield update
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 40 else f"{name[:18]}...{name[-19:]}"
+
+
+def _printed(outcomes: Iterator[Outcome], *, as_json: bool, many: bool) -> list[Outcome]:
+    """Print what became of each scene as soon as it is known."""
+    found = []
+    for outcome in outcomes:
+        found.append(outcome)
+        if as_json:
+            typer.echo(json.dumps(outcome.record()))
+        elif outcome.result is not None:
+            _print_result(outcome)
+        elif many:
+            typer.secho(f"failed: {_told(outcome)}", fg="red", err=True)
+    return found
+
+
+def _print_result(outcome: Outcome) -> None:
+    from nubila.infer.statistics import percent
+
+    result = outcome.result
+    assert result is not None
+    if result.skipped:
+        end = "was done already"
+    else:
+        rate = result.statistics.pixels / outcome.seconds / 1e6
+        end = f"{result.grid.resolution:g} m, {outcome.seconds:.1f} s, {rate:.1f} Mpx/s"
+    typer.echo(f"{result.scene_id}  ({end})")
+    shares = result.statistics.cover.items()
+    typer.echo("  " + "   ".join(f"{name} {percent(share)}" for name, share in shares))
+    without = result.statistics.pixels - result.statistics.valid
+    if without:
+        share = 100 * without / result.statistics.pixels
+        typer.echo(f"  without data: {percent(share)} of the area; shares are of the rest")
+    for kind, path in result.paths.items():
+        typer.echo(f"  {kind:<13} {path}")
+    for note in result.notes:
+        typer.secho(f"  note: {note}", fg="yellow")
+
+
+def _raise(failed: list[Outcome], *, as_json: bool, many: bool) -> None:
+    """End with an error if a scene failed; a single scene's error is told once, as it is."""
+    from nubila.errors import BatchError
+
+    if not failed:
+        return
+    error = failed[0].error
+    if not many and len(failed) == 1 and error is not None and not as_json:
+        raise error
+    names = ", ".join(outcome.scene_id or outcome.source for outcome in failed)
+    raise BatchError(f"{len(failed)} of the scenes failed, the others are done: {names}")
+
+
+def _told(outcome: Outcome) -> str:
+    from nubila.errors import NubilaError
+
+    if isinstance(outcome.error, NubilaError):
+        text = str(outcome.error)
+        return text if outcome.source in text else f"{outcome.source}: {text}"
+    return f"{outcome.source}: unexpected {type(outcome.error).__name__}: {outcome.error}"
