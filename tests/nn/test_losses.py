@@ -7,9 +7,7 @@ import torch
 from nubila.nn import partial_cross_entropy
 
 
-def _by_hand(
-    logits: np.ndarray, allowed: np.ndarray, weights: np.ndarray | None = None
-) -> float:
+def _by_hand(logits: np.ndarray, allowed: np.ndarray, weights: np.ndarray | None = None) -> float:
     odds = np.exp(logits)
     shares = odds / odds.sum(axis=1, keepdims=True)
     total = weight_sum = 0.0

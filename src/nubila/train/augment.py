@@ -47,8 +47,9 @@ def crop(
     labels take the nearest pixel. Where the sample is smaller than a chip, the rest has no data.
     """
     rows, columns = label.shape
-    largest = min(zoom, max(min(rows, columns) / size, 1 / zoom))
-    ratio = float(np.exp(random.uniform(-np.log(zoom), np.log(largest))))
+    finest = -np.log(zoom)
+    coarsest = min(-finest, max(np.log(min(rows, columns) / size), finest))
+    ratio = float(np.exp(random.uniform(finest, coarsest)))
     if abs(ratio - 1) < 0.1:  # most chips that are nearly at scale stay sharp
         ratio = 1.0
     start = [_start(length, size, ratio, random) for length in (rows, columns)]

@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from nubila.classes import CLASS_NAMES
 from nubila.errors import RecipeError, nearest
 
 __all__ = ["Augment", "Data", "Export", "Model", "Optimiser", "Recipe", "Synth", "load_recipe"]
@@ -171,15 +179,13 @@ class Recipe(_Section):
     optim: Optimiser = Optimiser()
     export: Export = Export()
 
-    @model_validator(mode="after")
-    def _classes_known(self) -> Recipe:
-        from nubila.classes import CLASS_NAMES
-
-        for name in self.class_weights:
+    @field_validator("class_weights")
+    @classmethod
+    def _classes_known(cls, weights: dict[str, float]) -> dict[str, float]:
+        for name in weights:
             if name not in CLASS_NAMES.values():
-                hint = nearest(name, CLASS_NAMES.values())
-                raise ValueError(f"class_weights names no class {name!r}{hint}")
-        return self
+                raise ValueError(f"no class {name!r}{nearest(name, CLASS_NAMES.values())}")
+        return weights
 
     def to_yaml(self) -> str:
         """Return the recipe with every default written out, as `load_recipe` reads it."""

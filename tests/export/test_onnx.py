@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from nubila.errors import InputError, NubilaError
+from nubila.export import export_onnx
+from nubila.export import onnx as onnx_module
+from nubila.export.calibrate import _golden_section, fit_temperature
+from nubila.models_io import load_model
+from nubila.nn import CompactUNet
+from nubila.train import fit, load_recipe
+from nubila.train.data import Labelled
+from nubila.train.state import load_weights
+from tests.toy_run import write_toy_recipe
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("toy")
+    fit(load_recipe(write_toy_recipe(folder)), folder / "run", report=lambda _: None)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def model_file(run: Path) -> Path:
+    scores = run / "scores.json"
+    scores.write_text('{"overall": {"cloud": {"iou": 0.5}}}', encoding="utf-8")
+    return export_onnx(run, run / "toy.onnx", scores=scores, report=lambda _: None)
+
+
+def test_the_file_gives_what_pytorch_gives_at_any_size(run: Path, model_file: Path) -> None:
+    model = load_model(model_file)
+    network = load_weights(run / "best.ckpt")
+    temperature = float(model.card.calibration.split()[1])
+    random = np.random.default_rng(0)
+    for shape in ((1, 7, 4, 4), (3, 7, 20, 52), (2, 7, 64, 8)):
+        image = random.uniform(0, 1.2, shape).astype(np.float32)
+        image[:, 3:][:, :, : shape[2] // 2] = np.nan
+        with torch.inference_mode():
+            expected = (network(torch.from_numpy(image)) / temperature).softmax(1).numpy()
+        found = model.run(image)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_card_says_what_the_model_is(run: Path, model_file: Path) -> None:
+    card = load_model(model_file).card
+    assert card.name == "toy" and card.summary == "A toy."
+    assert card.required_bands == ("blue", "green", "red")
+    assert [b.name for b in card.bands][3:] == ["nir", "swir16", "swir22", "cirrus"]
+    assert card.stride == 4 and card.halo >= card.receptive_field
+    assert card.parameters == sum(p.numel() for p in CompactUNet((16, 16)).parameters())
+    assert [(s.name, s.licence, s.images) for s in card.training] == [("places", "CC0-1.0", 2)]
+    assert card.measured == ("cloud",)
+    assert card.scores == {"overall": {"cloud": {"iou": 0.5}}}
+    assert str(run.parent) not in card.model_dump_json()
+
+
+def test_no_batch_norm_and_no_file_name_of_this_machine_is_left(model_file: Path) -> None:
+    graph = onnx.load(model_file).graph
+    assert "BatchNormalization" not in {node.op_type for node in graph.node}
+    assert str(Path(__file__).parents[2]).encode() not in model_file.read_bytes()
+
+
+def test_the_same_run_gives_the_same_bytes(run: Path, model_file: Path) -> None:
+    again = export_onnx(run, run / "b.onnx", scores=run / "scores.json", report=lambda _: None)
+    one, other = (hashlib.sha256(p.read_bytes()).hexdigest() for p in (model_file, again))
+    assert one == other
+
+
+def test_the_stac_item_agrees_with_the_card(model_file: Path) -> None:
+    item = json.loads(model_file.with_suffix(".stac.json").read_text())
+    card = load_model(model_file).card
+    properties = item["properties"]
+    (entry,) = properties["mlm:input"]
+    assert [b["name"] for b in entry["bands"]] == [b.name for b in card.bands]
+    (entry,) = properties["mlm:output"]
+    assert [c["value"] for c in entry["classification:classes"]] == list(card.class_codes)
+    assert properties["mlm:total_parameters"] == card.parameters
+    assert item["assets"]["model"]["href"] == "./toy.onnx"
+
+
+def test_a_file_that_differs_is_not_written(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folded = CompactUNet.folded
+    monkeypatch.setattr(CompactUNet, "folded", lambda self, t: folded(self, t * 1.1))
+    with pytest.raises(NubilaError, match="differ from PyTorch"):
+        export_onnx(run, run / "wrong.onnx", report=lambda _: None)
+    assert not list(run.glob("*wrong*"))
+
+
+def test_what_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(NubilaError, match=r"recipe\.yaml"):
+        export_onnx(tmp_path, tmp_path / "x.onnx", report=lambda _: None)
+    with pytest.raises(InputError, match="nubila evaluate writes one"):
+        export_onnx(run, run / "x.onnx", scores=tmp_path / "none.json", report=lambda _: None)
+    (tmp_path / "recipe.yaml").write_bytes((run / "recipe.yaml").read_bytes())
+    with pytest.raises(NubilaError, match="no such checkpoint"):
+        export_onnx(tmp_path, tmp_path / "x.onnx", report=lambda _: None)
+    (tmp_path / "best.ckpt").write_bytes(b"PK no checkpoint")
+    with pytest.raises(NubilaError, match="not a checkpoint"):
+        export_onnx(tmp_path, tmp_path / "x.onnx", report=lambda _: None)
+
+
+class _Fixed(CompactUNet):
+    """Gives the first bands as logits, so that the right temperature is known."""
+
+    def forward(self, reflectance: torch.Tensor) -> torch.Tensor:
+        return reflectance[:, :6]
+
+
+def test_the_temperature_undoes_overconfidence() -> None:
+    random = np.random.default_rng(0)
+    true_logits = random.normal(0, 1.5, (7, 256, 256)).astype(np.float32)
+    noise = random.gumbel(
+        size=(6, 256, 256)
+    )  # the largest of logit + Gumbel is a draw from softmax
+    label = (1 << (true_logits[:6] + noise).argmax(0)).astype(np.uint8)
+    sample = Labelled((true_logits * 2.5).astype(np.float16), label, "x")
+    temperature, before, after = fit_temperature(_Fixed((16, 16)).eval(), [sample])
+    assert temperature == pytest.approx(2.5, rel=0.1)
+    assert after < before
+
+
+def test_golden_section_finds_a_minimum() -> None:
+    assert _golden_section(lambda x: (x - 0.3) ** 2, -2, 2) == pytest.approx(0.3, abs=1e-3)
+    assert _golden_section(math.exp, -1, 1) == pytest.approx(-1, abs=1e-3)
+    assert onnx_module.__all__ == sorted(onnx_module.__all__)

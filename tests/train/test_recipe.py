@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nubila.errors import RecipeError
+from nubila.train.recipe import Recipe, load_recipe
+
+_GOOD = """\
+seed: 3
+steps: 10
+data:
+  manifest: samples.csv
+  root: .
+optim:
+  lr: 1.0e-3
+"""
+
+
+def _write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(textwrap.dedent(text), encoding="utf-8")
+    return path
+
+
+def test_reads_values_and_places_paths(tmp_path: Path) -> None:
+    recipe = load_recipe(_write(tmp_path, _GOOD), ["optim.lr=2e-4", "model.widths=[16, 32]"])
+    assert (recipe.seed, recipe.steps, recipe.batch) == (3, 10, 12)
+    assert recipe.optim.lr == pytest.approx(2e-4)
+    assert recipe.model.widths == (16, 32)
+    assert recipe.data.manifest == tmp_path.resolve() / "samples.csv"
+
+
+def test_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
+    recipe = load_recipe(_write(tmp_path, _GOOD))
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    assert load_recipe(_write(folder, recipe.to_yaml())) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (_GOOD + "  wieght_decay: 0.1\n", 8, ["optim.wieght_decay", "did you mean 'weight_decay'"]),
+        (_GOOD + "bacth: 4\n", 8, ["'bacth'", "did you mean 'batch'"]),
+        (_GOOD.replace("steps: 10", "steps: none"), 2, ["steps", "'none'"]),
+        (_GOOD.replace("steps: 10", "steps: -1"), 2, ["steps", "greater than 0", "-1"]),
+        (_GOOD.replace("steps: 10\n", ""), 1, ["'steps' is missing"]),
+        (_GOOD.replace("1.0e-3", ".nan"), 7, ["optim.lr", "finite"]),
+        (_GOOD + "chip: 100\n", 8, ["chip", "multiple of 16"]),
+        (_GOOD + "precision: bf16\n", 8, ["precision", "bf16-mixed", "'bf16'"]),
+        (_GOOD + "class_weights:\n  shadows: 2\n", 8, ["shadows", "cloud shadow"]),
+        (_GOOD + "synth:\n  share: 0.5\n", 8, ["share is 0.5 but chips is 0"]),
+        (_GOOD + "model:\n  widths:\n    - 16\n    - wide\n", 11, ["model.widths.1", "wide"]),
+        (_GOOD + "seed: 4\n", 8, ["'seed' stands on line 1 already"]),
+        (_GOOD + "optim: [\n", 9, []),
+    ],
+)
+def test_an_error_names_key_line_and_the_nearest(
+    tmp_path: Path, text: str, line: int, words: list[str]
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(_write(tmp_path, text))
+    message = str(caught.value)
+    assert f"line {line}" in message
+    assert "recipe.yaml" in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("optim.lrr=1", ["--set", "optim.lrr", "did you mean 'lr'"]),
+        ("optim.lr", ["expected key=value"]),
+        ("steps.x=1", ["steps", "not a section"]),
+        ("optim.lr=fast", ["--set", "optim.lr", "'fast'"]),
+    ],
+)
+def test_an_error_in_a_change_says_so(tmp_path: Path, change: str, words: list[str]) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(_write(tmp_path, _GOOD), [change])
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_no_file_and_no_mapping(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load_recipe(tmp_path / "absent.yaml")
+    with pytest.raises(RecipeError, match="keys and values"):
+        load_recipe(_write(tmp_path, "- 1\n"))
+
+
+def test_a_wrong_recipe_is_found_without_torch(tmp_path: Path) -> None:
+    """In a process where importing PyTorch would fail, the recipe's error still comes first."""
+    path = _write(tmp_path, _GOOD + "bacth: 4\n")
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from nubila.train import load_recipe\n"
+        "from nubila.errors import RecipeError\n"
+        f"try: load_recipe({str(path)!r})\n"
+        "except RecipeError: print('found')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "found", done.stderr
+
+
+def test_without_torch_the_extra_is_named(tmp_path: Path) -> None:
+    path = _write(tmp_path, _GOOD)
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from nubila.train import fit, load_recipe\n"
+        "from nubila.errors import MissingExtraError\n"
+        f"try: fit(load_recipe({str(path)!r}), 'run', report=print)\n"
+        "except MissingExtraError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert 'pip install "nubila[train]"' in done.stdout, done.stderr
+
+
+def test_the_default_recipe_holds() -> None:
+    path = Path(__file__).parents[2] / "recipes" / "default.yaml"
+    recipe = load_recipe(path)
+    assert recipe.data.manifest.is_file()
+    known = set(Recipe.model_fields)
+    assert set(yaml.safe_load(path.read_text())) <= known
