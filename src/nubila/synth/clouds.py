@@ -1,0 +1,252 @@
+"""Clouds as layers of fractal optical thickness with a height.
+
+Optical thickness follows a power law over scales: its spectrum falls as about k**(-5/3) (Davis et
+al. 1996, doi:10.1029/95JD03166), which is a Hurst exponent of 1/3 for its logarithm; the outlines
+that thresholds cut out of it are fractal, as observed (Lovejoy 1982,
+doi:10.1126/science.216.4542.185). Heights and optical thicknesses are typical ones of each cloud
+type (Rossow and Schiffer 1999, doi:10.1175/1520-0477(1999)080<2261:AIUCFI>2.0.CO;2).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nubila.synth.noise import Axes, cells, exceeded_by, fbm, turned_fbm
+
+__all__ = ["CloudLayer", "cloud_shade", "draw_sky", "layer_thickness", "shadow_thickness"]
+
+Floats = NDArray[np.float32]
+
+_LOWEST_SUN = 0.12  # sine; bounds the length of shadows
+
+
+@dataclass(frozen=True)
+class CloudLayer:
+    """One layer of cloud.
+
+    Attributes:
+        kind: ``heaps``, ``sheet``, ``cells``, ``fibres`` or ``trail``.
+        seed: of its fields.
+        cell: size of its largest single features, in metres.
+        threshold: in standard deviations; higher means fewer clouds.
+        thickness: optical thickness where the cloud stands one standard deviation high.
+        base: height of the base above the ground in metres.
+        depth: from base to top in metres, where it is thick.
+        phase: ``liquid`` or ``ice``.
+        angle: direction of fibres, radians from east towards south.
+    """
+
+    kind: str
+    seed: int
+    cell: float
+    threshold: float
+    thickness: float
+    base: float
+    depth: float
+    phase: str = "liquid"
+    angle: float = 0.0
+
+    @property
+    def top(self) -> float:
+        """Height of the top above the ground in kilometres."""
+        return (self.base + self.depth) / 1000
+
+
+def layer_thickness(layer: CloudLayer, axes: Axes) -> Floats:
+    """Return a layer's vertical optical thickness, (rows, columns) float32, 0 where it is open."""
+    thickness = _KINDS[layer.kind](layer, axes)
+    np.maximum(thickness, 0, out=thickness)
+    return thickness
+
+
+def _heaps(layer: CloudLayer, axes: Axes) -> Floats:
+    """Cumulus and broken cloud: clumps with steep, frayed edges and lumpy tops."""
+    field = fbm(axes, layer.seed, layer.cell, hurst=0.62)
+    field *= np.float32(0.82)
+    field += np.float32(0.57) * fbm(
+        axes, layer.seed + 7, 8 * layer.cell, hurst=0.9, finest=2 * layer.cell
+    )
+    field -= np.float32(layer.threshold)
+    np.maximum(field, 0, out=field)
+    lumps = fbm(axes, layer.seed + 13, layer.cell / 3, hurst=0.4)
+    field *= np.exp(np.float32(0.45) * lumps)
+    return np.float32(layer.thickness) * field * np.sqrt(field)
+
+
+def _sheet(layer: CloudLayer, axes: Axes) -> Floats:
+    """Stratus and fog: smooth, of log-normal thickness, with ragged gaps."""
+    field = fbm(axes, layer.seed, layer.cell, hurst=0.55)
+    lumps = fbm(axes, layer.seed + 13, layer.cell / 6, hurst=0.4)
+    gap = (field - np.float32(layer.threshold)) * np.float32(1.6) + np.float32(0.25) * lumps
+    gap = np.clip(gap, 0, 1)
+    return np.float32(layer.thickness) * gap * np.exp(
+        np.float32(0.5) * field + np.float32(0.2) * lumps
+    )
+
+
+def _cellular(layer: CloudLayer, axes: Axes) -> Floats:
+    """Stratocumulus and altocumulus: closed cells parted by thin seams."""
+    step = layer.cell / 12
+    bend = np.float32(0.12) * fbm(axes, layer.seed + 3, layer.cell / 2, hurst=0.5)
+    nearest, second = cells(axes, layer.seed, layer.cell, step=step)
+    seam = second - nearest
+    body = np.minimum(seam * np.float32(2.2), 1) + bend - np.float32(0.15)
+    field = fbm(axes, layer.seed + 7, 6 * layer.cell, hurst=0.7)
+    cover = np.clip((field - np.float32(layer.threshold)) * np.float32(1.5), -1, 1)
+    body = body + cover - np.float32(0.55)
+    lumps = fbm(axes, layer.seed + 13, layer.cell / 3, hurst=0.4)
+    return np.float32(layer.thickness) * np.maximum(body, 0) * np.exp(np.float32(0.3) * lumps)
+
+
+def _fibres(layer: CloudLayer, axes: Axes) -> Floats:
+    """Cirrus: bent fibres within patches."""
+    patches = turned_fbm(
+        axes, layer.seed, 5 * layer.cell, angle=layer.angle, stretch=2.0, warp=layer.cell, step=80
+    )
+    fibres = turned_fbm(
+        axes, layer.seed + 5, layer.cell, angle=layer.angle, stretch=7.0, warp=layer.cell / 2
+    )
+    field = patches + np.float32(0.45) * fibres - np.float32(layer.threshold)
+    np.maximum(field, 0, out=field)
+    return np.float32(layer.thickness) * field * np.exp(np.float32(0.35) * fibres)
+
+
+def _trail(layer: CloudLayer, axes: Axes) -> Floats:
+    """A contrail: a straight band, `threshold` metres from the corner, that spreads unevenly."""
+    across = (
+        -math.sin(layer.angle) * axes.x[None, :] + math.cos(layer.angle) * axes.y[:, None]
+    ).astype(np.float32) - np.float32(layer.threshold)
+    ragged = fbm(axes, layer.seed, 4 * layer.cell, hurst=0.6)
+    across += np.float32(0.35 * layer.cell) * ragged
+    band = np.exp(-((across / np.float32(layer.cell)) ** 2))
+    band[band < 0.02] = 0
+    return np.float32(layer.thickness) * band * np.exp(np.float32(0.6) * ragged)
+
+
+_KINDS: Final = {
+    "heaps": _heaps,
+    "sheet": _sheet,
+    "cells": _cellular,
+    "fibres": _fibres,
+    "trail": _trail,
+}
+
+
+def cloud_shade(
+    layer: CloudLayer, thickness: Floats, step: float, sun: tuple[float, float]
+) -> Floats | None:
+    """Return how brightly the sun lights the cloud's own relief, 1 on level tops.
+
+    Args:
+        layer: the layer; flat kinds give None.
+        thickness: (rows + 2, columns + 2), with a margin of one pixel for slopes.
+        step: pixel size in metres.
+        sun: elevation and azimuth in degrees.
+    """
+    if layer.kind not in ("heaps", "cells", "sheet"):
+        return None
+    height = np.sqrt(thickness * np.float32(1 / layer.thickness))
+    height *= np.float32(0.5 * layer.depth / (2 * step))
+    east = height[1:-1, 2:] - height[1:-1, :-2]
+    south = height[2:, 1:-1] - height[:-2, 1:-1]
+    elevation, azimuth = (math.radians(a) for a in sun)
+    low = max(math.sin(elevation), 0.35)  # scattering inside evens the contrast out
+    east_sun, north_sun = math.sin(azimuth), math.cos(azimuth)
+    slope = np.float32(-east_sun) * east + np.float32(north_sun) * south
+    slope *= np.float32(math.cos(elevation) / low)
+    light = slope / np.sqrt(1 + east * east + south * south)
+    return np.clip(np.float32(1) + np.float32(0.35) * light, 0.5, 1.2)
+
+
+def shadow_thickness(layer: CloudLayer, axes: Axes, sun: tuple[float, float]) -> Floats:
+    """Return the optical thickness of a layer on the way from the ground to the sun.
+
+    The ground at a place is shaded by the cloud that stands ``height / tan(elevation)`` from it
+    towards the sun. `sun` is elevation and azimuth (clockwise from north) in degrees.
+    """
+    elevation, azimuth = (math.radians(a) for a in sun)
+    tangent = max(math.tan(elevation), _LOWEST_SUN)
+    distance = (layer.base + 0.3 * layer.depth) / tangent
+    east, south = math.sin(azimuth) * distance, -math.cos(azimuth) * distance
+    return layer_thickness(layer, axes.shift(east, south))
+
+
+def draw_sky(
+    sky: str, generator: np.random.Generator, *, extent: float, warm: bool
+) -> tuple[CloudLayer, ...]:
+    """Draw the cloud layers of a kind of sky.
+
+    Args:
+        sky: one of `nubila.synth.biomes.SKIES`.
+        generator: source of chance.
+        extent: of the scene in metres; a contrail must cross it.
+        warm: higher bases and deeper clouds, as over warm ground.
+    """
+    uniform = generator.uniform
+    seed = int(generator.integers(2**31))
+    angle = float(uniform(0, math.pi))
+    lift = 1.5 if warm else 1.0
+
+    def heaps(cover: float, cell: float, thickness: float, depth: float) -> CloudLayer:
+        base = lift * float(uniform(500, 1800))
+        return CloudLayer("heaps", seed, cell, exceeded_by(cover), thickness, base, depth)
+
+    def fibres() -> CloudLayer:
+        thickness = float(np.exp(uniform(math.log(0.25), math.log(3.0))))
+        cover = float(uniform(0.25, 0.98))
+        cell = float(uniform(500, 1800))
+        base = lift * float(uniform(6500, 9000))
+        return CloudLayer(
+            "fibres", seed + 101, cell, exceeded_by(cover), thickness, base, 600, "ice", angle
+        )
+
+    def trail() -> CloudLayer:
+        thickness = float(uniform(0.3, 2.0))
+        reach = math.cos(angle) * float(uniform(0, extent)) - math.sin(angle) * float(
+            uniform(0, extent)
+        )
+        width = float(uniform(60, 400))
+        return CloudLayer("trail", seed + 202, width, reach, thickness, 9500, 200, "ice", angle)
+
+    if sky == "cumulus":
+        cell = float(np.exp(uniform(math.log(400), math.log(2500))))
+        return (heaps(uniform(0.06, 0.45), cell, uniform(25, 60), 0.45 * cell + 200),)
+    if sky == "broken":
+        cell = float(np.exp(uniform(math.log(1500), math.log(9000))))
+        return (heaps(uniform(0.3, 0.85), cell, uniform(8, 35), uniform(400, 1500)),)
+    if sky == "stratocumulus":
+        base, cell = float(uniform(500, 1800)), float(uniform(600, 2500))
+        layer = CloudLayer(
+            "cells", seed, cell, exceeded_by(uniform(0.5, 0.95)), float(uniform(8, 25)), base, 300
+        )
+        return (layer,)
+    if sky == "altocumulus":
+        base, cell = float(uniform(2500, 5000)), float(uniform(250, 700))
+        layer = CloudLayer(
+            "cells", seed, cell, exceeded_by(uniform(0.3, 0.8)), float(uniform(3, 12)), base, 200
+        )
+        return (layer,)
+    if sky == "overcast":
+        layer = CloudLayer(
+            "sheet", seed, float(uniform(3000, 15000)), float(uniform(-4.0, -0.9)),
+            float(np.exp(uniform(math.log(5), math.log(45)))), float(uniform(300, 4000)), 800,
+        )  # fmt: skip
+        return (layer,)
+    if sky == "fog":
+        layer = CloudLayer(
+            "sheet", seed, float(uniform(2000, 8000)), float(uniform(-1.5, 1.0)),
+            float(uniform(3, 20)), 20.0, 150,
+        )  # fmt: skip
+        return (layer,)
+    if sky == "cirrus":
+        return (fibres(), trail()) if uniform() < 0.35 else (fibres(),)
+    if sky == "cumulus and cirrus":
+        cell = float(np.exp(uniform(math.log(400), math.log(3000))))
+        return heaps(uniform(0.06, 0.5), cell, uniform(20, 60), 0.45 * cell + 200), fibres()
+    return ()
+

@@ -1,0 +1,157 @@
+"""Drawing what a scene is like: everything random about it apart from the fields themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from nubila.errors import InputError, nearest
+from nubila.synth.atmosphere import Atmosphere
+from nubila.synth.biomes import BIOMES, PRESETS, Biome, Preset
+from nubila.synth.clouds import CloudLayer, draw_sky
+from nubila.synth.noise import exceeded_by
+from nubila.synth.surface import Ground
+
+__all__ = ["SceneDescription", "describe_scene"]
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class SceneDescription:
+    """All that is drawn for a scene; the pixels of any window follow from it.
+
+    Attributes:
+        seed: of the scene.
+        preset: name of the preset it was drawn from.
+        extent: size in metres, north to south and west to east.
+        ground: surface.
+        sky: name of the kind of sky.
+        layers: clouds, lowest first.
+        atmosphere: clear air.
+        haze: greatest optical thickness at 550 nm of patches of haze, on top of the aerosol.
+        sun: elevation and azimuth (clockwise from north) in degrees.
+        swath_edge: side of the scene that the swath's edge cuts off, as (share of the width,
+            tangent of its slant), or None.
+    """
+
+    seed: int
+    preset: str
+    extent: tuple[float, float]
+    ground: Ground
+    sky: str
+    layers: tuple[CloudLayer, ...]
+    atmosphere: Atmosphere
+    haze: float
+    sun: tuple[float, float]
+    swath_edge: tuple[float, float] | None
+
+
+def describe_scene(
+    extent: tuple[float, float],
+    *,
+    seed: int = 0,
+    preset: str | None = None,
+    biome: str | None = None,
+    sky: str | None = None,
+    sun: tuple[float, float] | None = None,
+    swath_edge: bool = False,
+) -> SceneDescription:
+    """Draw a scene.
+
+    Args:
+        extent: metres, north to south and west to east.
+        seed: same seed, same scene.
+        preset: a key of `PRESETS`; drawn from the seed where None.
+        biome: a key of `BIOMES`; drawn from the preset where None.
+        sky: a key of `SKIES`; drawn from the preset where None.
+        sun: elevation and azimuth in degrees; drawn where None.
+        swath_edge: cut one side off, as the edge of an orbit's swath does.
+
+    Raises:
+        InputError: preset, biome or sky is unknown.
+    """
+    generator = np.random.default_rng(seed)
+    preset = preset or str(generator.choice([*PRESETS, "mixed", "mixed", "mixed"]))
+    chosen: Preset = _lookup("preset", preset, PRESETS)
+    land = _lookup("biome", biome or _draw(generator, chosen.biomes), BIOMES)
+    sky = sky or _draw(generator, chosen.skies)
+    size = max(extent)
+    ground = _draw_ground(generator, land, chosen.snow, size)
+    layers = draw_sky(sky, generator, extent=size, warm=land.snow < 0.3)
+    hazy = float(generator.uniform(0.1, 0.7)) if generator.uniform() < 0.25 else 0.0
+    atmosphere = Atmosphere(
+        aerosol=float(generator.uniform(*land.aerosol)),
+        vapour=float(generator.uniform(*land.vapour)),
+        elevation=float(generator.uniform(*land.ground)),
+    )
+    drawn_sun = _draw_sun(generator, winter=ground.snow_line is not None)
+    side = float(generator.uniform(0.55, 0.85)), float(generator.uniform(0.18, 0.25))
+    return SceneDescription(
+        seed=seed,
+        preset=preset,
+        extent=extent,
+        ground=ground,
+        sky=sky,
+        layers=layers,
+        atmosphere=atmosphere,
+        haze=hazy,
+        sun=sun or drawn_sun,
+        swath_edge=side if swath_edge else None,
+    )
+
+
+def _lookup(kind: str, name: str, table: Mapping[str, _T]) -> _T:
+    if name not in table:
+        known = ", ".join(table)
+        raise InputError(f"unknown {kind} {name!r}{nearest(name, table)} (known: {known})")
+    return table[name]
+
+
+def _draw(generator: np.random.Generator, weights: Mapping[str, float]) -> str:
+    shares = np.asarray(list(weights.values()))
+    return str(generator.choice(list(weights), p=shares / shares.sum()))
+
+
+def _draw_sun(generator: np.random.Generator, *, winter: bool) -> tuple[float, float]:
+    """Mid-morning sun, east of south or (one scene in three) east of north."""
+    elevation = float(generator.uniform(15, 50) if winter else generator.uniform(22, 70))
+    azimuth = float(generator.uniform(110, 175))
+    if generator.uniform() < 1 / 3:
+        azimuth = 180 - azimuth
+    return elevation, azimuth % 360
+
+
+def _draw_ground(
+    generator: np.random.Generator, biome: Biome, least_snow: float, size: float
+) -> Ground:
+    uniform = generator.uniform
+    relief = float(uniform(*biome.relief))
+    rugged = float(uniform(*biome.rugged))
+    scale = float(np.clip(size / 2.5, 3000, 24000) * uniform(0.7, 1.3))
+    relief *= min(1.0, scale / 9000) ** 0.8  # small scenes: hills of the same steepness
+    snowy = uniform() < biome.snow or least_snow > 0
+    share = float(uniform(max(least_snow, 0.1), 1.15))
+    return Ground(
+        biome=biome,
+        seed=int(generator.integers(2**31)),
+        scale=scale,
+        relief=relief,
+        rugged=rugged,
+        farmland=float(uniform(*biome.farmland)),
+        parcel=float(np.exp(uniform(*(math.log(p) for p in biome.parcel)))),
+        city=float(uniform(*biome.city)),
+        water_level=-exceeded_by(float(uniform(*biome.water))),
+        river=float(np.exp(uniform(math.log(25), math.log(400))))
+        if uniform() < biome.river
+        else 0.0,
+        glint=float(generator.exponential(0.02)) if uniform() < 0.4 else 0.0,
+        snow_line=relief * exceeded_by(share) - 0.15 * relief if snowy else None,
+        frozen=bool(uniform() < 0.6),
+        dry=float(uniform(0, 1)),
+    )
