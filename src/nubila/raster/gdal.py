@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import rasterio
@@ -45,6 +46,12 @@ _ABSENT = (
 os.environ.setdefault("OPJ_NUM_THREADS", "0")
 
 
+def _options_for(path: str) -> dict[str, str]:
+    """Let GDAL look for a local raster's overviews and georeference in files beside it."""
+    remote = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "http://", "https://", "s3://")
+    return {} if path.startswith(remote) else {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
+
+
 @contextmanager
 def gdal_env(**options: Any) -> Iterator[None]:  # noqa: ANN401 (GDAL options are of any type)
     """Run GDAL with nubila's options; safe to nest and to use from any thread."""
@@ -80,7 +87,7 @@ def read_info(path: str) -> RasterInfo:
         DamagedFileError: GDAL cannot open it.
     """
     try:
-        with gdal_env(), rasterio.open(path) as data:
+        with gdal_env(**_options_for(path)), rasterio.open(path) as data:
             return RasterInfo(
                 path=path,
                 grid=Grid(data.crs, data.transform, (data.height, data.width)),
@@ -130,8 +137,9 @@ class GdalSource:
         level = {} if factor == 1 else {"overview_level": self.factors.index(factor) - 1}
         area = RasterioWindow(window.column, window.row, window.width, window.height)
         try:
-            with gdal_env(), rasterio.open(self.path, **level) as data:
-                return data.read(self.index, window=area)
+            with gdal_env(**_options_for(self.path)), rasterio.open(self.path, **level) as data:
+                counts: NDArray[Any] = data.read(self.index, window=area)
+                return counts
         except RasterioError as error:
             raise DamagedFileError(
                 f"{self.path}: rows {window.row} to {window.stop_row} of level 1/{factor} cannot "
@@ -148,9 +156,9 @@ def open_source(path: str, index: int = 1) -> tuple[GdalSource, RasterInfo]:
     """
     info = read_info(path)
     shape = info.grid.shape
-    # Overview sizes are rounded up; one that is not (some writers round down) is left unused,
-    # for its pixels would be shifted against the others.
-    usable = [f for f in info.overviews if _is_plain(path, f, info, shape)]
+    # Overview sizes are rounded up; from one on that is not (some writers round down) they are
+    # left unused, for its pixels would be shifted against the others.
+    usable = takewhile(lambda f: _is_plain(path, f, info, shape), info.overviews)
     return GdalSource(path, index, shape, (1, *usable), info.block), info
 
 
@@ -158,5 +166,5 @@ def _is_plain(path: str, factor: int, info: RasterInfo, shape: tuple[int, int]) 
     level = info.overviews.index(factor)
     if level != len([f for f in info.overviews if f < factor]):
         return False
-    with gdal_env(), rasterio.open(path, overview_level=level) as data:
+    with gdal_env(**_options_for(path)), rasterio.open(path, overview_level=level) as data:
         return (data.height, data.width) == tuple(math.ceil(n / factor) for n in shape)

@@ -203,9 +203,9 @@ class Grid:
             return False
         coarse = max(self, other, key=lambda g: abs(g.transform.a)).transform
         pixel = max(abs(coarse.a), abs(coarse.e))
-        corners = [(grid.transform.c, grid.transform.f) for grid in (self, other)]
+        corner, other_corner = ((g.transform.c, g.transform.f) for g in (self, other))
         return bool(
-            np.allclose(*corners, rtol=0, atol=tolerance * pixel)
+            np.allclose(corner, other_corner, rtol=0, atol=tolerance * pixel)
             and np.allclose(self.bounds, other.bounds, rtol=0, atol=0.999 * pixel)
         )
 

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Axis", "plan_axis", "resample"]
+
+# Where the pattern of taps repeats after so few target pixels (20 m to 10 m: after 2; 20 m to
+# 30 m: after 2), they are read as slices, which is several times faster than by index.
+_LONGEST_PERIOD: Final = 6
+# Values worked on at once: three such pieces fit a core's level 2 cache.
+_PIECE: Final = 65_536
 
 
 @dataclass(frozen=True)
@@ -23,12 +30,20 @@ class Axis:
         start, stop: the source pixels that are touched.
         index: (n, taps) source pixel of each tap, counted from `start`.
         weight: (n, taps) float32, rows sum to 1.
+        finer: whether target pixels are smaller than source pixels.
+        regular: first and last (exclusive) target pixel between which the taps repeat.
+        period: after how many target pixels they do; 0 for never.
+        step: and how many source pixels further.
     """
 
     start: int
     stop: int
     index: NDArray[np.intp]
     weight: NDArray[np.float32]
+    finer: bool = False
+    regular: tuple[int, int] = (0, 0)
+    period: int = 0
+    step: int = 0
 
     @property
     def identity(self) -> bool:
@@ -47,32 +62,62 @@ def plan_axis(start: int, stop: int, *, ratio: float, offset: float, length: int
         length: source pixels along this axis; beyond them the outermost is repeated.
     """
     pixel = np.arange(start, stop, dtype=np.float64)
-    if abs(ratio - 1) < 1e-6 and abs(offset - round(offset)) < 1e-3:
+    same = abs(ratio - 1) < 1e-6
+    if same and abs(offset - round(offset)) < 1e-3:
         index = (pixel + round(offset)).astype(np.intp)[:, None]
         weight = np.ones_like(index, dtype=np.float64)
-    elif ratio < 1:
+    elif ratio < 1 and not same:
         centre = (pixel + 0.5) * ratio + offset - 0.5
         first = np.floor(centre + 1e-9)
-        share = centre - first
+        share = np.clip(centre - first, 0, 1)
         index = np.stack([first, first + 1], axis=1).astype(np.intp)
         weight = np.stack([1 - share, share], axis=1)
     else:
         index, weight = _area_taps(pixel * ratio + offset, ratio)
+    regular, period, step = _pattern(index, length)
     index = np.clip(index, 0, length - 1)
     low, high = int(index.min()), int(index.max()) + 1
-    return Axis(low, high, index - low, weight.astype(np.float32))
+    return Axis(
+        start=low,
+        stop=high,
+        index=index - low,
+        weight=weight.astype(np.float32),
+        finer=ratio < 1 and not same,
+        regular=regular,
+        period=period,
+        step=step,
+    )
 
 
 def _area_taps(
     edge: NDArray[np.float64], ratio: float
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return taps and weights by the share of each source pixel under [edge, edge + ratio)."""
+    """Return taps and weights by the share of each source pixel under [edge, edge + ratio).
+
+    One tap more than the ratio's pixels is always taken, so that their number does not depend on
+    where the window's edges happen to fall.
+    """
+    whole = abs(ratio - round(ratio)) < 1e-6
     first = np.floor(edge + 1e-6)
-    taps = math.ceil(ratio - 1e-6) + (0 if np.allclose(edge, first, atol=1e-5) else 1)
+    aligned = whole and abs(edge[0] - first[0]) < 1e-5
+    taps = round(ratio) if aligned else math.ceil(ratio - 1e-6) + 1
     source = first[:, None] + np.arange(taps)
     overlap = np.minimum(source + 1, edge[:, None] + ratio) - np.maximum(source, edge[:, None])
     weight = np.clip(overlap, 0, None)
     return source.astype(np.intp), weight / weight.sum(axis=1, keepdims=True)
+
+
+def _pattern(index: NDArray[np.intp], length: int) -> tuple[tuple[int, int], int, int]:
+    """Return where the taps repeat, after how many target pixels, and how much further."""
+    inside = np.flatnonzero((index[:, 0] >= 0) & (index[:, -1] < length))
+    if len(inside) > _LONGEST_PERIOD:
+        first, last = int(inside[0]), int(inside[-1]) + 1
+        taps = index[first:last, 0]
+        for period in range(1, _LONGEST_PERIOD + 1):
+            steps = taps[period:] - taps[:-period]
+            if (steps == steps[0]).all() and steps[0] > 0:
+                return (first, last), period, int(steps[0])
+    return (0, 0), 0, 0
 
 
 def resample(values: NDArray[np.float32], rows: Axis, columns: Axis) -> NDArray[np.float32]:
@@ -89,9 +134,9 @@ def resample(values: NDArray[np.float32], rows: Axis, columns: Axis) -> NDArray[
     """
     if rows.identity and columns.identity:
         return values
-    missing = np.isnan(values)
-    if not missing.any():
+    if not np.isnan(values.min()):
         return _apply(values, rows, columns)
+    missing = np.isnan(values)
     total = _apply(np.where(missing, np.float32(0), values), rows, columns)
     share = _apply((~missing).astype(np.float32), rows, columns)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -99,14 +144,41 @@ def resample(values: NDArray[np.float32], rows: Axis, columns: Axis) -> NDArray[
 
 
 def _apply(values: NDArray[np.float32], rows: Axis, columns: Axis) -> NDArray[np.float32]:
-    if not rows.identity:
-        total = np.zeros((len(rows.index), values.shape[1]), np.float32)
-        for index, weight in zip(rows.index.T, rows.weight.T, strict=True):
-            total += values[index] * weight[:, None]
-        values = total
-    if not columns.identity:
-        total = np.zeros((values.shape[0], len(columns.index)), np.float32)
-        for index, weight in zip(columns.index.T, columns.weight.T, strict=True):
-            total += values[:, index] * weight
-        values = total
-    return values
+    # The order that keeps the array between the two steps small.
+    if rows.finer:
+        return _along(_along(values.T, columns).T, rows)
+    return _along(_along(values, rows).T, columns).T
+
+
+def _along(values: NDArray[np.float32], axis: Axis) -> NDArray[np.float32]:
+    """Return the weighted sums along the first axis, laid out in memory as `values` are."""
+    if axis.identity:
+        return values
+    shape = len(axis.index), values.shape[1]
+    total = (
+        np.empty(shape[::-1], np.float32).T
+        if values.flags.f_contiguous
+        else np.empty(shape, np.float32)
+    )
+    width = max(1, _PIECE // max(len(axis.index), 1))
+    for start in range(0, shape[1], width):
+        piece = slice(start, start + width)
+        _weigh(values[:, piece], axis, total[:, piece])
+    return total
+
+
+def _weigh(values: NDArray[np.float32], axis: Axis, total: NDArray[np.float32]) -> None:
+    first, last = axis.regular
+    for edge in (slice(0, first), slice(last, None)):
+        weights = axis.weight[edge].T[:, :, None]
+        total[edge] = 0
+        for index, weight in zip(axis.index[edge].T, weights, strict=True):
+            total[edge] += values[index] * weight
+    for phase in range(first, min(first + axis.period, last)):
+        target = slice(phase, last, axis.period)
+        reach = (len(range(phase, last, axis.period)) - 1) * axis.step + 1
+        part: NDArray[np.float32] | None = None
+        for index, weight in zip(axis.index[phase], axis.weight[target].T, strict=True):
+            product = values[index : index + reach : axis.step] * weight[:, None]
+            part = product if part is None else np.add(part, product, out=part)
+        total[target] = part

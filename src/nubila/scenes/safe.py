@@ -75,7 +75,7 @@ def open_safe(source: str | Path | Tree, *, granule: str | None = None) -> tuple
 
 def default_resolution(bands: Mapping[str, Band]) -> float:
     """Return 20 m, or the finest at which blue, green and red all have files if that is coarser."""
-    finest = [bands[name].files[0].grid.resolution for name in _VISIBLE if name in bands]
+    finest = [bands[name].finest.grid.resolution for name in _VISIBLE if name in bands]
     return max([_USUAL_RESOLUTION, *finest])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from affine import Affine
@@ -17,111 +17,10 @@ from nubila.bands import band_name
 from nubila.classes import Validity
 from nubila.errors import BandError, MissingFileError, nearest
 from nubila.raster.grid import Grid, Window
-from nubila.raster.resample import plan_axis, resample
+from nubila.scenes.band import Band, BandFile, RasterSource, Saturation, listed
+from nubila.scenes.reading import read_band
 
 __all__ = ["Band", "BandFile", "Pixels", "RasterSource", "Saturation", "Scene", "validity_of"]
-
-
-class RasterSource(Protocol):
-    """One raster of counts, read by windows at its own resolution or coarser, from any thread."""
-
-    @property
-    def name(self) -> str:
-        """What an error calls the raster."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns at factor 1."""
-        ...
-
-    @property
-    def factors(self) -> tuple[int, ...]:
-        """Decimations stored in the file: 1, then its overviews or wavelet levels."""
-        ...
-
-    @property
-    def block(self) -> tuple[int, int]:
-        """Rows and columns that are decoded together at factor 1."""
-        ...
-
-    def read(self, factor: int, window: Window) -> NDArray[Any]:
-        """Return the counts of `window`, which counts in pixels of the level `factor`."""
-        ...
-
-
-@dataclass(frozen=True)
-class BandFile:
-    """A raster and the grid that it lies on at factor 1."""
-
-    source: RasterSource
-    grid: Grid
-
-
-@dataclass(frozen=True)
-class Saturation:
-    """A raster of flags (Landsat's QA_RADSAT) and the bits that mark this band as saturated."""
-
-    file: BandFile
-    bits: int
-
-
-@dataclass(frozen=True)
-class Band:
-    """A band of a scene: reflectance = count * scale + offset.
-
-    Attributes:
-        name: common name, as in `nubila.bands`.
-        label: what the product calls it, such as ``B8A``.
-        files: the same band at one or more resolutions, finest first.
-        scale, offset: to reflectance (1.0 = 100 %), sun elevation included where it applies.
-        scale_from: where the two were read, for people.
-        nodata: count that means no data, or None. NaN and infinity always do.
-        saturated: counts from here up are saturated, or None.
-        saturation: flags raster, or None.
-        resolution: native ground resolution in metres; a coarser file never stands in silently
-            for a request at this resolution.
-        missing: files that the product names and that are not there, as (resolution, path).
-    """
-
-    name: str
-    label: str
-    files: tuple[BandFile, ...]
-    scale: float = 1.0
-    offset: float = 0.0
-    scale_from: str = "given"
-    nodata: float | None = None
-    saturated: float | None = None
-    saturation: Saturation | None = None
-    resolution: float = 0.0
-    missing: tuple[tuple[float, str], ...] = ()
-
-    def level(self, resolution: float) -> tuple[BandFile, int]:
-        """Return the file and decimation to read for a target resolution in metres.
-
-        The coarsest level that is not coarser than the target, so that nothing finer than needed
-        is decoded.
-
-        Raises:
-            MissingFileError: only files coarser than asked for (and than native) are there.
-        """
-        best: tuple[float, BandFile, int] | None = None
-        for file in self.files:
-            for factor in file.source.factors:
-                size = file.grid.resolution * factor
-                if size <= resolution * 1.001 and (best is None or size > best[0] * 1.001):
-                    best = size, file, factor
-        if best is not None:
-            return best[1], best[2]
-        finest = min(self.files, key=lambda f: f.grid.resolution)
-        if finest.grid.resolution > max(resolution, self.resolution) * 1.01:
-            absent = "".join(f"\n  {path}" for size, path in self.missing)
-            raise MissingFileError(
-                f"band {self.name} ({self.label}) is there at {finest.grid.resolution:g} m, not at "
-                f"{resolution:g} m; missing:{absent or ' a finer file'}\n"
-                f"Use --resolution {finest.grid.resolution:g}, or fetch the missing files."
-            )
-        return finest, 1
 
 
 @dataclass(frozen=True)
@@ -212,10 +111,8 @@ class Scene:
             if candidate in self.bands:
                 return self.bands[candidate]
             if candidate in self.missing:
-                files = "".join(f"\n  {path}" for path in self.missing[candidate])
                 raise MissingFileError(
-                    f"{self.path}: band {candidate!r} cannot be read, its file is not there; "
-                    f"missing:{files}"
+                    f"band {candidate} is not there; missing:{listed(self.missing[candidate])}"
                 )
         raise BandError(
             f"{self.path}: no band {wanted!r}{nearest(wanted, self.bands)} "
@@ -249,25 +146,47 @@ class Scene:
 
         Raises:
             BandError: a band is absent.
-            MissingFileError: a band is there only coarser than asked for.
+            MissingFileError: a band's file is not there, or only coarser than asked for; all such
+                files of the bands asked for are named.
             DamagedFileError: a file cannot be decoded.
         """
         grid = self.grid_at(resolution)
         window = window or Window.whole(grid.shape)
-        found = [self.band(name) for name in bands]
+        found = self._find(bands, grid.resolution)
         reflectance = np.empty((len(found), *window.shape), np.float32)
-        saturated = np.zeros(window.shape, bool)
-        for target, band in zip(reflectance, found, strict=True):
-            values, limit = _read_band(band, grid, window)
-            target[...] = values
+        saturated: NDArray[np.bool_] | None = None
+        for target, (band, file, factor) in zip(reflectance, found, strict=True):
+            limit = read_band(band, file, factor, grid, window, target)
             if limit is not None:
-                saturated |= limit
+                saturated = limit if saturated is None else saturated | limit
         return Pixels(
             bands=tuple(band_name(name) for name in bands),
             reflectance=reflectance,
             validity=validity_of(reflectance, saturated),
             grid=grid.crop(window),
         )
+
+    def _find(self, bands: Sequence[str], resolution: float) -> list[tuple[Band, BandFile, int]]:
+        """Return each band with the file and decimation to read."""
+        found: list[tuple[Band, BandFile, int]] = []
+        problems: list[str] = []
+        for name in bands:
+            try:
+                band = self.band(name)
+                found.append((band, *band.level(resolution)))
+            except MissingFileError as error:
+                problems.append(str(error))
+        if problems:
+            finest = max(
+                (min(f.grid.resolution for f in b.files) for b in self.bands.values()), default=0
+            )
+            advice = f", or read at {finest:g} m" if finest > resolution else ""
+            raise MissingFileError(
+                f"{self.path}: cannot be read at {resolution:g} m:\n"
+                + "\n".join(problems)
+                + f"\nFetch the missing files{advice}."
+            )
+        return found
 
     def map_sources(self, wrap: Callable[[RasterSource], RasterSource]) -> Scene:
         """Return the scene with every raster source replaced by ``wrap(source)``."""
@@ -306,66 +225,3 @@ def validity_of(
     if saturated is not None:
         validity[whole & saturated] = Validity.SATURATED
     return validity
-
-
-def _read_band(
-    band: Band, grid: Grid, window: Window
-) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    """Return reflectance of a window of the target grid, and where the band is saturated."""
-    file, factor = band.level(grid.resolution)
-    counts, resampled = _read_counts(file, factor, grid, window)
-    values = counts.astype(np.float32)
-    missing = ~np.isfinite(values) if counts.dtype.kind == "f" else None
-    if band.nodata is not None and not np.isnan(band.nodata):
-        empty = counts == band.nodata
-        missing = empty if missing is None else missing | empty
-    values *= np.float32(band.scale)
-    values += np.float32(band.offset)
-    if missing is not None and missing.any():
-        values[missing] = np.nan
-    limit = None
-    if band.saturated is not None:
-        high = counts >= band.saturated
-        if high.any():
-            limit = resampled(high.astype(np.float32)) > 0
-    if band.saturation is not None:
-        flags, flags_resampled = _read_counts(
-            band.saturation.file, _flag_factor(band.saturation.file, grid), grid, window
-        )
-        flagged = flags_resampled(((flags & band.saturation.bits) != 0).astype(np.float32)) > 0
-        limit = flagged if limit is None else limit | flagged
-    return resampled(values), limit
-
-
-def _flag_factor(file: BandFile, grid: Grid) -> int:
-    """Return the decimation for flags: as for a band, never coarser than the target."""
-    fitting = [
-        f for f in file.source.factors if file.grid.resolution * f <= grid.resolution * 1.001
-    ]
-    return max(fitting, default=1)
-
-
-def _read_counts(
-    file: BandFile, factor: int, grid: Grid, window: Window
-) -> tuple[NDArray[Any], Callable[[NDArray[np.float32]], NDArray[np.float32]]]:
-    """Return the counts under a window, and the function that brings them to its pixels."""
-    level_shape = tuple(-(-n // factor) for n in file.source.shape)
-    # Target pixel corners in source pixels: the scenes hold both grids to be parallel.
-    to_source = ~(file.grid.transform * Affine.scale(factor)) * grid.transform
-    rows = plan_axis(
-        window.row,
-        window.stop_row,
-        ratio=to_source.e,
-        offset=to_source.f,
-        length=level_shape[0],
-    )
-    columns = plan_axis(
-        window.column,
-        window.stop_column,
-        ratio=to_source.a,
-        offset=to_source.c,
-        length=level_shape[1],
-    )
-    block = Window.between(rows.start, columns.start, rows.stop, columns.stop)
-    counts = file.source.read(factor, block)
-    return counts, lambda values: resample(values, rows, columns)

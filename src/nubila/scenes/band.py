@@ -1,0 +1,142 @@
+"""Bands, the rasters they are stored in, and which of those to read for a resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from numpy.typing import NDArray
+
+from nubila.errors import MissingFileError
+from nubila.raster.grid import Grid, Window
+
+__all__ = ["Band", "BandFile", "RasterSource", "Saturation", "listed"]
+
+# JPEG 2000's 5/3 wavelet weighs five pixels into one of half the resolution (ISO/IEC 15444-1,
+# annex F): with the level's own zeros beside them, two pixels of it can be mixed with no data.
+_WAVELET_SPILL: Final = 2
+
+
+class RasterSource(Protocol):
+    """One raster of counts, read by windows at its own resolution or coarser, from any thread."""
+
+    @property
+    def name(self) -> str:
+        """What an error calls the raster."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns at factor 1."""
+        ...
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """Decimations stored in the file: 1, then its overviews or wavelet levels."""
+        ...
+
+    @property
+    def block(self) -> tuple[int, int]:
+        """Rows and columns that are decoded together at factor 1."""
+        ...
+
+    def read(self, factor: int, window: Window) -> NDArray[Any]:
+        """Return the counts of `window`, which counts in pixels of the level `factor`."""
+        ...
+
+
+@dataclass(frozen=True)
+class BandFile:
+    """A raster and the grid that it lies on at factor 1."""
+
+    source: RasterSource
+    grid: Grid
+
+    @property
+    def spill(self) -> int:
+        """Pixels of a coarser level over which data and no data are mixed at their border.
+
+        Wavelets know nothing of no data, so in JPEG 2000 such pixels are no data too.
+        """
+        name = self.source.name.partition("?")[0].lower()
+        return _WAVELET_SPILL if name.endswith((".jp2", ".j2k")) else 0
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """A raster of flags (Landsat's QA_RADSAT) and the bits that mark this band as saturated."""
+
+    file: BandFile
+    bits: int
+
+
+@dataclass(frozen=True)
+class Band:
+    """A band of a scene: reflectance = count * scale + offset.
+
+    Attributes:
+        name: common name, as in `nubila.bands`.
+        label: what the product calls it, such as ``B8A``.
+        files: the same band at one or more resolutions, finest first.
+        scale, offset: to reflectance (1.0 = 100 %), sun elevation included where it applies.
+        scale_from: where the two were read, for people.
+        nodata: count that means no data, or None. NaN and infinity always do.
+        saturated: counts from here up are saturated, or None.
+        saturation: flags raster, or None.
+        resolution: native ground resolution in metres; a coarser file never stands in silently
+            for a request at this resolution.
+        missing: files that the product names and that are not there, as (resolution, path).
+    """
+
+    name: str
+    label: str
+    files: tuple[BandFile, ...]
+    scale: float = 1.0
+    offset: float = 0.0
+    scale_from: str = "given"
+    nodata: float | None = None
+    saturated: float | None = None
+    saturation: Saturation | None = None
+    resolution: float = 0.0
+    missing: tuple[tuple[float, str], ...] = ()
+
+    def level(self, resolution: float) -> tuple[BandFile, int]:
+        """Return the file and decimation to read for a target resolution in metres.
+
+        The coarsest level that is not coarser than the target, so that nothing finer than needed
+        is decoded.
+
+        Raises:
+            MissingFileError: only files coarser than asked for (and than native) are there.
+        """
+        best: tuple[float, BandFile, int] | None = None
+        for file in self.files:
+            for factor in file.source.factors:
+                size = file.grid.resolution * factor
+                if size <= resolution * 1.001 and (best is None or size > best[0] * 1.001):
+                    best = size, file, factor
+        if best is not None:
+            return best[1], best[2]
+        found = self.finest.grid.resolution
+        if found > max(resolution, self.resolution) * 1.01:
+            raise MissingFileError(
+                f"band {self.name} ({self.label}) is there at {found:g} m, not at "
+                f"{resolution:g} m; missing:{listed(self.missing_at(resolution))}"
+            )
+        return self.finest, 1
+
+    @property
+    def finest(self) -> BandFile:
+        """The file of the finest resolution."""
+        return min(self.files, key=lambda f: f.grid.resolution)
+
+    def missing_at(self, resolution: float) -> tuple[str, ...]:
+        """Return the missing files that would do for a resolution in metres."""
+        fine_enough = max(resolution, self.resolution) * 1.01
+        return tuple(path for size, path in self.missing if size <= fine_enough)
+
+
+def listed(paths: Sequence[str]) -> str:
+    """Return paths as lines of an error message."""
+    return "".join(f"\n  {path}" for path in paths) or " a finer file"

@@ -1,0 +1,128 @@
+"""From the counts of a band's file to reflectance on a scene's grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from nubila.raster.grid import Grid, Window
+from nubila.raster.resample import Axis, plan_axis, resample
+from nubila.scenes.band import Band, BandFile, Saturation
+
+__all__ = ["read_band"]
+
+
+def read_band(
+    band: Band,
+    file: BandFile,
+    factor: int,
+    grid: Grid,
+    window: Window,
+    target: NDArray[np.float32],
+) -> NDArray[np.bool_] | None:
+    """Fill `target` with the reflectance of a window; return where it is saturated, if anywhere.
+
+    Args:
+        band: gives scale, offset, and the counts that mean no data and saturated.
+        file: one of the band's.
+        factor: one of the file's.
+        grid: the whole scene's at the target resolution.
+        window: in pixels of `grid`.
+        target: (rows, columns) of the window; NaN where there are no data.
+    """
+    rows, columns = _axes(file, factor, grid, window)
+    spill = file.spill if factor > 1 and band.nodata is not None else 0
+    counts, inner = _read_block(file, factor, rows, columns, spill)
+    missing = _missing(counts, band.nodata)
+    if missing is not None:
+        missing = _spread(missing, spill)[inner]
+    counts = counts[inner]
+    same = rows.identity and columns.identity
+    values = target if same else np.empty(counts.shape, np.float32)
+    np.multiply(counts, np.float32(band.scale), out=values, dtype=np.float32, casting="unsafe")
+    if band.offset:
+        values += np.float32(band.offset)
+    if missing is not None:
+        values[missing] = np.nan
+    if not same:
+        target[...] = resample(values, rows, columns)
+    limit = None
+    if band.saturated is not None and counts.max() >= band.saturated:
+        limit = _any(counts >= band.saturated, rows, columns)
+    if band.saturation is not None:
+        flagged = _read_flags(band.saturation, grid, window)
+        limit = flagged if limit is None else limit | flagged
+    return limit
+
+
+def _missing(counts: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | None:
+    """Return where there are no data, or None for nowhere."""
+    missing: NDArray[np.bool_] | None = None
+    if counts.dtype.kind == "f":
+        missing = ~np.isfinite(counts)
+    if nodata is not None and not np.isnan(nodata):
+        empty = counts == nodata
+        missing = empty if missing is None else missing | empty
+    return missing if missing is not None and missing.any() else None
+
+
+def _spread(mask: NDArray[np.bool_], margin: int) -> NDArray[np.bool_]:
+    """Return a mask grown by `margin` pixels to all sides, corners included."""
+    for axis in (0, 1):
+        grown = mask.copy()
+        into, away = (np.swapaxes(m, 0, axis) for m in (grown, mask))
+        for distance in range(1, min(margin, len(away) - 1) + 1):
+            into[distance:] |= away[:-distance]
+            into[:-distance] |= away[distance:]
+        mask = grown
+    return mask
+
+
+def _any(mask: NDArray[np.bool_], rows: Axis, columns: Axis) -> NDArray[np.bool_]:
+    """Return the target pixels that any masked source pixel weighs into."""
+    return resample(mask.astype(np.float32), rows, columns) > 0
+
+
+def _read_flags(saturation: Saturation, grid: Grid, window: Window) -> NDArray[np.bool_]:
+    """Return where the flags raster marks a band as saturated."""
+    file = saturation.file
+    # As for a band: the coarsest level that is not coarser than the target.
+    fitting = (
+        f for f in file.source.factors if file.grid.resolution * f <= grid.resolution * 1.001
+    )
+    factor = max(fitting, default=1)
+    rows, columns = _axes(file, factor, grid, window)
+    flags, inner = _read_block(file, factor, rows, columns, 0)
+    return _any((flags[inner] & saturation.bits) != 0, rows, columns)
+
+
+def _axes(file: BandFile, factor: int, grid: Grid, window: Window) -> tuple[Axis, Axis]:
+    """Return how the pixels of a window of the target grid weigh those of a file's level."""
+    shape = tuple(-(-n // factor) for n in file.source.shape)
+    # Target pixel corners in source pixels: the scenes hold both grids to be parallel.
+    to_source = ~(file.grid.transform * Affine.scale(factor)) * grid.transform
+    return (
+        plan_axis(
+            window.row, window.stop_row, ratio=to_source.e, offset=to_source.f, length=shape[0]
+        ),
+        plan_axis(
+            window.column,
+            window.stop_column,
+            ratio=to_source.a,
+            offset=to_source.c,
+            length=shape[1],
+        ),
+    )
+
+
+def _read_block(
+    file: BandFile, factor: int, rows: Axis, columns: Axis, margin: int
+) -> tuple[NDArray[Any], tuple[slice, slice]]:
+    """Read the pixels that two axes touch and a margin; return them and where the former lie."""
+    shape = -(-file.source.shape[0] // factor), -(-file.source.shape[1] // factor)
+    inner = Window.between(rows.start, columns.start, rows.stop, columns.stop)
+    outer = inner.expand(margin, within=shape)
+    return file.source.read(factor, outer), inner.shift(-outer.row, -outer.column).slices
