@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from nubila.classes import NO_DATA
 from nubila.datasets import Sample, load_sample, read_manifest
 from nubila.errors import ManifestError
 from nubila.raster.atomic import atomic_path
+from nubila.synth import random_chip
 from nubila.train.augment import crop, drop_bands, radiometry, tear, turn
 from nubila.train.recipe import Recipe, Synth
 
@@ -25,6 +27,12 @@ __all__ = ["Chips", "Labelled", "load_split", "pad", "synthetic_pool", "to_netwo
 
 _BANDS: Final = ("blue", "green", "red", "nir", "swir16", "swir22", "cirrus")
 _POOL_CHIP: Final = 256
+# Kinds of synthetic chips, in turn; an odd number, so that each comes at both levels. Left to
+# chance, half of all pixels would be cloud and few would be snow or open ground.
+_PRESETS: Final = (
+    *("mixed", "snow", "clear", "snow", "cumulus", "desert", "snow"),
+    *("coast", "cirrus", "snow", "clear", "city", "mixed"),
+)
 
 
 @dataclass(frozen=True)
@@ -101,8 +109,6 @@ def synthetic_pool(spec: Synth, seed: int, report: Callable[[str], None]) -> lis
 def _make_pool(
     count: int, seed: int, images: Path, labels: Path, report: Callable[[str], None]
 ) -> None:
-    from nubila.synth import random_chip
-
     shape = (_POOL_CHIP, _POOL_CHIP)
     with atomic_path(images) as image_file, atomic_path(labels) as label_file:
         image_pool = np.lib.format.open_memmap(
@@ -110,11 +116,23 @@ def _make_pool(
         )
         label_pool = np.lib.format.open_memmap(label_file, "w+", np.uint8, (count, *shape))
         for number in range(count):
-            image_pool[number], label_pool[number] = random_chip(seed * 1_000_003 + number)
+            image_pool[number], label_pool[number] = _synthetic(seed, number)
             if number % 100 == 99:
                 report(f"  {number + 1} of {count}")
         image_pool.flush()
         label_pool.flush()
+
+
+def _synthetic(seed: int, number: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Return chip `number`: every other at the ground, where there is no cirrus band."""
+    level, bands = ("L1C", _BANDS) if number % 2 == 0 else ("L2A", _BANDS[:-1])
+    random = np.random.default_rng([seed, number])
+    preset = _PRESETS[number % len(_PRESETS)]
+    shape = (_POOL_CHIP, _POOL_CHIP)
+    image, truth = random_chip(random, shape, bands=bands, level=level, preset=preset)
+    known = truth != NO_DATA
+    label = np.where(known, np.left_shift(1, np.where(known, truth, 0)), 0).astype(np.uint8)
+    return to_network(image, bands), label
 
 
 class Chips(Dataset[tuple[NDArray[np.float32], NDArray[np.uint8]]]):
