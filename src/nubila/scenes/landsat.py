@@ -68,8 +68,9 @@ def open_landsat(source: str | Path | Tree) -> Scene:
     Level 2 gives surface reflectance, ``count * REFLECTANCE_MULT + REFLECTANCE_ADD`` with the
     numbers of the MTL's ``LEVEL2_SURFACE_REFLECTANCE_PARAMETERS``; Level 1 reflectance at the top
     of the atmosphere, the same of ``LEVEL1_RADIOMETRIC_RESCALING`` divided by the sine of
-    ``SUN_ELEVATION`` (U.S. Geological Survey, Landsat 8 Data Users Handbook, LSDS-1574). Count 0 is fill. The panchromatic band is left out: its pixels lie half a pixel off
-    the others', and no cloud model uses it.
+    ``SUN_ELEVATION`` (U.S. Geological Survey, Landsat 8 Data Users Handbook, LSDS-1574). Count 0
+    is fill. The panchromatic band is left out: its pixels lie half a pixel off the others', and
+    no cloud model uses it.
 
     Args:
         source: folder, tar, or one of the product's MTL files.

@@ -1,0 +1,288 @@
+"""Any raster that GDAL opens: one file with several bands, or a file a band."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from nubila.bands import BANDS, SENSORS, band_name, parse_bands
+from nubila.errors import BandError, InputError, MetadataError, nearest
+from nubila.raster.gdal import GdalSource, RasterInfo, open_source
+from nubila.raster.grid import Window
+from nubila.scenes.grids import common_grid
+from nubila.scenes.location import gdal_path
+from nubila.scenes.scene import Band, BandFile, Scene
+
+__all__ = ["open_raster"]
+
+_THERMAL: Final = ("lwir11", "lwir12")
+_MOST_REFLECTANCE: Final = 10.0  # nothing on Earth, glint included, comes near 1000 %
+_SAMPLE: Final = 128  # rows and columns of the blocks that are looked at
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One band of one file, before it has a name."""
+
+    path: str
+    index: int
+    source: GdalSource
+    info: RasterInfo
+
+    @property
+    def description(self) -> str:
+        """What the file calls the band, or an empty text."""
+        return (self.info.descriptions[self.index - 1] or "").strip()
+
+
+def open_raster(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    bands: str | Sequence[str] | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    nodata: float | None = None,
+    sensor: str | None = None,
+) -> Scene:
+    """Open GeoTIFF, COG, VRT, PNG or anything else that GDAL reads, local or over the network.
+
+    What is given wins over what the files say, and a note says so. Integer counts without a scale
+    are refused, for a wrong guess would give a wrong mask without a word; floating-point values
+    are taken as reflectance if they can be.
+
+    Args:
+        paths: a file or several, each a path, an http(s) or s3 URL, or a GDAL ``/vsi...`` name.
+        bands: names in the order of the files and their bands, ``-`` for one to be left out;
+            default: what the files call their bands.
+        scale: reflectance = value * scale + offset, for all bands.
+        offset: see `scale`; default the file's, or 0.
+        nodata: value that means no data; default the file's.
+        sensor: a key of `nubila.bands.SENSORS`, whose own labels (``B2``) bands may then have.
+
+    Raises:
+        BandError: a band's name is unknown, or no band can be named.
+        MetadataError: there is no scale, or the values cannot be reflectance.
+        InputError: the scale or offset is no usable number, or the sensor is unknown.
+        GridError: the files differ in CRS or extent, or are turned against north.
+        MissingFileError: a file is not there (or the server says so).
+        DamagedFileError: GDAL cannot open a file.
+    """
+    _check_given(scale, offset, sensor)
+    files = [str(p) for p in ([paths] if isinstance(paths, (str, Path)) else paths)]
+    layers = [layer for file in files for layer in _layers(file)]
+    names, notes = _names(layers, bands, sensor)
+    found: dict[str, Band] = {}
+    said: dict[str, list[str]] = {}
+    for layer, name in zip(layers, names, strict=True):
+        if name in _THERMAL:
+            notes.append(f"band {name} of {layer.path} is no reflectance and left out")
+        elif name != "-":
+            found[name], texts = _band(layer, name, scale, offset, nodata)
+            for text in texts:
+                said.setdefault(text, []).append(name)
+    if not found:
+        raise BandError(f"{files[0]}: every band is left out, so there is nothing to read")
+    grid = common_grid(files[0], found)
+    return Scene(
+        id=_identifier(files),
+        path=", ".join(files),
+        sensor=sensor or "unknown",
+        level="",
+        bands=found,
+        grid=grid,
+        default_resolution=grid.resolution,
+        notes=(*notes, *_gathered(said, found)),
+    )
+
+
+def _check_given(scale: float | None, offset: float | None, sensor: str | None) -> None:
+    if scale is not None and not (math.isfinite(scale) and scale > 0):
+        raise InputError(f"scale must be a positive number, got {scale}")
+    if offset is not None and not math.isfinite(offset):
+        raise InputError(f"offset must be a finite number, got {offset}")
+    if sensor is not None and sensor not in SENSORS:
+        raise InputError(
+            f"unknown sensor {sensor!r}{nearest(sensor, SENSORS)} (known: {', '.join(SENSORS)})"
+        )
+
+
+def _layers(path: str) -> Iterator[_Layer]:
+    source, info = open_source(gdal_path(path))
+    for index in range(1, info.count + 1):
+        yield _Layer(path, index, replace(source, index=index), info)
+
+
+def _names(
+    layers: Sequence[_Layer], bands: str | Sequence[str] | None, sensor: str | None
+) -> tuple[list[str], list[str]]:
+    """Return a name or ``-`` for each layer, and notes."""
+    if bands is not None:
+        given = parse_bands(bands)
+        if len(given) != len(layers):
+            raise BandError(
+                f"{len(given)} bands are named ({','.join(given)}), but {_listing(layers)}\nName "
+                f"each, with - for a band to be left out."
+            )
+        return list(given), []
+    said = [layer.description for layer in layers]
+    names = [_name_of(text, said, sensor) for text in said]
+    if set(names) == {"-"}:
+        raise BandError(
+            f"the bands have no names that nubila knows: {_listing(layers)}\nSay which is which "
+            f"with --bands, such as --bands blue,green,red,nir ('-' leaves a band out; known: "
+            f"{', '.join(BANDS)})"
+        )
+    for name in names:
+        if name != "-" and names.count(name) > 1:
+            raise BandError(
+                f"band {name!r} is there twice: {_listing(layers)}\nSay which with --bands."
+            )
+    return names, [
+        f"band {layer.index} of {layer.path} ({layer.description or 'without a description'}) "
+        f"is none that nubila knows and is left out"
+        for layer, name in zip(layers, names, strict=True)
+        if name == "-"
+    ]
+
+
+def _listing(layers: Sequence[_Layer]) -> str:
+    """Say for each file what it calls its bands."""
+    files: dict[str, list[str]] = {}
+    for layer in layers:
+        files.setdefault(layer.path, []).append(repr(layer.description))
+    return f"there are {len(layers)} bands, described as" + "".join(
+        f"\n  {path}: {', '.join(said)}" for path, said in files.items()
+    )
+
+
+def _name_of(description: str, all_descriptions: Sequence[str], sensor: str | None) -> str:
+    """Return the common name that a description means, or ``-``.
+
+    It may be a name or an alias, a sensor's label, or hold just one name (``B2 blue``).
+    """
+    if not description:
+        return "-"
+    labels = _labels(all_descriptions, sensor)
+    label = description.upper().removeprefix("SR_")
+    if label in labels:
+        return labels[label][0]
+    names = {name for name in (_known(description),) if name}
+    words = re.split(r"[^A-Za-z0-9]+", description)
+    names |= {name for word in words if len(word) > 1 and (name := _known(word))}
+    return names.pop() if len(names) == 1 else "-"
+
+
+def _known(text: str) -> str:
+    try:
+        return band_name(text)
+    except BandError:
+        return ""
+
+
+def _labels(descriptions: Sequence[str], sensor: str | None) -> dict[str, tuple[str, float]]:
+    """Return the labels that may stand for bands.
+
+    Without a sensor only Sentinel-2's, and only if one is there that no other sensor has (``B02``,
+    ``B8A``): ``B10`` alone could as well be Landsat's.
+    """
+    if sensor is not None:
+        return SENSORS[sensor].bands
+    sentinel = SENSORS["sentinel-2-msi"].bands
+    own = {label for label in sentinel if label.startswith("B0")} | {"B8A"}
+    return sentinel if own & {text.upper() for text in descriptions} else {}
+
+
+def _band(
+    layer: _Layer, name: str, scale: float | None, offset: float | None, nodata: float | None
+) -> tuple[Band, list[str]]:
+    """Return the band and notes on what was assumed or overridden."""
+    info, index = layer.info, layer.index - 1
+    band = Band(
+        name=name,
+        label=layer.description or name,
+        files=(BandFile(layer.source, info.grid),),
+        nodata=info.nodata if nodata is None else nodata,
+        resolution=info.grid.resolution,
+    )
+    notes = _override_notes(layer, scale, offset, nodata)
+    if band.nodata is None and np.dtype(info.dtype).kind != "f":
+        notes.append("no value for no data is given, so every pixel counts (--nodata)")
+    own = info.scales[index], info.offsets[index]
+    if scale is not None or own != (1.0, 0.0):
+        return replace(
+            band,
+            scale=own[0] if scale is None else scale,
+            offset=own[1] if offset is None else offset,
+            scale_from="given" if scale is not None else f"tags of {layer.path}",
+        ), notes
+    if np.dtype(info.dtype).kind != "f":
+        raise MetadataError(
+            f"{layer.path}: band {layer.index} ({name}) holds {info.dtype} counts and the file "
+            f"has no scale. Say how they become reflectance, such as --scale 0.0001 (and "
+            f"--offset -0.1 for Sentinel-2 counts of baseline 04.00 and later)"
+        )
+    _check_reflectance(layer, band)
+    notes.append(f"{info.dtype} without a scale, taken as reflectance (1 = 100 %)")
+    return replace(
+        band, offset=offset or 0.0, scale_from="floating-point values taken as they are"
+    ), notes
+
+
+def _override_notes(
+    layer: _Layer, scale: float | None, offset: float | None, nodata: float | None
+) -> list[str]:
+    info, index = layer.info, layer.index - 1
+    tagged = (info.scales[index], info.offsets[index]) != (1.0, 0.0)
+    said = (
+        ("scale", scale, info.scales[index] if tagged else None),
+        ("offset", offset, info.offsets[index] if tagged else None),
+        ("nodata", nodata, info.nodata),
+    )
+    return [
+        f"the given {what} {given:g} is used, not the file's {own:g}"
+        for what, given, own in said
+        if given is not None and own is not None and given != own
+    ]
+
+
+def _check_reflectance(layer: _Layer, band: Band) -> None:
+    """Refuse values that no reflectance has, judged by nine blocks of the coarsest level."""
+    factor = max(layer.source.factors)
+    rows, columns = (-(-n // factor) for n in layer.source.shape)
+    values = []
+    for row in sorted({0, (rows - _SAMPLE) // 2, rows - _SAMPLE}):
+        for column in sorted({0, (columns - _SAMPLE) // 2, columns - _SAMPLE}):
+            place = Window(row, column, _SAMPLE, _SAMPLE).intersect(Window.whole((rows, columns)))
+            values.append(layer.source.read(factor, place).ravel())
+    counts = np.concatenate(values)
+    counts = counts[np.isfinite(counts) & (counts != band.nodata)]
+    if counts.size and (high := float(np.percentile(counts, 99))) > _MOST_REFLECTANCE:
+        raise MetadataError(
+            f"{layer.path}: band {layer.index} ({band.name}) has values to {high:g} and no scale, "
+            f"so it is no reflectance (1 = 100 %). Say how it becomes one, such as --scale 0.0001"
+        )
+
+
+def _gathered(said: Mapping[str, Sequence[str]], bands: Mapping[str, Band]) -> Iterator[str]:
+    """Give each note once, with the bands that it is about unless it is about all."""
+    for text, names in said.items():
+        yield text if len(names) == len(bands) else f"{', '.join(names)}: {text}"
+
+
+def _identifier(paths: Sequence[str]) -> str:
+    """Return the file's name, or what the names of several begin with, or their folder's name."""
+    plain = [Path(path.partition("?")[0].rstrip("/")) for path in paths]
+    if len(plain) == 1:
+        return plain[0].stem
+    letters = zip(*(path.stem for path in plain), strict=False)
+    whole = "".join(column[0] for column in takewhile(lambda c: len(set(c)) == 1, letters))
+    # Up to a separator: of scene_B02 and scene_B03, "scene" and not "scene_B0".
+    common = re.sub(r"(^|[_.\- ])[^_.\- ]*$", "", whole)
+    return common or plain[0].parent.name or plain[0].stem

@@ -1,0 +1,212 @@
+"""The bands that a STAC item's assets hold, in the words of STAC 1.0 or 1.1.
+
+STAC 1.0 has lists ``eo:bands`` and ``raster:bands`` side by side, STAC 1.1 one list ``bands`` with
+``eo:`` and ``raster:`` fields, which asset and item may also hold for all their bands
+(https://github.com/radiantearth/stac-spec, commons/common-metadata.md, section Bands).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nubila.bands import SENSORS, band_name
+from nubila.errors import BandError, MetadataError
+
+__all__ = ["Layer", "find_layers", "number", "sensor_of"]
+
+Json = Mapping[str, Any]
+
+_PICTURES: Final = ("visual", "thumbnail", "overview", "metadata")
+_PICTURE_KEYS: Final = ("visual", "thumbnail", "preview", "overview", "rendered", "tci")
+# Thermal bands are no reflectance; Landsat's panchromatic pixels lie half a pixel off the others'.
+_LEFT_OUT: Final = ("lwir11", "lwir12", "pan")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One band of one asset.
+
+    Attributes:
+        item: what errors call the item.
+        key: the asset's key.
+        asset: the asset.
+        index: band number in the file, from 1.
+        name: common name.
+        label: what the item calls the band.
+        scale, offset, nodata: as stated by band, asset or item, or None.
+        data_type: such as ``uint16``, or ``""``.
+    """
+
+    item: str
+    key: str
+    asset: Json
+    index: int
+    name: str
+    label: str
+    scale: float | None
+    offset: float | None
+    nodata: float | None
+    data_type: str
+
+    @property
+    def where(self) -> str:
+        """What errors call the band."""
+        return f"{self.item}, asset {self.key!r}"
+
+    @property
+    def is_jp2(self) -> bool:
+        """Whether the asset is a JPEG 2000 file, as the space agency made it."""
+        path = str(self.asset["href"]).partition("?")[0]
+        return "jp2" in str(self.asset.get("type", "")) or path.lower().endswith(".jp2")
+
+
+def sensor_of(properties: Json) -> str:
+    """Return the key of `nubila.bands.SENSORS` that an item's properties tell of."""
+    parts = [properties.get(key, "") for key in ("platform", "constellation", "mission")]
+    text = " ".join(str(part) for part in parts).lower().replace("_", "-")
+    instruments = {str(name).lower() for name in properties.get("instruments") or ()}
+    if "sentinel-2" in text:
+        return "sentinel-2-msi"
+    if "landsat" not in text:
+        return "unknown"
+    for instrument, sensor in (("oli", "oli"), ("etm", "etm+"), ("etm+", "etm+"), ("tm", "tm")):
+        if instrument in instruments:
+            return f"landsat-{sensor}"
+    return "unknown"
+
+
+def find_layers(item: Json, name: str) -> list[Layer]:
+    """Return the reflective bands of all assets that hold data, pictures left out.
+
+    Args:
+        item: the STAC item.
+        name: what errors call it.
+
+    Raises:
+        MetadataError: two fields of a band contradict each other, or are of a STAC before 1.0.
+    """
+    sensor = sensor_of(item["properties"])
+    return [
+        layer
+        for key, asset in item["assets"].items()
+        if _is_data(key, asset)
+        for layer in _asset_layers(key, asset, item["properties"], sensor, name)
+        if layer.name not in _LEFT_OUT
+    ]
+
+
+def _is_data(key: str, asset: Json) -> bool:
+    kind = str(asset.get("type") or "image/tiff").lower()
+    return (
+        not set(asset.get("roles") or ()) & set(_PICTURES)
+        and not key.lower().startswith(_PICTURE_KEYS)
+        and kind.startswith(("image/", "application/x-"))
+        and not kind.startswith(("image/jpeg", "image/png", "image/webp"))
+    )
+
+
+def _asset_layers(
+    key: str, asset: Json, properties: Json, sensor: str, item: str
+) -> Iterator[Layer]:
+    where = f"{item}, asset {key!r}"
+    described = [asset.get(field) or [] for field in ("bands", "eo:bands", "raster:bands")]
+    for entry in (entry for part in described for entry in part):
+        if not isinstance(entry, Mapping):
+            raise MetadataError(
+                f"{where}: band {entry!r} is no object; STAC before 1.0 is not read"
+            )
+    # Without eo: bands, raster:bands alone names nothing: then the asset itself is the band.
+    count = max(len(described[0]), len(described[1])) or 1
+    for part in described:
+        if part and len(part) != count:
+            raise MetadataError(f"{where}: bands, eo:bands and raster:bands differ in length")
+    for index in range(count):
+        new, optical, raster = (part[index] if part else {} for part in described)
+        names = {**optical, **new} or ({"name": key, **asset} if count == 1 else {})
+        common = _common_name(names, key if count == 1 else "", sensor, where)
+        if common is None:
+            continue
+        fields = (raster, new, asset, properties)
+        yield Layer(
+            item=item,
+            key=key,
+            asset=asset,
+            index=index + 1,
+            name=common,
+            label=str(names.get("name") or key),
+            scale=_stated("scale", *fields, where=where),
+            offset=_stated("offset", *fields, where=where),
+            nodata=_stated("nodata", *fields, where=where),
+            data_type=str(next((f["data_type"] for f in fields if "data_type" in f), "")),
+        )
+
+
+def _common_name(names: Json, key: str, sensor: str, where: str) -> str | None:
+    """Return the common name of a band, or None for what is no band that nubila knows.
+
+    The band's own name comes first, for STAC calls Sentinel-2's B05, B06 and B07 all ``rededge``.
+    """
+    own, common = names.get("name"), names.get("eo:common_name") or names.get("common_name")
+    found = [_known(text, sensor) for text in (own, common, key) if text]
+    known = [name for name in found if name]
+    by_name, by_common = (_known(text, sensor) if text else None for text in (own, common))
+    if by_name and by_common and _family(by_name) != _family(by_common):
+        raise MetadataError(
+            f"{where}: the band's name is {own!r} ({by_name}), but its common name {common!r}"
+        )
+    return known[0] if known else None
+
+
+def _known(text: object, sensor: str) -> str | None:
+    if sensor == "sentinel-2-msi":
+        # Some catalogues have one asset for each resolution: B02_10m, B02_20m.
+        label = str(text).upper().partition("_")[0]
+        if label in SENSORS[sensor].bands:
+            return SENSORS[sensor].bands[label][0]
+    try:
+        return band_name(str(text))
+    except BandError:
+        return None
+
+
+def _family(name: str) -> str:
+    """Return what two names of one band agree in: B8A goes by nir, nir08 and rededge."""
+    return "near infrared" if name.startswith(("nir", "rededge")) else name
+
+
+def _stated(
+    field: str, raster: Json, new: Json, asset: Json, properties: Json, *, where: str
+) -> float | None:
+    """Return a number by band, asset or item; `raster:bands` and `bands` must agree."""
+    prefixed = field if field == "nodata" else f"raster:{field}"
+    old = number(raster.get(field), f"{where}: {field}")
+    present = number(new.get(prefixed), f"{where}: {prefixed}")
+    if old is not None and present is not None and not _same(old, present):
+        raise MetadataError(
+            f"{where}: raster:bands says {field} {old:g}, but bands says {present:g}"
+        )
+    for value in (old, present, asset.get(prefixed), properties.get(prefixed)):
+        if (stated := number(value, f"{where}: {prefixed}")) is not None:
+            return stated
+    return None
+
+
+def _same(one: float, two: float) -> bool:
+    return math.isclose(one, two, rel_tol=1e-6) or (math.isnan(one) and math.isnan(two))
+
+
+def number(value: object, what: str) -> float | None:
+    """Return a number that may be missing, or be a text such as ``"nan"``.
+
+    Raises:
+        MetadataError: it is something else.
+    """
+    if value is None:
+        return None
+    try:
+        return float(value)  # type: ignore[arg-type]  # anything from JSON; refused below
+    except (TypeError, ValueError) as error:
+        raise MetadataError(f"{what} is {value!r}, expected a number") from error

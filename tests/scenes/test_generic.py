@@ -1,0 +1,379 @@
+"""Plain rasters against rasterio and NumPy."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.enums import Resampling
+from rasterio.shutil import copy as copy_raster
+
+from nubila.classes import Validity
+from nubila.errors import (
+    BandError,
+    DamagedFileError,
+    GridError,
+    InputError,
+    MetadataError,
+    MissingFileError,
+)
+from nubila.raster import Window
+from nubila.scenes.generic import open_raster
+
+from .range_server import serve
+
+SHAPE = (50, 60)
+RNG = np.random.default_rng(3)
+
+
+def write(path, values, *, names=(), tags=None, **profile):
+    """Write (bands, rows, columns) as GeoTIFF."""
+    bands, rows, columns = values.shape
+    settings_ = {
+        "driver": "GTiff",
+        "crs": "EPSG:32633",
+        "transform": Affine(10, 0, 400000, 0, -10, 5500000),
+        "count": bands,
+        "height": rows,
+        "width": columns,
+        "dtype": values.dtype,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with rasterio.open(path, "w", **(settings_ | profile)) as data:
+            data.write(values)
+            for index, name in enumerate(names, 1):
+                data.set_band_description(index, name)
+            if tags:
+                data.scales, data.offsets = tags
+    return path
+
+
+def counts(bands=4, shape=SHAPE, dtype="uint16"):
+    return RNG.integers(1, 9000, (bands, *shape)).astype(dtype)
+
+
+def test_given_bands_and_scale(tmp_path):
+    values = counts()
+    path = write(tmp_path / "a.tif", values)
+    scene = open_raster(path, bands="blue,-,red,nir", scale=1e-4, offset=-0.1, nodata=17)
+    assert list(scene.bands) == ["blue", "red", "nir"]
+    assert scene.id == "a"
+    expected = np.where(values == 17, np.nan, values * 1e-4 - 0.1)[[3, 0]]
+    np.testing.assert_allclose(scene.read(["nir", "blue"]).reflectance, expected, atol=1e-6)
+    assert scene.crs.to_epsg() == 32633
+    assert scene.default_resolution == 10
+    assert scene.bands["red"].scale_from == "given"
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "sensor", "expected"),
+    [
+        (["blue", "Green", "RED", "nir"], None, ["blue", "green", "red", "nir"]),
+        (["B02", "B03", "B8A", "B12"], None, ["blue", "green", "nir08", "swir22"]),
+        (["B2", "B3", "B5", "B10"], "landsat-oli", ["blue", "green", "nir08", None]),
+        (["SR_B1", "SR_B2", "SR_B3", "SR_B4"], "landsat-tm", ["blue", "green", "red", "nir08"]),
+        (["B2 blue", "B3 green", "swir1", "B10 tir"], None, ["blue", "green", "swir16", None]),
+        (["red", "QA", "", "blue/red"], None, ["red", None, None, None]),
+        (["B02", "B10", "B11", "rededge3"], None, ["blue", "cirrus", "swir16", "rededge078"]),
+    ],
+)
+def test_names_from_the_file(tmp_path, descriptions, sensor, expected):
+    path = write(tmp_path / "a.tif", counts(), names=descriptions)
+    scene = open_raster(path, scale=1e-4, sensor=sensor)
+    assert list(scene.bands) == [name for name in expected if name]
+    for index, name in enumerate(expected, 1):
+        if name:
+            assert scene.bands[name].files[0].source.index == index
+        else:
+            assert any(f"band {index} of" in note for note in scene.notes)
+
+
+def test_names_that_say_nothing(tmp_path):
+    path = write(tmp_path / "a.tif", counts(), names=["B2", "B3", "B10", "B11"])
+    with pytest.raises(BandError, match=r"'B2', 'B3', 'B10', 'B11'(.|\n)*--bands"):
+        open_raster(path, scale=1e-4)
+    twice = write(tmp_path / "b.tif", counts(2), names=["red", "red"])
+    with pytest.raises(BandError, match="twice"):
+        open_raster(twice, scale=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("bands", "said"),
+    [
+        ("blue,gren,red,nir", "'gren'; did you mean 'green'"),
+        ("blue,green,red", "3 bands are named"),
+        ("blue,green,red,red", "twice"),
+        ("-,-,-,-", "left out"),
+    ],
+)
+def test_wrong_bands(tmp_path, bands, said):
+    with pytest.raises(BandError, match=said):
+        open_raster(write(tmp_path / "a.tif", counts()), bands=bands, scale=1e-4)
+
+
+def test_a_file_a_band(tmp_path):
+    values = counts(3)
+    paths = [
+        write(tmp_path / f"scene_{name}.tif", band[None])
+        for name, band in zip("bgr", values, strict=True)
+    ]
+    scene = open_raster(paths, bands=["blue", "green", "red"], scale=2e-4)
+    assert scene.id == "scene"
+    np.testing.assert_allclose(
+        scene.read(["blue", "green", "red"]).reflectance, values * 2e-4, atol=1e-6
+    )
+
+
+def test_files_of_two_resolutions(tmp_path):
+    fine = write(tmp_path / "B02.tif", counts(1, (60, 40)))
+    coarse = counts(1, (30, 20))
+    transform = Affine(20, 0, 400000, 0, -20, 5500000)
+    path = write(tmp_path / "B11.tif", coarse, transform=transform)
+    scene = open_raster([path, fine], bands="swir16,blue", scale=1e-4)
+    assert scene.resolution == pytest.approx(10)
+    assert scene.id == tmp_path.name
+    read = scene.read(["swir16"], resolution=20).reflectance[0]
+    np.testing.assert_allclose(read, coarse[0] * 1e-4, atol=1e-6)
+
+
+def test_tags_of_the_file(tmp_path):
+    values = counts(2)
+    tags = ((1e-4, 2e-4), (-0.1, 0.05))
+    path = write(tmp_path / "a.tif", values, names=["red", "nir"], tags=tags, nodata=5)
+    scene = open_raster(path)
+    expected = values * np.array(tags[0])[:, None, None] + np.array(tags[1])[:, None, None]
+    expected[values == 5] = np.nan
+    np.testing.assert_allclose(scene.read(["red", "nir"]).reflectance, expected, atol=1e-6)
+    assert not scene.notes
+
+
+def test_what_is_given_wins_and_is_noted(tmp_path):
+    values = counts(1)
+    tags = ((1e-4,), (-0.1,))
+    path = write(tmp_path / "a.tif", values, names=["red"], tags=tags, nodata=5)
+    scene = open_raster(path, scale=3e-4, offset=0.2, nodata=9)
+    expected = np.where(values == 9, np.nan, values * 3e-4 + 0.2)
+    np.testing.assert_allclose(scene.read(["red"]).reflectance, expected, atol=1e-6)
+    said = " ".join(scene.notes)
+    for what, own in (("scale 0.0003", "0.0001"), ("offset 0.2", "-0.1"), ("nodata 9", "5")):
+        assert f"given {what} is used, not the file's {own}" in said
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32"])
+def test_counts_without_scale_are_refused(tmp_path, dtype):
+    path = write(tmp_path / "a.tif", counts(1).clip(0, 120).astype(dtype), names=["red"])
+    with pytest.raises(MetadataError, match=f"{dtype}(.|\n)*--scale"):
+        open_raster(path)
+    with pytest.raises(MetadataError, match="--scale"):
+        open_raster(path, offset=-0.1)
+
+
+def test_floats_are_reflectance_if_they_can_be(tmp_path):
+    good = write(tmp_path / "a.tif", RNG.random((1, *SHAPE), "float32"), names=["red"])
+    scene = open_raster(good)
+    assert any("taken as reflectance" in note for note in scene.notes)
+    with rasterio.open(good) as data:
+        np.testing.assert_array_equal(scene.read(["red"]).reflectance, data.read())
+    scaled = write(tmp_path / "b.tif", counts(1, dtype="float32"), names=["red"])
+    with pytest.raises(MetadataError, match="--scale"):
+        open_raster(scaled)
+    assert open_raster(scaled, scale=1e-4).bands["red"].scale == 1e-4
+
+
+@pytest.mark.parametrize("nodata", [-9999.0, 1e20, np.nan])
+def test_no_data_does_not_spoil_the_judgement(tmp_path, nodata):
+    values = RNG.random((1, 300, 300), "float32")
+    values[:, :150] = nodata
+    values[:, 250:, :100] = np.inf
+    path = write(tmp_path / "a.tif", values, names=["red"], nodata=nodata)
+    assert open_raster(path).bands["red"].scale == 1
+    # The bright part lies where none of the corners is.
+    values[:, 120:180, 120:180] = 5000
+    path = write(tmp_path / "b.tif", values, names=["red"], nodata=nodata)
+    with pytest.raises(MetadataError, match="5000"):
+        open_raster(path)
+
+
+def test_nan_and_infinity_are_no_data(tmp_path):
+    values = RNG.random((2, *SHAPE), "float32")
+    values[0, 3, 4], values[:, 5, 6], values[:, 7, 8] = np.nan, np.inf, -np.inf
+    path = write(tmp_path / "a.tif", values, names=["red", "nir"])
+    pixels = open_raster(path).read(["red", "nir"])
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[3, 4] = Validity.NOT_JUDGED
+    expected[5, 6] = expected[7, 8] = Validity.NO_DATA
+    np.testing.assert_array_equal(pixels.validity, expected)
+    assert np.isfinite(pixels.reflectance[:, expected == 0]).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_all_no_data(tmp_path, dtype):
+    path = write(tmp_path / "a.tif", np.zeros((1, *SHAPE), dtype), names=["red"], nodata=0)
+    pixels = open_raster(path, scale=1e-4).read(["red"])
+    assert (pixels.validity == Validity.NO_DATA).all()
+
+
+def test_counts_without_nodata_are_noted(tmp_path):
+    path = write(tmp_path / "a.tif", counts(2), names=["red", "nir"])
+    (note,) = open_raster(path, scale=1e-4).notes
+    assert "--nodata" in note
+
+
+def test_bands_of_another_crs_or_extent(tmp_path):
+    one = write(tmp_path / "a.tif", counts(1))
+    for name, change in {
+        "crs": {"crs": "EPSG:32634"},
+        "place": {"transform": Affine(10, 0, 400100, 0, -10, 5500000)},
+        "size": {"transform": Affine(20, 0, 400000, 0, -20, 5500000)},
+    }.items():
+        other = write(tmp_path / f"{name}.tif", counts(1), **change)
+        with pytest.raises(GridError, match=f"same ground(.|\n)*{name}.tif"):
+            open_raster([one, other], bands="red,nir", scale=1e-4)
+
+
+def test_turned_grid(tmp_path):
+    turned = Affine(10, 0, 400000, 0, -10, 5500000) * Affine.rotation(20)
+    path = write(tmp_path / "a.tif", counts(1), transform=turned)
+    with pytest.raises(GridError, match="gdalwarp"):
+        open_raster(path, bands="red", scale=1e-4)
+
+
+def test_no_raster(tmp_path):
+    (tmp_path / "a.tif").write_text("no raster")
+    with pytest.raises(DamagedFileError, match=r"a\.tif"):
+        open_raster(tmp_path / "a.tif")
+    with pytest.raises(MissingFileError, match=r"b\.tif"):
+        open_raster(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize(
+    "given_", [{"scale": 0}, {"scale": -1}, {"offset": np.nan}, {"sensor": "landsat-oly"}]
+)
+def test_unusable_arguments(tmp_path, given_):
+    with pytest.raises(InputError):
+        open_raster(write(tmp_path / "a.tif", counts(1)), bands="red", **({"scale": 1.0} | given_))
+
+
+def test_png_and_vrt(tmp_path):
+    values = RNG.integers(0, 255, (3, *SHAPE)).astype("uint8")
+    png = write(tmp_path / "a.png", values, driver="PNG", crs=None, transform=Affine.identity())
+    scene = open_raster(png, bands="red,green,blue", scale=1 / 255)
+    np.testing.assert_allclose(scene.read(["green"]).reflectance[0], values[1] / 255, atol=1e-6)
+    tif = write(tmp_path / "b.tif", values, names=["red", "green", "blue"])
+    vrt = tmp_path / "b.vrt"
+    copy_raster(tif, vrt, driver="VRT")
+    scene = open_raster(vrt, scale=1 / 255)
+    np.testing.assert_allclose(scene.read(["blue"]).reflectance[0], values[2] / 255, atol=1e-6)
+
+
+@given(
+    scale=st.floats(1e-6, 1e-2),
+    offset=st.floats(-1, 1),
+    nodata=st.none() | st.integers(0, 30),
+    dtype=st.sampled_from(["uint8", "uint16", "int16", "float32"]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=25, deadline=None)
+def test_reflectance_is_value_times_scale_plus_offset(
+    tmp_path_factory, scale, offset, nodata, dtype, seed
+):
+    values = np.random.default_rng(seed).integers(0, 30, (2, 9, 11)).astype(dtype)
+    path = write(tmp_path_factory.mktemp("x") / "a.tif", values, names=["red", "nir"])
+    scene = open_raster(path, scale=scale, offset=offset, nodata=nodata)
+    expected = values.astype(float) * scale + offset
+    if nodata is not None:
+        expected[values == nodata] = np.nan
+    np.testing.assert_allclose(
+        scene.read(["red", "nir"]).reflectance, expected, rtol=1e-5, atol=1e-6
+    )
+
+
+def write_cog(path, values):
+    return write(
+        path, values, driver="COG", names=["red", "nir"], nodata=0, blocksize=128, compress="NONE"
+    )
+
+
+def test_cog_over_http_by_ranges(tmp_path):
+    values = counts(2, (1024, 1024))
+    path = write_cog(tmp_path / "a.tif", values)
+    window = Window(100, 200, 50, 40)
+    with serve(tmp_path) as server:
+        scene = open_raster(f"{server.url}/a.tif", scale=1e-4)
+        part = scene.read(["red"], window).reflectance[0]
+        np.testing.assert_allclose(part, values[0][window.slices] * 1e-4, atol=1e-6)
+        size = path.stat().st_size
+        assert 0 < sum(sent for _, _, sent in server.requests) < size / 3
+        factor = scene.bands["red"].files[0].source.factors[-1]
+        coarse = scene.read(["nir"], resolution=10 * factor).reflectance[0]
+    with rasterio.open(path, overview_level=len(bin(factor)) - 4) as data:
+        np.testing.assert_allclose(coarse, data.read(2) * 1e-4, atol=1e-6)
+
+
+def test_http_query_and_missing_file(tmp_path):
+    write_cog(tmp_path / "a.tif", counts(2, (256, 256)))
+    with serve(tmp_path) as server:
+        server.query = "sv=2021&sig=a%2Bb%3D"
+        scene = open_raster(f"{server.url}/a.tif?{server.query}", scale=1e-4)
+        assert scene.id == "a"
+        assert scene.read(["red"]).reflectance.shape == (1, 256, 256)
+        for url in (f"{server.url}/b.tif?{server.query}", f"{server.url}/a.tif?sig=wrong"):
+            with pytest.raises(MissingFileError, match="no such file"):
+                open_raster(url, scale=1e-4)
+
+
+def test_own_overviews_are_read(tmp_path):
+    path = write(tmp_path / "a.tif", counts(1, (256, 256)), names=["red"])
+    with rasterio.open(path, "r+") as data:
+        data.build_overviews([2, 4], Resampling.nearest)
+    scene = open_raster(path, scale=1e-4)
+    with rasterio.open(path, overview_level=1) as data:
+        expected = data.read(1) * 1e-4
+    np.testing.assert_allclose(
+        scene.read(["red"], resolution=40).reflectance[0], expected, atol=1e-6
+    )
+
+
+def test_real_sentinel_patch(shared_data):
+    path = sorted((shared_data / "sen12mscr").glob("*_input.tif"))[0]
+    scene = open_raster(path, scale=1e-4)
+    assert list(scene.bands) == [
+        *("coastal", "blue", "green", "red", "rededge071", "rededge075", "rededge078", "nir"),
+        *("nir08", "nir09", "cirrus", "swir16", "swir22"),
+    ]
+    with rasterio.open(path) as data:
+        expected = data.read([3, 12]) * 1e-4
+    np.testing.assert_allclose(scene.read(["green", "swir16"]).reflectance, expected, atol=1e-6)
+
+
+def test_real_38_cloud_patch(shared_data):
+    folder = shared_data / "38-Cloud" / "38-Cloud_training"
+    patch = sorted((folder / "train_blue").glob("*.TIF"))[0].name.removeprefix("blue_")
+    colours = ["blue", "green", "red", "nir"]
+    paths = [folder / f"train_{name}" / f"{name}_{patch}" for name in colours]
+    scale, offset = 2e-5 / np.sin(np.radians(40)), -0.1 / np.sin(np.radians(40))
+    scene = open_raster(paths, bands=colours, scale=scale, offset=offset, nodata=0)
+    raw = np.stack([rasterio.open(path).read(1) for path in paths]).astype(float)
+    expected = np.where(raw == 0, np.nan, (raw * 2e-5 - 0.1) / np.sin(np.radians(40)))
+    np.testing.assert_allclose(scene.read(colours).reflectance, expected, atol=1e-6)
+
+
+def test_real_float_bands(shared_data):
+    folder = shared_data / "landsat8_toa_cirrus"
+    numbers = [2, 3, 4, 5, 9, 10]
+    paths = [next(folder.glob(f"*_B{n}_toa.tif")) for n in numbers]
+    scene = open_raster(paths, bands="blue,green,red,nir08,cirrus,lwir11")
+    assert list(scene.bands) == ["blue", "green", "red", "nir08", "cirrus"]
+    assert scene.id == "LC80130312015295LGN00"
+    assert any("lwir11" in note for note in scene.notes)
+    np.testing.assert_array_equal(
+        scene.read(["cirrus"]).reflectance[0], rasterio.open(paths[4]).read(1)
+    )
+    with pytest.raises(MetadataError, match="no reflectance"):
+        open_raster(paths[5], bands="red")  # kelvins
