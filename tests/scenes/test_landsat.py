@@ -69,6 +69,7 @@ def test_real_products(shared_data, product):
     assert scene.acquired.tzinfo is UTC
     assert f"{scene.acquired:%Y%m%d}" == product.split("_")[3]
     assert scene.footprint["type"] == "Polygon"
+    assert scene.grid_at(scene.default_resolution) == scene.grid  # pixels that are not square
     qa = scene.masks["qa_pixel"].source
     whole = counts_of(folder / f"{product}_QA_PIXEL.TIF")
     np.testing.assert_array_equal(counts_of(qa.path), whole)

@@ -144,6 +144,8 @@ class Grid:
         """
         if not (math.isfinite(resolution) and resolution > 0):
             raise GridError(f"resolution must be a positive number of metres, got {resolution}")
+        if math.isclose(resolution, self.resolution, rel_tol=1e-6):
+            return self  # also where pixels are not square: its own resolution leaves it as it is
         factors = [resolution / side for side in self.pixel_size]
         # A metre pixel seen from degrees or feet is never exactly 1: snap what is meant to be 1.
         rows_factor, columns_factor = (1.0 if abs(f - 1) < 1e-6 else f for f in factors)
