@@ -203,7 +203,9 @@ def _prepare(
         scene = open_scene(scene)
     if not isinstance(model, Model):
         model = load_model(find_model(model))
-    size = options.resolution or scene.default_resolution or scene.resolution
+    size = options.resolution
+    if size is None:
+        size = scene.default_resolution or scene.resolution
     grid = scene.grid_at(size)
     placed = None
     if options.area is not None:

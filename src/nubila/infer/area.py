@@ -192,7 +192,7 @@ def _load(source: str | Path) -> Any:  # noqa: ANN401 (JSON)
 def _crs(value: Any) -> CRS:  # noqa: ANN401 (whatever rasterio takes)
     try:
         return CRS.from_user_input(value)
-    except (RasterioError, TypeError) as error:
+    except (RasterioError, ValueError, TypeError) as error:
         raise InputError(f"unknown CRS {value!r}; give one such as EPSG:32632") from error
 
 

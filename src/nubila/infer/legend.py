@@ -100,7 +100,7 @@ def _binary_legend(marked: set[int]) -> Legend:
     others = tuple(code for code in CLASS_NAMES if code not in marked)
     return Legend(
         (
-            Entry(0, f"no {names}", COLOURS[0], others),
+            Entry(0, "other", COLOURS[0], others),
             Entry(1, names, COLOURS[1], tuple(sorted(marked))),
         )
     )

@@ -68,8 +68,9 @@ def draw_picture(
 def stretch(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return reflectance as an 8-bit picture in which both land and clouds show.
 
-    Black is the 1st percentile of what is darkest (haze lifts it, up to 0.15), white a reflectance
-    that lies between 0.3 and 1; the square root between them keeps shadow from drowning.
+    Black is the 1st percentile of each band, up to 0.15: haze lifts blue most, and taking the
+    darkest object away takes the veil away (Chavez 1988, doi:10.1016/0034-4257(88)90019-3). White
+    is the same for all, 0.3 to 1 above; the square root between keeps shadow from drowning.
 
     Args:
         image: (3, rows, columns) reflectance, NaN = no data.
@@ -81,9 +82,9 @@ def stretch(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     found = image[:, ~missing]
     if not found.size:
         return np.full((*missing.shape, 3), _NO_DATA, np.uint8)
-    black = float(np.clip(np.percentile(found, 1), 0, 0.15))
-    white = float(np.clip(np.percentile(found, 98), black + 0.3, 1))
-    shown = np.sqrt(np.clip((np.nan_to_num(image) - black) / (white - black), 0, 1))
+    black = np.clip(np.percentile(found, 1, axis=1), 0, 0.15)[:, None]
+    white = float(np.clip(np.percentile(found - black, 98), 0.3, 1))
+    shown = np.sqrt(np.clip((np.nan_to_num(image) - black[:, None]) / white, 0, 1))
     picture: NDArray[np.uint8] = np.rint(shown * 255).astype(np.uint8).transpose(1, 2, 0).copy()
     picture[missing] = _NO_DATA
     return picture
@@ -125,7 +126,8 @@ def _page(
     width, height = panels[0].size
     inner = max(len(panels) * width + (len(panels) - 1) * _MARGIN, 2 * _LEAST)
     title, text = _font(22), _font(16)
-    columns = max(1, inner // 256)
+    wide = max(_line_width(line, text) for line in lines) + _MARGIN
+    columns = int(max(1, inner // wide))
     rows = -(-len(lines) // columns)
     top = _MARGIN + 64
     legend_top = top + height + 20
@@ -152,8 +154,12 @@ def _legend_line(
     box = (left, top, left + _SWATCH, top + _SWATCH)
     draw.rectangle(box, fill=colour, outline=(130, 130, 130))
     draw.text((left + _SWATCH + 10, top - 1), name, _INK, font)
-    start = left + _SWATCH + 10 + draw.textlength(name, font)
-    draw.text((start + 10, top - 1), percent, _FAINT, font)
+    start = left + _SWATCH + 20 + font.getlength(name)
+    draw.text((start, top - 1), percent, _FAINT, font)
+
+
+def _line_width(line: tuple[Colour, str, str], font: Font) -> float:
+    return _SWATCH + 20 + font.getlength(line[1]) + font.getlength(line[2])
 
 
 def _font(size: int) -> Font:

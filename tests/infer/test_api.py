@@ -1,0 +1,248 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rasterio
+from rio_cogeo.cogeo import cog_validate
+
+from nubila.classes import COLOURS, Validity
+from nubila.errors import GridError, InputError, OutputError
+from nubila.infer.api import mask_scene, mask_to_folder
+from nubila.infer.decide import postprocess, scale_probabilities
+from nubila.infer.provenance import MaskOptions
+from nubila.models_io import load_model
+from nubila.raster import Grid, Window
+from tests.infer.scenes import BANDS, GRID, scene
+from tests.infer.test_area import TRIANGLE
+from tests.infer.toy import write_toy
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return load_model(write_toy(tmp_path_factory.mktemp("model") / "toy.onnx", bands=BANDS))
+
+
+@pytest.fixture(scope="module")
+def whole(model):
+    return mask_scene(scene(), model=model, probabilities=True)
+
+
+def by_hand(model):
+    """Classes of the whole scene from one run of the model, without the engine."""
+    pixels = scene().read(BANDS)
+    probabilities = model.run(pixels.reflectance[None])[0]
+    classes = np.array(model.card.class_codes, np.uint8)[probabilities.argmax(axis=0)]
+    return np.where(pixels.validity == Validity.VALID, classes, 255), probabilities
+
+
+def test_a_mask_in_memory_is_what_the_model_says(whole, model):
+    classes, probabilities = by_hand(model)
+    np.testing.assert_array_equal(whole.classes, classes)
+    np.testing.assert_allclose(whole.probabilities[:, :, 20:], probabilities[:, :, 20:], atol=1e-5)
+    assert np.isnan(whole.probabilities[:, :, :20]).all()
+    assert (whole.classes[:, :20] == 255).all()
+    assert whole.grid == GRID
+    assert sum(whole.cover.values()) == pytest.approx(100)
+    assert len(np.unique(classes)) > 3, "the toy model must tell pixels apart"
+
+
+def test_files_say_what_memory_says(whole, model, tmp_path):
+    options = MaskOptions(probabilities=True, validity=True)
+    result = mask_to_folder(scene(), tmp_path, model=model, options=options)
+    with rasterio.open(result.paths["mask"]) as data:
+        np.testing.assert_array_equal(data.read(1), whole.classes)
+        assert data.crs == GRID.crs and data.transform == GRID.transform
+        assert {k: data.colormap(1)[k][:3] for k in COLOURS} == COLOURS
+        tags = data.tags()
+    with rasterio.open(result.paths["probabilities"]) as data:
+        np.testing.assert_array_equal(data.read(), scale_probabilities(whole.probabilities))
+        assert data.scales[0] == 0.004 and data.nodata == 255
+        assert data.descriptions[1] == "probability of cloud"
+    with rasterio.open(result.paths["validity"]) as data:
+        np.testing.assert_array_equal(data.read(1), whole.validity)
+    for kind in ("mask", "probabilities", "validity"):
+        assert cog_validate(result.paths[kind], strict=True, quiet=True)[0]
+    assert tags["NUBILA_MODEL"] == "toy"
+    assert tags["NUBILA_MODEL_SHA256"] == model.sha256
+    assert tags["NUBILA_SCENE"] == "X1"
+    assert float(tags["NUBILA_SCALE_RED"]) == 1e-4
+    assert float(tags["NUBILA_OFFSET_NIR"]) == 0
+    assert json.loads(tags["NUBILA_OPTIONS"]) == {"probabilities": True, "validity": True}
+    assert result.statistics == whole.statistics
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {
+        "X1.json", "X1_mask.png", "X1_mask.qml", "X1_mask.tif", "X1_mask.tif.aux.xml",
+        "X1_probabilities.tif", "X1_validity.tif", "X1_validity.tif.aux.xml",
+    }  # fmt: skip
+
+
+def test_a_mask_in_memory_writes_the_same_files(whole, model, tmp_path):
+    options = MaskOptions(probabilities=True)
+    straight = mask_to_folder(scene(), tmp_path / "a", model=model, options=options)
+    written = whole.write(tmp_path / "b")
+    assert set(written) == set(straight.paths)
+    for kind, path in written.items():
+        assert path.read_bytes() == straight.paths[kind].read_bytes(), kind
+
+
+def test_the_style_names_every_class(whole, tmp_path):
+    text = whole.write(tmp_path)["style"].read_text()
+    assert 'value="3" alpha="255" color="#3c325a" label="cloud shadow"' in text
+
+
+class _Spy:
+    """A source that remembers what was read."""
+
+    def __init__(self, source, seen):
+        self._source, self._seen = source, seen
+
+    def __getattr__(self, name):
+        return getattr(self._source, name)
+
+    def read(self, factor, window):
+        self._seen.append(window)
+        return self._source.read(factor, window)
+
+
+def test_an_area_gets_what_the_whole_scene_got(whole, model):
+    found = mask_scene(scene(), model=model, area=TRIANGLE)
+    window = GRID.window_of(found.grid.bounds)
+    inside = found.validity != Validity.NO_DATA
+    np.testing.assert_array_equal(found.classes[inside], whole.classes[window.slices][inside])
+    assert (found.classes[~inside] == 255).all()
+    assert found.statistics.valid == inside.sum()
+    assert found.statistics.pixels < window.height * window.width
+
+
+def test_only_the_area_is_read(model):
+    class Blocks(_Spy):
+        block = (32, 32)
+
+    seen: list[Window] = []
+    grid = Grid(GRID.crs, GRID.transform, (1600, 1600))
+    spied = scene(grid=grid).map_sources(lambda source: Blocks(source, seen))
+    mask_scene(spied, model=model, area=TRIANGLE)
+    read = sum(w.height * w.width for w in seen) / len(BANDS)
+    assert 0 < read < 0.1 * 1600 * 1600
+
+
+def test_dilation_and_small_objects_are_those_of_the_whole_raster(whole, model, tmp_path):
+    expected = postprocess(
+        whole.classes, pixel_size=(20.0, 20.0), dilate_m=45.0, min_area_m2=4000.0
+    )
+    found = mask_scene(scene(), model=model, dilate=45.0, min_area=4000.0)
+    np.testing.assert_array_equal(found.classes, expected)
+    assert (expected != whole.classes).any()
+    options = MaskOptions(dilate=45.0, min_area=4000.0)
+    result = mask_to_folder(scene(), tmp_path, model=model, options=options)
+    with rasterio.open(result.paths["mask"]) as data:
+        np.testing.assert_array_equal(data.read(1), expected)
+    assert result.statistics == found.statistics
+    assert found.statistics.classes[1] == (expected == 1).sum()
+
+
+def test_thresholds_change_the_mask(whole, model):
+    more = mask_scene(scene(), model=model, thresholds={"cloud": 0.01})
+    assert more.cover["cloud"] > whole.cover["cloud"]
+
+
+@pytest.mark.parametrize(
+    ("options", "values"),
+    [
+        (MaskOptions(codes="scl"), {0, 3, 5, 6, 9, 10, 11}),
+        (MaskOptions(binary=True), {0, 1, 255}),
+        (MaskOptions(classes=("cloud",)), {0, 1, 255}),
+        (MaskOptions(codes="qa_pixel"), {1, 21824, 22280, 54596, 23888, 30048, 21952}),
+    ],
+)
+def test_other_values(whole, model, tmp_path, options, values):
+    result = mask_to_folder(scene(), tmp_path, model=model, options=options)
+    with rasterio.open(result.paths["mask"]) as data:
+        found = data.read(1)
+    assert set(np.unique(found).tolist()) <= values
+    assert result.statistics == whole.statistics, "cover is that of the classes, however written"
+
+
+def test_a_finished_mask_is_not_made_again(model, tmp_path):
+    first = mask_to_folder(scene(), tmp_path, model=model)
+    times = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    again = mask_to_folder(scene(), tmp_path, model=model)
+    assert again.skipped and not first.skipped
+    assert again.statistics == first.statistics
+    assert {k: p.resolve() for k, p in again.paths.items()} == {
+        k: p.resolve() for k, p in first.paths.items()
+    }
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == times
+
+
+def test_a_mask_made_otherwise_is_not_replaced_unasked(model, tmp_path):
+    mask_to_folder(scene(), tmp_path, model=model)
+    options = MaskOptions(binary=True)
+    with pytest.raises(OutputError, match="--overwrite"):
+        mask_to_folder(scene(), tmp_path, model=model, options=options)
+    with pytest.raises(OutputError, match="another scene"):
+        mask_to_folder(replace(scene(), path="other"), tmp_path, model=model)
+    result = mask_to_folder(scene(), tmp_path, model=model, options=options, overwrite=True)
+    with rasterio.open(result.paths["mask"]) as data:
+        assert set(np.unique(data.read(1))) <= {0, 1, 255}
+
+
+def test_a_lost_file_makes_a_mask_unfinished(model, tmp_path):
+    result = mask_to_folder(scene(), tmp_path, model=model)
+    result.paths["picture"].unlink()
+    with pytest.raises(OutputError, match="a file of it is gone"):
+        mask_to_folder(scene(), tmp_path, model=model)
+
+
+def test_files_of_an_earlier_mask_that_are_no_longer_wanted_go(model, tmp_path):
+    options = MaskOptions(probabilities=True)
+    mask_to_folder(scene(), tmp_path, model=model, options=options)
+    mask_to_folder(scene(), tmp_path, model=model, overwrite=True)
+    assert not (tmp_path / "X1_probabilities.tif").exists()
+
+
+def test_a_failure_of_reading_leaves_no_file(model, tmp_path):
+    class Broken(_Spy):
+        def read(self, factor, window):
+            raise OSError("the disk was pulled out")
+
+    broken = scene().map_sources(lambda source: Broken(source, []))
+    with pytest.raises(OSError, match="pulled out"):
+        mask_to_folder(broken, tmp_path, model=model)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
+def test_an_interruption_leaves_no_file(model, tmp_path, failure):
+    def interrupt(done, total):
+        raise failure
+
+    with pytest.raises(failure):
+        mask_to_folder(scene(), tmp_path, model=model, progress=interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scene_without_data_is_an_error(model, tmp_path):
+    empty = scene()
+    bands = {n: replace(b, nodata=None, scale=float("nan")) for n, b in empty.bands.items()}
+    with pytest.raises(InputError, match=r"no pixel of the scene could be judged \(48000 no data"):
+        mask_to_folder(replace(empty, bands=bands), tmp_path, model=model)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match="no pixel of the area of interest"):
+        mask_scene(scene(), model=model, area=(600_000, 5_299_000, 600_300, 5_299_500),
+                   area_crs="EPSG:32632")  # fmt: skip
+
+
+def test_an_area_elsewhere_is_an_error(model):
+    with pytest.raises(GridError, match="outside the scene"):
+        mask_scene(scene(), model=model, area=(0, 0, 1, 1))
+
+
+def test_a_folder_that_is_a_file_is_an_error_before_any_work(model, tmp_path):
+    (tmp_path / "file").write_text("")
+    seen: list[Window] = []
+    spied = scene().map_sources(lambda source: _Spy(source, seen))
+    with pytest.raises(OutputError, match="file"):
+        mask_to_folder(spied, tmp_path / "file", model=model)
+    assert not seen

@@ -1,0 +1,183 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.crs import CRS
+from rasterio.warp import transform
+
+from nubila.errors import GridError, InputError
+from nubila.infer.area import place_area, read_area
+from nubila.raster import Grid
+from tests.infer.scenes import GRID
+
+# A corner of the scene, as a polygon in longitude and latitude.
+TRIANGLE = {
+    "type": "Polygon",
+    "coordinates": [[[10.335, 47.84], [10.37, 47.845], [10.35, 47.825], [10.335, 47.84]]],
+}
+
+
+def inside_polygon(longitude, latitude, ring):
+    """Count crossings of a ray to the right; an independent way of telling what is inside."""
+    inside = np.zeros(longitude.shape, bool)
+    for (x0, y0), (x1, y1) in itertools.pairwise(ring):
+        crosses = (y0 > latitude) != (y1 > latitude)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at = x0 + (latitude - y0) * (x1 - x0) / (y1 - y0)
+        inside ^= crosses & (longitude < at)
+    return inside
+
+
+def centres(grid):
+    rows, columns = np.mgrid[: grid.shape[0], : grid.shape[1]] + 0.5
+    x, y = grid.transform * (columns.ravel(), rows.ravel())
+    return tuple(np.array(v) for v in transform(grid.crs, "OGC:CRS84", x, y))
+
+
+def test_a_polygon_in_degrees_on_a_grid_in_metres():
+    placed = place_area(read_area(TRIANGLE), GRID)
+    longitude, latitude = centres(placed.grid)
+    expected = inside_polygon(longitude, latitude, TRIANGLE["coordinates"][0])
+    found = ~placed.outside(0, placed.window.height).ravel()
+    assert found.sum() > 1000
+    assert (found != expected).sum() <= 2  # centres a hair from an edge
+    # Nothing of it lies outside of the window, whose sides it touches.
+    longitude, latitude = centres(GRID)
+    whole = inside_polygon(longitude, latitude, TRIANGLE["coordinates"][0]).reshape(GRID.shape)
+    assert whole[placed.window.slices].sum() == whole.sum()
+
+
+def test_rows_asked_for_one_by_one_are_those_of_the_whole():
+    placed = place_area(read_area(TRIANGLE), GRID)
+    whole = placed.outside(0, placed.window.height)
+    parts = [placed.outside(row, 1) for row in range(placed.window.height)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_bounds_in_the_scenes_own_crs_take_every_pixel_that_they_touch():
+    placed = place_area(read_area((600_410, 5_298_990, 600_590, 5_299_590), "EPSG:32632"), GRID)
+    assert placed.outside(0, placed.window.height) is None
+    assert (placed.window.row, placed.window.column) == (20, 20)
+    assert placed.window.shape == (31, 10)
+
+
+def test_bounds_in_degrees_are_a_polygon_on_the_grid():
+    bounds = (10.34, 47.82, 10.36, 47.835)
+    placed = place_area(read_area(bounds), GRID)
+    longitude, latitude = centres(placed.grid)
+    west, south, east, north = bounds
+    expected = (longitude > west) & (longitude < east) & (latitude > south) & (latitude < north)
+    np.testing.assert_array_equal(~placed.outside(0, placed.window.height).ravel(), expected)
+
+
+@given(
+    west=st.floats(-0.2, 0.9),
+    south=st.floats(-0.2, 0.9),
+    size=st.tuples(st.floats(0.25, 0.5), st.floats(0.25, 0.5)),
+)
+@settings(max_examples=30, deadline=None)
+def test_the_same_rectangle_in_two_crs_is_the_same_area(west, south, size):
+    left, bottom, right, top = GRID.bounds
+    x0, y0 = left + west * (right - left), bottom + south * (top - bottom)
+    x1, y1 = x0 + size[0] * (right - left), y0 + size[1] * (top - bottom)
+    ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
+    longitude, latitude = transform(GRID.crs, "OGC:CRS84", *zip(*ring, strict=True))
+    degrees = [list(p) for p in zip(longitude, latitude, strict=True)]
+    placed = place_area(read_area({"type": "Polygon", "coordinates": [degrees]}), GRID)
+    found = np.zeros(GRID.shape, bool)
+    found[placed.window.slices] = ~placed.outside(0, placed.window.height)
+    rows, columns = np.mgrid[: GRID.shape[0], : GRID.shape[1]] + 0.5
+    x, y = left + 20 * columns, top - 20 * rows
+    expected = (x > x0) & (x < x1) & (y > y0) & (y < y1)
+    # A straight edge in degrees bends by less than a metre over such a length.
+    distance = np.min([abs(x - x0), abs(x - x1), abs(y - y0), abs(y - y1)], axis=0)
+    np.testing.assert_array_equal(found[distance > 1], expected[distance > 1])
+    reaches_out = min(x0 - left, y0 - bottom, right - x1, top - y1) < -20
+    assert bool(placed.notes) == reaches_out
+
+
+def test_geojson_in_every_dress(tmp_path):
+    feature = {"type": "Feature", "properties": {}, "geometry": TRIANGLE}
+    collection = {"type": "FeatureCollection", "features": [feature]}
+    multi = {"type": "MultiPolygon", "coordinates": [TRIANGLE["coordinates"]]}
+    gathered = {"type": "GeometryCollection", "geometries": [TRIANGLE]}
+    path = tmp_path / "area.geojson"
+    path.write_text(json.dumps(collection))
+    for value in (feature, collection, multi, gathered, path, str(path), json.dumps(TRIANGLE)):
+        assert read_area(value) == read_area(TRIANGLE)
+
+
+def test_several_polygons_and_holes():
+    def square(x, y, size):
+        return [[x, y], [x + size, y], [x + size, y + size], [x, y + size], [x, y]]
+
+    area = {
+        "type": "MultiPolygon",
+        "coordinates": [
+            [square(600_000, 5_299_000, 400), square(600_100, 5_299_100, 200)],
+            [square(601_000, 5_299_000, 200)],
+        ],
+    }
+    placed = place_area(read_area(area, 32632), GRID)
+    assert (~placed.outside(0, placed.window.height)).sum() == 20 * 20 - 10 * 10 + 10 * 10
+
+
+def test_the_crs_member_of_old_geojson():
+    area = {
+        "type": "Polygon",
+        "coordinates": [[[600_000, 5_299_000], [601_000, 5_299_000], [600_000, 5_300_000],
+                         [600_000, 5_299_000]]],
+        "crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}},
+    }  # fmt: skip
+    assert read_area(area).crs == CRS.from_epsg(32632)
+    assert place_area(read_area(area), GRID).window.shape == (50, 50)
+
+
+def test_an_area_partly_outside_says_so():
+    placed = place_area(read_area((599_000, 5_299_000, 600_500, 5_299_500), 32632), GRID)
+    assert "beyond the scene" in placed.notes[0]
+    assert placed.window.column == 0
+
+
+def test_an_area_outside_is_told_in_its_own_crs():
+    with pytest.raises(GridError, match=r"\(0 0 1 1\) lies outside the scene \(10\.3"):
+        place_area(read_area((0, 0, 1, 1)), GRID)
+
+
+def test_an_area_between_pixels_is_empty():
+    with pytest.raises(GridError, match="no pixel"):
+        tiny = [[600_001, 5_299_001], [600_002, 5_299_001], [600_001, 5_299_002]]
+        area = {"type": "Polygon", "coordinates": [[*tiny, tiny[0]]]}
+        place_area(read_area(area, 32632), GRID)
+
+
+def test_a_scene_without_crs_takes_no_area():
+    with pytest.raises(GridError, match="none"):
+        place_area(read_area(TRIANGLE), Grid(None, Affine.identity(), (10, 10)))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ((1, 2, 3), "four numbers"),
+        ((3, 0, 1, 5), "order is west, south, east, north"),
+        ((0, 0, float("nan"), 1), "four numbers"),
+        ({"type": "Point", "coordinates": [1, 2]}, "'Point'"),
+        ({"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}, "fewer than four"),
+        ({"type": "Polygon", "coordinates": [["a", "b", "c", "d"]]}, "do not read"),
+        ("/nowhere/area.geojson", "nowhere/area.geojson"),
+        ("{broken", "GeoJSON"),
+    ],
+)
+def test_what_is_no_area_is_refused(value, message):
+    with pytest.raises(InputError, match=message):
+        read_area(value)
+
+
+def test_an_unknown_crs_is_refused():
+    with pytest.raises(InputError, match="EPSG:999999"):
+        read_area(TRIANGLE, "EPSG:999999")

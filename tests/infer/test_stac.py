@@ -1,0 +1,107 @@
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from nubila.infer.api import mask_to_folder
+from nubila.infer.provenance import MaskOptions
+from nubila.scenes import open_scene
+from tests.infer.scenes import BANDS, scene, write_raster
+from tests.infer.toy import write_toy
+
+pystac = pytest.importorskip("pystac")
+pytest.importorskip("jsonschema")
+from pystac.extensions.classification import ClassificationExtension  # noqa: E402
+from pystac.extensions.projection import ProjectionExtension  # noqa: E402
+from pystac.validation.local_validator import LocalValidator  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_toy(tmp_path_factory.mktemp("model") / "toy.onnx", bands=BANDS)
+
+
+def item_of(result):
+    item = pystac.Item.from_file(str(result.paths["item"]))
+    # The core schema of STAC 1.1 comes with pystac; those of the extensions are on the web, and
+    # are checked by the fields' own readers below.
+    errors = LocalValidator().item_validator("1.1.0").iter_errors(item.to_dict())
+    assert not [error.message for error in errors]
+    return item
+
+
+@pytest.fixture(scope="module")
+def result(model, tmp_path_factory):
+    options = MaskOptions(probabilities=True, validity=True)
+    return mask_to_folder(scene(), tmp_path_factory.mktemp("out"), model=model, options=options)
+
+
+def test_the_item_is_valid(result):
+    item = item_of(result)
+    assert item.id == "X1_mask"
+    assert item.datetime == datetime(2024, 7, 5, 10, 10, tzinfo=UTC)
+    cover = result.statistics.cover
+    assert item.properties["eo:cloud_cover"] == pytest.approx(
+        cover["cloud"] + cover["thin cloud"], abs=1e-3
+    )
+    assert item.properties["eo:snow_cover"] == pytest.approx(cover["snow"], abs=1e-3)
+    assert item.properties["processing:software"]["nubila"]
+    assert item.properties["platform"] == "sentinel-2a"
+
+
+def test_extensions_read_what_was_written(result):
+    item = item_of(result)
+    classes = ClassificationExtension.ext(item.assets["mask"]).classes
+    assert {c.value: c.name for c in classes}[3] == "cloud_shadow"
+    assert next(c.color_hint for c in classes if c.value == 3) == "3C325A"
+    assert next(c.nodata for c in classes if c.value == 255)
+    projection = ProjectionExtension.ext(item)
+    assert projection.code == "EPSG:32632"
+    assert projection.shape == [200, 240]
+    assert projection.transform == [20.0, 0.0, 600_000.0, 0.0, -20.0, 5_300_000.0]
+
+
+def test_the_geometry_is_where_the_scene_is(result):
+    item = item_of(result)
+    west, south, east, north = item.bbox
+    assert 10.33 < west < 10.34 and 10.39 < east < 10.41
+    assert 47.80 < south < 47.82 and 47.84 < north < 47.85
+    assert item.geometry["type"] == "Polygon"
+
+
+def test_paths_are_relative_and_lead_to_files(result):
+    item = json.loads(result.paths["item"].read_text())
+    folder = result.paths["item"].parent
+    assert set(item["assets"]) == {"mask", "probabilities", "validity", "style", "picture"}
+    for asset in item["assets"].values():
+        assert asset["href"].startswith("./")
+        assert (folder / asset["href"]).is_file()
+        assert asset["roles"] and asset["type"]
+
+
+def test_the_scene_is_linked_by_a_relative_path(model, tmp_path):
+    raster = write_raster(tmp_path / "image.tif")
+    (tmp_path / "out").mkdir()
+    result = mask_to_folder(open_scene(raster), tmp_path / "out", model=model)
+    item = json.loads(result.paths["item"].read_text())
+    assert item["links"] == [{"rel": "derived_from", "href": "../image.tif"}]
+    item_of(result)
+
+
+def test_a_scene_of_unknown_date_has_an_interval(model, tmp_path):
+    result = mask_to_folder(scene(acquired=None), tmp_path, model=model)
+    item = item_of(result)
+    assert item.datetime is None
+    assert item.common_metadata.start_datetime < item.common_metadata.end_datetime
+
+
+def test_a_scene_without_a_place_has_no_geometry(model, tmp_path):
+    from affine import Affine
+
+    from nubila.raster import Grid
+
+    grid = Grid(None, Affine(20, 0, 0, 0, -20, 0), (200, 240))
+    result = mask_to_folder(scene(grid=grid), tmp_path, model=model)
+    item = json.loads(result.paths["item"].read_text())
+    assert item["geometry"] is None and "bbox" not in item
+    assert item["properties"]["proj:code"] is None
