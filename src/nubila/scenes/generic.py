@@ -78,15 +78,7 @@ def open_raster(
     files = [str(p) for p in ([paths] if isinstance(paths, (str, Path)) else paths)]
     layers = [layer for file in files for layer in _layers(file)]
     names, notes = _names(layers, bands, sensor)
-    found: dict[str, Band] = {}
-    said: dict[str, list[str]] = {}
-    for layer, name in zip(layers, names, strict=True):
-        if name in _THERMAL:
-            notes.append(f"band {name} of {layer.path} is no reflectance and left out")
-        elif name != "-":
-            found[name], texts = _band(layer, name, scale, offset, nodata)
-            for text in texts:
-                said.setdefault(text, []).append(name)
+    found, said = _bands(layers, names, scale, offset, nodata)
     if not found:
         raise BandError(f"{files[0]}: every band is left out, so there is nothing to read")
     grid = common_grid(files[0], found)
@@ -98,7 +90,7 @@ def open_raster(
         bands=found,
         grid=grid,
         default_resolution=grid.resolution,
-        notes=(*notes, *_gathered(said, found)),
+        notes=(*notes, *said),
     )
 
 
@@ -199,30 +191,50 @@ def _labels(descriptions: Sequence[str], sensor: str | None) -> dict[str, tuple[
     return sentinel if own & {text.upper() for text in descriptions} else {}
 
 
+def _bands(
+    layers: Sequence[_Layer],
+    names: Sequence[str],
+    scale: float | None,
+    offset: float | None,
+    nodata: float | None,
+) -> tuple[dict[str, Band], tuple[str, ...]]:
+    """Return bands by name, and notes on what was assumed, overridden or left out."""
+    bands: dict[str, Band] = {}
+    said: dict[str, list[str]] = {}
+    thermal = []
+    for layer, name in zip(layers, names, strict=True):
+        if name in _THERMAL:
+            thermal.append(f"band {name} of {layer.path} is no reflectance and is left out")
+        elif name != "-":
+            bands[name], notes = _band(layer, name, scale, offset, nodata)
+            for note in notes:
+                said.setdefault(note, []).append(name)
+    return bands, (*thermal, *_gathered(said, bands))
+
+
 def _band(
     layer: _Layer, name: str, scale: float | None, offset: float | None, nodata: float | None
 ) -> tuple[Band, list[str]]:
-    """Return the band and notes on what was assumed or overridden."""
+    """Return a band, and notes on what was assumed or overridden."""
     info, index = layer.info, layer.index - 1
+    own = info.scales[index], info.offsets[index]
+    floating = np.dtype(info.dtype).kind == "f"
     band = Band(
         name=name,
         label=layer.description or name,
         files=(BandFile(layer.source, info.grid),),
+        scale=own[0] if scale is None else scale,
+        offset=own[1] if offset is None else offset,
+        scale_from="given" if scale is not None else f"tags of {layer.path}",
         nodata=info.nodata if nodata is None else nodata,
         resolution=info.grid.resolution,
     )
     notes = _override_notes(layer, scale, offset, nodata)
-    if band.nodata is None and np.dtype(info.dtype).kind != "f":
+    if band.nodata is None and not floating:
         notes.append("no value for no data is given, so every pixel counts (--nodata)")
-    own = info.scales[index], info.offsets[index]
     if scale is not None or own != (1.0, 0.0):
-        return replace(
-            band,
-            scale=own[0] if scale is None else scale,
-            offset=own[1] if offset is None else offset,
-            scale_from="given" if scale is not None else f"tags of {layer.path}",
-        ), notes
-    if np.dtype(info.dtype).kind != "f":
+        return band, notes
+    if not floating:
         raise MetadataError(
             f"{layer.path}: band {layer.index} ({name}) holds {info.dtype} counts and the file "
             f"has no scale. Say how they become reflectance, such as --scale 0.0001 (and "
@@ -230,9 +242,7 @@ def _band(
         )
     _check_reflectance(layer, band)
     notes.append(f"{info.dtype} without a scale, taken as reflectance (1 = 100 %)")
-    return replace(
-        band, offset=offset or 0.0, scale_from="floating-point values taken as they are"
-    ), notes
+    return replace(band, scale_from="floating-point values taken as they are"), notes
 
 
 def _override_notes(

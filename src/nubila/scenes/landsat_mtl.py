@@ -148,7 +148,9 @@ def _parse_text(text: str, name: str) -> Groups:
             continue
         key, equals, value = (part.strip() for part in line.partition("="))
         if not equals:
-            raise MetadataError(f"{name}, line {number}: expected KEY = VALUE, got {line!r} (cut short?)")
+            raise MetadataError(
+                f"{name}, line {number}: expected KEY = VALUE, got {line!r} (cut short?)"
+            )
         if key == "GROUP":
             opened.append(value)
             root = root or value

@@ -240,16 +240,16 @@ def _calibration(item: _Item, layer: Layer) -> Calibration:
         return found
     info = read_info(item.path(layer.asset))
     scale, offset = info.scales[layer.index - 1], info.offsets[layer.index - 1]
-    if (scale, offset) == (1.0, 0.0) and not info.dtype.startswith("float"):
-        raise MetadataError(
-            f"{layer.where}: no scale, neither in the item (raster:bands, or raster:scale in "
-            f"bands) nor in the file. Give the assets' addresses as a list of rasters, with "
-            f"bands, scale and offset."
-        )
+    if (scale, offset) != (1.0, 0.0):
+        return Calibration(scale, offset, "tags of the file")
     if info.dtype.startswith("float"):
         note = f"{info.dtype} values without a scale, taken as reflectance (1 = 100 %)"
-        return Calibration(scale, offset, "floating-point values taken as they are", note)
-    return Calibration(scale, offset, "tags of the file")
+        return Calibration(1.0, 0.0, "floating-point values taken as they are", note)
+    raise MetadataError(
+        f"{layer.where}: no scale, neither in the item (raster:bands, or raster:scale in bands) "
+        f"nor in the file. Give the assets' addresses as a list of rasters, with bands, scale "
+        f"and offset."
+    )
 
 
 def _nodata(item: _Item, layer: Layer) -> float | None:

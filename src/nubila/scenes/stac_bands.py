@@ -37,7 +37,6 @@ class Layer:
         name: common name.
         label: what the item calls the band.
         scale, offset, nodata: as stated by band, asset or item, or None.
-        data_type: such as ``uint16``, or ``""``.
     """
 
     item: str
@@ -49,7 +48,6 @@ class Layer:
     scale: float | None
     offset: float | None
     nodata: float | None
-    data_type: str
 
     @property
     def where(self) -> str:
@@ -112,21 +110,11 @@ def _asset_layers(
     key: str, asset: Json, properties: Json, sensor: str, item: str
 ) -> Iterator[Layer]:
     where = f"{item}, asset {key!r}"
-    described = [asset.get(field) or [] for field in ("bands", "eo:bands", "raster:bands")]
-    for entry in (entry for part in described for entry in part):
-        if not isinstance(entry, Mapping):
-            raise MetadataError(
-                f"{where}: band {entry!r} is no object; STAC before 1.0 is not read"
-            )
-    # Without eo: bands, raster:bands alone names nothing: then the asset itself is the band.
-    count = max(len(described[0]), len(described[1])) or 1
-    for part in described:
-        if part and len(part) != count:
-            raise MetadataError(f"{where}: bands, eo:bands and raster:bands differ in length")
-    for index in range(count):
-        new, optical, raster = (part[index] if part else {} for part in described)
-        names = {**optical, **new} or ({"name": key, **asset} if count == 1 else {})
-        common = _common_name(names, key if count == 1 else "", sensor, where)
+    described = _described(asset, where)
+    for index, (new, optical, raster) in enumerate(described):
+        alone = len(described) == 1
+        names = {**optical, **new} or ({"name": key, **asset} if alone else {})
+        common = _common_name(names, key if alone else "", sensor, where)
         if common is None:
             continue
         fields = (raster, new, asset, properties)
@@ -140,8 +128,23 @@ def _asset_layers(
             scale=_stated("scale", *fields, where=where),
             offset=_stated("offset", *fields, where=where),
             nodata=_stated("nodata", *fields, where=where),
-            data_type=str(next((f["data_type"] for f in fields if "data_type" in f), "")),
         )
+
+
+def _described(asset: Json, where: str) -> list[tuple[Json, Json, Json]]:
+    """Return for each band what ``bands``, ``eo:bands`` and ``raster:bands`` say of it."""
+    lists = [asset.get(field) or [] for field in ("bands", "eo:bands", "raster:bands")]
+    for entry in (entry for entries in lists for entry in entries):
+        if not isinstance(entry, Mapping):
+            raise MetadataError(
+                f"{where}: band {entry!r} is no object; STAC before 1.0 is not read"
+            )
+    # Without a list that names bands, the asset itself is the band.
+    count = max(len(lists[0]), len(lists[1])) or 1
+    if any(entries and len(entries) != count for entries in lists):
+        raise MetadataError(f"{where}: bands, eo:bands and raster:bands differ in length")
+    new, optical, raster = (entries or [{}] * count for entries in lists)
+    return list(zip(new, optical, raster, strict=True))
 
 
 def _common_name(names: Json, key: str, sensor: str, where: str) -> str | None:
