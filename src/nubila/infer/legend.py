@@ -44,6 +44,8 @@ class Legend:
 
     def apply(self, classes: NDArray[np.uint8]) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """Return the file's values for class codes; what has no entry becomes no data."""
+        if self == _PLAIN:
+            return classes
         table = np.full(256, self.nodata, self.dtype)
         for entry in self.entries:
             table[list(entry.codes)] = entry.value
@@ -119,6 +121,8 @@ def _code_legend(groups: dict[int, tuple[int, ...]], name: str) -> Legend:
     ordered = tuple(entries[value] for value in sorted(entries))
     return Legend(ordered, scheme.to[NO_DATA], scheme.dtype)
 
+
+_PLAIN = make_legend()
 
 VALIDITY_LEGEND = Legend(
     (
