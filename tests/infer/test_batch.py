@@ -68,4 +68,5 @@ def test_progress_names_the_scene(model, tmp_path):
             progress=lambda *what: seen.append(what),
         )
     )
+    assert seen[0] == ("a", 0, 48_000)
     assert seen[-1] == ("a", 48_000, 48_000)

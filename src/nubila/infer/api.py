@@ -291,6 +291,8 @@ def _deliver(
     """Run the model, bring what it finds to the target, and count."""
     options = task.options
     delivery = _Delivery(task, target)
+    if progress is not None:
+        progress(0, task.grid.shape[0] * task.grid.shape[1])
     run = run_scene(
         task.scene,
         task.model,
