@@ -13,6 +13,7 @@ from nubila.errors import InputError, nearest
 from nubila.synth.atmosphere import Atmosphere
 from nubila.synth.biomes import BIOMES, PRESETS, Biome, Preset
 from nubila.synth.clouds import CloudLayer, draw_sky
+from nubila.synth.instrument import Swath, draw_swath
 from nubila.synth.noise import exceeded_by
 from nubila.synth.surface import Ground
 
@@ -36,8 +37,7 @@ class SceneDescription:
         atmosphere: clear air.
         haze: greatest optical thickness at 550 nm of patches of haze, on top of the aerosol.
         sun: elevation and azimuth (clockwise from north) in degrees.
-        swath_edge: side of the scene that the swath's edge cuts off, as (share of the width,
-            tangent of its slant), or None.
+        swath: what the sensor saw of the scene, or None for all of it.
     """
 
     seed: int
@@ -49,7 +49,7 @@ class SceneDescription:
     atmosphere: Atmosphere
     haze: float
     sun: tuple[float, float]
-    swath_edge: tuple[float, float] | None
+    swath: Swath | None
 
 
 def describe_scene(
@@ -60,7 +60,9 @@ def describe_scene(
     biome: str | None = None,
     sky: str | None = None,
     sun: tuple[float, float] | None = None,
-    swath_edge: bool = False,
+    swath: bool = False,
+    gaps: bool = False,
+    sensor: str = "sentinel-2-msi",
 ) -> SceneDescription:
     """Draw a scene.
 
@@ -71,7 +73,9 @@ def describe_scene(
         biome: a key of `BIOMES`; drawn from the preset where None.
         sky: a key of `SKIES`; drawn from the preset where None.
         sun: elevation and azimuth in degrees; drawn where None.
-        swath_edge: cut one side off, as the edge of an orbit's swath does.
+        swath: leave what lies outside the sensor's swath without data.
+        gaps: the swath has the gaps of Landsat 7 since 2003.
+        sensor: whose swath.
 
     Raises:
         InputError: preset, biome or sky is unknown.
@@ -91,7 +95,7 @@ def describe_scene(
         elevation=float(generator.uniform(*land.ground)),
     )
     drawn_sun = _draw_sun(generator, winter=ground.snow_line is not None)
-    side = float(generator.uniform(0.55, 0.85)), float(generator.uniform(0.18, 0.25))
+    seen = draw_swath(sensor, extent, generator, gaps=gaps)
     return SceneDescription(
         seed=seed,
         preset=preset,
@@ -102,7 +106,7 @@ def describe_scene(
         atmosphere=atmosphere,
         haze=hazy,
         sun=sun or drawn_sun,
-        swath_edge=side if swath_edge else None,
+        swath=seen if swath or gaps else None,
     )
 
 

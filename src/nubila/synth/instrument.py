@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from nubila.synth.noise import Axes, white
 
-__all__ = ["SENSOR_BANDS", "outside_swath", "saturation_limit", "sensor_noise"]
+__all__ = ["SENSOR_BANDS", "Swath", "draw_swath", "outside_swath", "saturation_limit", "sensor_noise"]
 
 Floats = NDArray[np.float32]
 
@@ -45,17 +46,13 @@ _MSI: Final = {
     "swir16": (70.0, 245.59),
     "swir22": (24.5, 85.25),
 }
-# Landsat 8 OLI's REFLECTANCE_MAXIMUM before the sun's correction; the 8-bit TM and ETM+ saturate
-# near these planetary reflectances in high and low gain (Chander et al. 2009,
-# doi:10.1016/j.rse.2009.01.007, LMAX over irradiance).
-_OLI_LIMIT = 1.2107
-_TM_LIMIT: Final = {
-    "blue": 0.31,
-    "green": 0.57,
-    "red": 0.52,
-    "nir08": 0.68,
-    "swir16": 0.44,
-    "swir22": 0.64,
+# Landsat 8 OLI's REFLECTANCE_MAXIMUM before the sun's correction; for TM and ETM+ (bands 1 to 3
+# and 5, 7 in high gain, 4 in low gain) pi * LMAX / ESUN after Chander et al. (2009),
+# doi:10.1016/j.rse.2009.01.007.
+_LANDSAT: Final = {
+    "landsat-oli": dict.fromkeys(_OLI, 1.2107),
+    "landsat-etm+": dict(zip(_TM, (0.306, 0.335, 0.310, 0.726, 0.432, 0.414), strict=True)),
+    "landsat-tm": dict(zip(_TM, (0.306, 0.638, 0.540, 0.673, 0.431, 0.621), strict=True)),
 }
 # Noise at zero reflectance, and its square's growth with reflectance: about the signal-to-noise
 # ratios of MSI at its reference radiances (89 to 174; Drusch et al. 2012).
@@ -69,9 +66,7 @@ def saturation_limit(sensor: str, band: str, sun_elevation: float) -> float:
     if sensor == "sentinel-2-msi":
         radiance, irradiance = _MSI[band]
         return math.pi * radiance / (irradiance * mu)
-    if sensor == "landsat-oli":
-        return _OLI_LIMIT / mu
-    return _TM_LIMIT[band] / mu
+    return _LANDSAT[sensor][band] / mu
 
 
 def sensor_noise(reflectance: Floats, seed: int, origin: tuple[int, int]) -> Floats:
@@ -84,17 +79,71 @@ def sensor_noise(reflectance: Floats, seed: int, origin: tuple[int, int]) -> Flo
     return spread
 
 
-def outside_swath(
-    axes: Axes, extent: tuple[float, float], edge: tuple[float, float]
-) -> NDArray[np.bool_]:
-    """Return where the swath's slanted edge leaves no data, (rows, columns).
+@dataclass(frozen=True)
+class Swath:
+    """Where the sensor looked: on one side of each border, and between the gaps.
+
+    Attributes:
+        borders: (east, south, limit); ground is seen where
+            ``east * x + south * y <= limit`` in metres.
+        gaps: Landsat 7's wedge-shaped gaps after its scan line corrector failed, as (tangent of
+            the track's angle to north, x and y of the middle of the scene, half its width), or
+            None.
+    """
+
+    borders: tuple[tuple[float, float, float], ...]
+    gaps: tuple[float, float, float, float] | None = None
+
+
+def draw_swath(
+    sensor: str, extent: tuple[float, float], generator: np.random.Generator, *, gaps: bool
+) -> Swath:
+    """Draw the part of a scene that the sensor saw.
+
+    Sentinel-2's tiles lose one side to the slanted edge of the swath; Landsat's scenes are turned
+    squares that touch all sides of their grid.
 
     Args:
-        axes: where.
-        extent: of the scene in metres, north to south and west to east.
-        edge: where the edge crosses the middle row, as a share of the width, and the tangent of
-            its angle to north; what lies east of it is cut off.
+        sensor: see `SENSOR_BANDS`.
+        extent: metres, north to south and west to east.
+        generator: source of chance.
+        gaps: with Landsat 7's gaps.
     """
-    share, slant = edge
-    border = share * extent[1] + slant * (extent[0] / 2 - axes.y)
-    return axes.x[None, :] > border[:, None]
+    height, width = extent
+    if sensor == "sentinel-2-msi":
+        slant = float(generator.uniform(0.18, 0.25))
+        crossing = float(generator.uniform(0.55, 0.85)) * width
+        return Swath(((1.0, slant, crossing + slant * height / 2),))
+    tilt = math.radians(float(generator.uniform(9, 14)))
+    sine, cosine = math.sin(tilt), math.cos(tilt)
+    half = min(height, width) / (2 * (sine + cosine))
+    x, y = width / 2, height / 2
+    sides = ((cosine, sine), (-cosine, -sine), (-sine, cosine), (sine, -cosine))
+    borders = tuple((a, b, half + a * x + b * y) for a, b in sides)
+    return Swath(borders, (math.tan(tilt), x, y, half) if gaps else None)
+
+
+def outside_swath(axes: Axes, swath: Swath) -> NDArray[np.bool_]:
+    """Return where there is no data, (rows, columns)."""
+    x, y = axes.x[None, :], axes.y[:, None]
+    outside = np.zeros(axes.shape, bool)
+    for east, south, limit in swath.borders:
+        outside |= east * x + south * y > limit
+    if swath.gaps is not None:
+        outside |= _scan_gaps(x, y, swath.gaps)
+    return outside
+
+
+def _scan_gaps(
+    x: NDArray[np.float64], y: NDArray[np.float64], gaps: tuple[float, float, float, float]
+) -> NDArray[np.bool_]:
+    """Return Landsat 7's gaps: none in the middle, 14 lines wide at the sides.
+
+    A pair of scans is 32 lines of 30 m; the gaps of the two sides alternate (U.S. Geological
+    Survey, SLC-off products: background, 2004).
+    """
+    slope, middle_x, middle_y, half = gaps
+    across = ((x - middle_x) + slope * (y - middle_y)) / half
+    along = (y - middle_y) - slope * (x - middle_x)
+    phase = (along / (32 * 30.0) + 0.5 * (across > 0)) % 1.0
+    return phase * 32 < 14 * np.abs(across)

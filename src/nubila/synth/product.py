@@ -53,14 +53,28 @@ class WrittenProduct:
 
 @dataclass(frozen=True)
 class Layer:
-    """A raster to make: its file, its type, and its values from a block of the scene."""
+    """A raster to make.
+
+    Attributes:
+        path: of the GeoTIFF.
+        dtype: of its values.
+        values: gives (rows, columns) or (bands, rows, columns) from a block of the scene.
+        nodata: value, or None.
+        bands: their descriptions where there are several, with one scale and offset for all.
+        scale, offset: to reflectance, written into the file where there are several bands.
+        colours: of classes, or None.
+        compress: GeoTIFF compression, or ``none``.
+    """
 
     path: Path
     dtype: str
     values: Callable[[SyntheticScene], NDArray[Any]]
     nodata: float | None = None
+    bands: tuple[str, ...] = ()
+    scale: float = 1.0
+    offset: float = 0.0
     colours: Mapping[int, tuple[int, int, int]] | None = None
-    options: tuple[tuple[str, Any], ...] = ()
+    compress: str = "none"
 
 
 def make_layers(
@@ -78,7 +92,7 @@ def make_layers(
     Args:
         description: the scene.
         grid: of the rasters.
-        layers: what to write; each is an uncompressed tiled GeoTIFF unless its options say more.
+        layers: what to write, each as a tiled GeoTIFF.
         sensor: see `make_scene`.
         level: ``L1C`` or ``L2A``.
         bands: common names that the layers' `values` look for.
@@ -106,7 +120,7 @@ def make_layers(
             for window, arrays, tally in pool.map(make, group):
                 area = RasterioWindow(window.column, window.row, window.width, window.height)
                 for file, array in zip(files, arrays, strict=True):
-                    file.write(array, 1, window=area)
+                    file.write(array if array.ndim == 3 else array[None], window=area)
                 counts += tally
                 done += 1
                 progress(done / len(windows))
@@ -115,8 +129,9 @@ def make_layers(
 
 def truth_layer(path: Path) -> Layer:
     """Return the layer that writes a scene's truth."""
-    options = (("compress", "deflate"),)
-    return Layer(path, "uint8", lambda scene: scene.truth, NO_DATA, COLOURS, options)
+    return Layer(
+        path, "uint8", lambda scene: scene.truth, NO_DATA, colours=COLOURS, compress="deflate"
+    )
 
 
 def class_shares(counts: NDArray[np.int64]) -> dict[str, float]:
@@ -164,7 +179,7 @@ def _create(layer: Layer, grid: Grid) -> Any:  # noqa: ANN401 (rasterio is untyp
     layer.path.parent.mkdir(parents=True, exist_ok=True)
     profile: dict[str, Any] = {
         "driver": "GTiff",
-        "count": 1,
+        "count": max(1, len(layer.bands)),
         "dtype": layer.dtype,
         "height": grid.shape[0],
         "width": grid.shape[1],
@@ -174,9 +189,14 @@ def _create(layer: Layer, grid: Grid) -> Any:  # noqa: ANN401 (rasterio is untyp
         "tiled": True,
         "blockxsize": _BLOCK,
         "blockysize": _BLOCK,
+        "compress": layer.compress,
         "BIGTIFF": "IF_SAFER",
     }
-    file = rasterio.open(layer.path, "w", **(profile | dict(layer.options)))
+    file = rasterio.open(layer.path, "w", **profile)
+    if layer.bands:
+        file.descriptions = layer.bands
+        file.scales = (layer.scale,) * len(layer.bands)
+        file.offsets = (layer.offset,) * len(layer.bands)
     if layer.colours is not None:
         file.write_colormap(1, {k: (*v, 255) for k, v in layer.colours.items()})
     return file

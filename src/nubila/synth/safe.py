@@ -75,7 +75,7 @@ def write_safe(
     preset: str | None = None,
     biome: str | None = None,
     sky: str | None = None,
-    swath_edge: bool = False,
+    swath: bool = False,
     zipped: bool = False,
     progress: Progress = lambda share: None,
 ) -> WrittenProduct:
@@ -91,10 +91,10 @@ def write_safe(
         level: ``L1C`` or ``L2A``.
         baseline: processing baseline, such as ``02.09`` or ``05.00``.
         seed: same seed, same scene; it is in the product's name as its time of generation.
-        preset: see `nubila.synth.make_scene`; so are `biome`, `sky` and `swath_edge`.
+        preset: see `nubila.synth.make_scene`; so are `biome`, `sky` and `swath`.
         biome: see `preset`.
         sky: see `preset`.
-        swath_edge: see `preset`.
+        swath: see `preset`.
         zipped: write ``<name>.zip`` with the SAFE folder in it.
         progress: called with the share that is done, from 0 to 1.
 
@@ -104,7 +104,7 @@ def write_safe(
     """
     description = describe_scene(
         (size * 10.0, size * 10.0), seed=seed, preset=preset, biome=biome, sky=sky,
-        swath_edge=swath_edge,
+        swath=swath,
     )  # fmt: skip
     info = _info(description, size, level, baseline)
     name = f"{info.product_id}.SAFE"

@@ -48,6 +48,7 @@ __all__ = [
     "SHADOW_TRANSMISSION",
     "THIN_THICKNESS",
     "SyntheticScene",
+    "check_bands",
     "make_scene",
     "random_chip",
     "render",
@@ -114,7 +115,7 @@ def make_scene(
     biome: str | None = None,
     sky: str | None = None,
     sun: tuple[float, float] | None = None,
-    swath_edge: bool = False,
+    swath: bool = False,
     bands: Sequence[str] | None = None,
     window: Window | None = None,
 ) -> SyntheticScene:
@@ -133,7 +134,7 @@ def make_scene(
         biome: a key of `nubila.synth.biomes.BIOMES`; drawn from the preset where None.
         sky: one of `nubila.synth.biomes.SKIES`; drawn from the preset where None.
         sun: elevation and azimuth in degrees; drawn where None.
-        swath_edge: leave a slanted edge without data.
+        swath: leave what lies outside the sensor's swath without data.
         bands: common names; all of the sensor's where None.
         window: part of the scene to make; all of it where None.
 
@@ -143,7 +144,7 @@ def make_scene(
     """
     extent = shape[0] * resolution, shape[1] * resolution
     description = describe_scene(
-        extent, seed=seed, preset=preset, biome=biome, sky=sky, sun=sun, swath_edge=swath_edge
+        extent, seed=seed, preset=preset, biome=biome, sky=sky, sun=sun, swath=swath, sensor=sensor
     )
     return render(
         description,
@@ -165,7 +166,7 @@ def render(
     bands: Sequence[str] | None = None,
 ) -> SyntheticScene:
     """Make the pixels of a window of a described scene; see `make_scene` for the arguments."""
-    names = _check_bands(sensor, level, bands)
+    names = check_bands(sensor, level, bands)
     axes = Axes.of_window(*_corner(window), *window.shape, resolution)
     sun = description.sun
     surface = make_surface(description.ground, axes, sun)
@@ -181,8 +182,8 @@ def render(
         np.minimum(toa, np.float32(limit), out=toa)
         reflectance[number] = _corrected(toa, description, band) if level == "L2A" else toa
     truth = _truth(surface, sky)
-    if description.swath_edge is not None:
-        outside = outside_swath(axes, description.extent, description.swath_edge)
+    if description.swath is not None:
+        outside = outside_swath(axes, description.swath)
         reflectance[:, outside] = np.nan
         saturated[:, outside] = False
         truth[outside] = ClassCode.NO_DATA
@@ -245,7 +246,7 @@ def random_chip(
         level=level,
         preset=preset,
         sun=(elevation, azimuth),
-        swath_edge=bool(generator.uniform() < 0.05),
+        swath=bool(generator.uniform() < 0.05),
         bands=bands,
         window=Window(corner[0], corner[1], shape[0], shape[1]),
     )
@@ -256,7 +257,13 @@ def _corner(window: Window) -> tuple[int, int]:
     return window.row, window.column
 
 
-def _check_bands(sensor: str, level: str, bands: Sequence[str] | None) -> tuple[str, ...]:
+def check_bands(sensor: str, level: str, bands: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the bands to make: `bands`, or all that a sensor has at a level.
+
+    Raises:
+        InputError: sensor or level is unknown.
+        BandError: the sensor has no such band.
+    """
     if sensor not in SENSOR_BANDS:
         known = ", ".join(SENSOR_BANDS)
         raise InputError(f"no synthetic sensor {sensor!r}{nearest(sensor, SENSOR_BANDS)} "
