@@ -139,8 +139,10 @@ def resample(values: NDArray[np.float32], rows: Axis, columns: Axis) -> NDArray[
     missing = np.isnan(values)
     total = _apply(np.where(missing, np.float32(0), values), rows, columns)
     share = _apply((~missing).astype(np.float32), rows, columns)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(share >= 0.5 - 1e-6, total / share, np.float32(np.nan))
+    # Where nothing is missing the sum stays as it is, bit for bit what a window without gaps gives.
+    np.divide(total, share, out=total, where=(share < 1 - 1e-6) & (share > 0))
+    total[share < 0.5 - 1e-6] = np.nan
+    return total
 
 
 def _apply(values: NDArray[np.float32], rows: Axis, columns: Axis) -> NDArray[np.float32]:

@@ -1,0 +1,167 @@
+"""Reading counts: levels, damage, and files beside files."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.enums import Resampling
+
+from nubila.errors import DamagedFileError, MissingFileError
+from nubila.raster import Window
+from nubila.raster.gdal import gdal_env, open_source, read_info
+
+COUNTS = np.random.default_rng(0).integers(1, 5000, (300, 420)).astype(np.uint16)
+
+
+def write(path, driver, values=COUNTS, **options):
+    with rasterio.open(
+        path,
+        "w",
+        driver=driver,
+        width=values.shape[1],
+        height=values.shape[0],
+        count=1,
+        dtype=values.dtype,
+        crs="EPSG:32633",
+        transform=Affine(10, 0, 300_000, 0, -10, 5_000_000),
+        **options,
+    ) as data:
+        data.write(values, 1)
+    return str(path)
+
+
+def write_jp2(path, values=COUNTS, blocks=64):
+    return write(
+        path,
+        "JP2OpenJPEG",
+        values,
+        REVERSIBLE="YES",
+        QUALITY="100",
+        BLOCKXSIZE=blocks,
+        BLOCKYSIZE=blocks,
+        RESOLUTIONS=4,
+    )
+
+
+@pytest.mark.parametrize("window", [Window(0, 0, 300, 420), Window(17, 63, 100, 3)])
+def test_counts_as_they_are(tmp_path, window):
+    for path in (write_jp2(tmp_path / "a.jp2"), write(tmp_path / "a.tif", "GTiff")):
+        source, info = open_source(path)
+        np.testing.assert_array_equal(source.read(1, window), COUNTS[window.slices])
+        assert info.grid.shape == COUNTS.shape
+        assert source.shape == COUNTS.shape
+
+
+def test_levels_are_the_files_own(tmp_path):
+    path = write_jp2(tmp_path / "a.jp2")
+    source, info = open_source(path)
+    assert source.factors == (1, *info.overviews)
+    assert len(source.factors) > 1
+    for level, factor in enumerate(source.factors[1:]):
+        with rasterio.open(path, overview_level=level) as data:
+            truth = data.read(1)
+        assert truth.shape == (-(-300 // factor), -(-420 // factor))
+        window = Window(3, 5, 20, 11)
+        np.testing.assert_array_equal(source.read(factor, window), truth[window.slices])
+
+
+def test_overviews_beside_a_local_file_are_used(tmp_path):
+    path = write(tmp_path / "a.tif", "GTiff")
+    with rasterio.Env(TIFF_USE_OVR=True), rasterio.open(path, "r+") as data:
+        data.build_overviews([2, 4], Resampling.average)
+    assert (tmp_path / "a.tif.ovr").exists()
+    assert open_source(path)[0].factors == (1, 2, 4)
+
+
+def test_levels_of_another_rounding_end_the_list(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.tif", "GTiff", np.ones((301, 421), np.uint16))
+    with rasterio.open(path, "r+") as data:
+        data.build_overviews([2, 4], Resampling.nearest)
+    assert open_source(path)[0].factors == (1, 2, 4)
+    monkeypatch.setattr("nubila.raster.gdal._is_plain", lambda path, factor, *_: factor != 2)
+    assert open_source(path)[0].factors == (1,)
+
+
+@pytest.mark.parametrize("lost", ["all but the header", "half", "last 10 %", "last 1 %", "2 bytes"])
+def test_a_truncated_jp2(tmp_path, lost):
+    path = write_jp2(tmp_path / "cut.jp2")
+    check_cut(path, lost)
+
+
+@pytest.mark.parametrize("lost", ["all but the header", "half", "last 10 %", "last 1 %", "2 bytes"])
+@pytest.mark.parametrize("part", ["l2a_safe_60m/*/GRANULE/*/IMG_DATA/R60m/*_SCL_60m", "*/*/*_B01"])
+def test_a_truncated_real_jp2(shared_data, tmp_path, part, lost):
+    real = next(shared_data.glob(f"sentinel2_{part}.jp2"))
+    path = tmp_path / "cut.jp2"
+    path.write_bytes(real.read_bytes())
+    check_cut(str(path), lost)
+
+
+def check_cut(path, lost):
+    size = Path(path).stat().st_size
+    keep = {
+        "all but the header": 200,
+        "half": size // 2,
+        "last 10 %": int(0.9 * size),
+        "last 1 %": int(0.99 * size),
+        "2 bytes": size - 2,
+    }[lost]
+    window = Window.whole(read_info(path).grid.shape)
+    truth = open_source(path)[0].read(1, window)
+    os.truncate(path, keep)
+    if lost == "2 bytes":  # the end marker: every pixel is still there
+        with suppress(DamagedFileError):
+            np.testing.assert_array_equal(open_source(path)[0].read(1, window), truth)
+        return
+    with pytest.raises(DamagedFileError, match=r"cut\.jp2"):
+        open_source(path)[0].read(1, window)
+
+
+def test_all_of_a_jp2_or_an_error(tmp_path):
+    """However much is cut off, the counts are right or there is an error."""
+    whole = write_jp2(tmp_path / "whole.jp2", blocks=32)
+    content = (tmp_path / "whole.jp2").read_bytes()
+    truth, _ = open_source(whole)
+    window = Window.whole(COUNTS.shape)
+    errors = 0
+    for keep in np.random.default_rng(1).integers(500, len(content), 12):
+        path = tmp_path / "cut.jp2"
+        path.write_bytes(content[:keep])
+        try:
+            counts = open_source(str(path))[0].read(1, window)
+        except DamagedFileError:
+            errors += 1
+            continue
+        np.testing.assert_array_equal(counts, truth.read(1, window))
+    assert errors >= 10
+
+
+def test_a_truncated_tiff(tmp_path):
+    path = write(
+        tmp_path / "cut.tif", "GTiff", compress="deflate", tiled=True, blockxsize=64, blockysize=64
+    )
+    os.truncate(path, Path(path).stat().st_size // 2)
+    with pytest.raises(DamagedFileError, match=r"cut\.tif"):
+        source, _ = open_source(path)
+        source.read(1, Window.whole(COUNTS.shape))
+
+
+def test_nothing_there_and_no_raster(tmp_path):
+    with pytest.raises(MissingFileError, match=r"absent\.tif"):
+        read_info(str(tmp_path / "absent.tif"))
+    text = tmp_path / "text.tif"
+    text.write_text("no raster")
+    with pytest.raises(DamagedFileError, match="cannot open"):
+        read_info(str(text))
+
+
+def test_gdals_own_decoding_threads_are_off():
+    with gdal_env():
+        assert rasterio.env.getenv()["GDAL_NUM_THREADS"] == 1
+    assert os.environ["OPJ_NUM_THREADS"] == "0"

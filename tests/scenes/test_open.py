@@ -1,0 +1,151 @@
+"""What is given is recognised, or refused with what would be accepted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from nubila import open_scene, open_scenes
+from nubila.errors import DamagedFileError, InputError, MissingFileError, ProductError
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object, dict[str, object]]]:
+    """The other readers, replaced by what they were called with."""
+    calls: list[tuple[str, object, dict[str, object]]] = []
+
+    def reader(name: str):
+        def read(source: object, **options: object) -> str:
+            calls.append((name, source, options))
+            return name
+
+        return read
+
+    for name in ("landsat.open_landsat", "generic.open_raster", "stac.open_stac"):
+        monkeypatch.setattr(f"nubila.scenes.{name}", reader(name.split("_")[1]))
+    return calls
+
+
+def touch(path: Path, content: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def test_rasters(tmp_path: Path, called: list) -> None:
+    path = touch(tmp_path / "a.tif")
+    open_scene(path, bands="blue,green", scale=1e-4)
+    options = {"bands": "blue,green", "scale": 1e-4, "offset": None, "nodata": None}
+    assert called == [("raster", [str(path)], options)]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [["a.tif", "b.tif"], "https://example.org/a.tif?x=1", "s3://bucket/a.tif", "/vsimem/a.tif"],
+)
+def test_lists_and_addresses_of_rasters(source: object, called: list) -> None:
+    open_scene(source)
+    assert called[0][:2] == ("raster", source if isinstance(source, list) else [source])
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.org/item.json", "https://example.org/collections/s2/items/S2A_1"]
+)
+def test_addresses_of_items(url: str, called: list) -> None:
+    open_scene(url)
+    assert called[0][:2] == ("stac", url)
+
+
+def test_items(tmp_path: Path, called: list) -> None:
+    item = {"type": "Feature", "assets": {}}
+    path = touch(tmp_path / "item.json", json.dumps(item))
+    open_scene(path)
+    open_scene(item)
+    assert [c[:2] for c in called] == [("stac", path), ("stac", item)]
+
+
+@pytest.mark.parametrize("name", ["LC08_L2SP_1_MTL.txt", "LC08_MTL.xml", "LC08_MTL.json"])
+def test_landsat(tmp_path: Path, name: str, called: list) -> None:
+    path = touch(tmp_path / "LC08" / name)
+    open_scene(path)
+    open_scene(path.parent)
+    assert [c[0] for c in called] == ["landsat", "landsat"]
+
+
+def test_nothing_there() -> None:
+    with pytest.raises(MissingFileError, match=r"absent\.SAFE: no such file"):
+        open_scene("absent.SAFE")
+
+
+def test_a_folder_without_a_product(tmp_path: Path) -> None:
+    touch(tmp_path / "letter.txt")
+    with pytest.raises(ProductError) as caught:
+        open_scene(tmp_path)
+    text = str(caught.value)
+    for word in ("MTD_MSIL1C.xml", "Landsat", "STAC", "letter.txt", str(tmp_path)):
+        assert word in text
+
+
+@pytest.mark.parametrize("name", ["letter.json", "letter.geojson"])
+def test_json_that_is_no_item(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ProductError, match="no STAC item"):
+        open_scene(touch(tmp_path / name, "{}"))
+    with pytest.raises(ProductError, match="not JSON"):
+        open_scene(touch(tmp_path / name, "{"))
+
+
+def test_xml_that_is_no_product(tmp_path: Path) -> None:
+    with pytest.raises(ProductError, match="no Sentinel-2 product"):
+        open_scene(touch(tmp_path / "letter.xml", "<a/>"))
+
+
+def test_a_file_that_is_nothing(tmp_path: Path) -> None:
+    with pytest.raises((DamagedFileError, ProductError), match=r"letter\.txt"):
+        open_scene(touch(tmp_path / "letter.txt", "Dear Sir"))
+
+
+def test_an_archive_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(DamagedFileError, match=r"letter\.zip"):
+        open_scene(touch(tmp_path / "letter.zip", "Dear Sir"))
+
+
+def test_products_behind_an_address_are_to_be_fetched() -> None:
+    with pytest.raises(ProductError, match="download"):
+        open_scene("https://example.org/S2A_MSIL1C.SAFE.zip")
+
+
+def test_an_empty_list() -> None:
+    with pytest.raises(InputError, match="empty"):
+        open_scene([])
+
+
+@pytest.mark.parametrize("option", ["bands", "scale", "offset", "nodata", "granule"])
+def test_options_that_do_not_apply(tmp_path: Path, option: str, called: list) -> None:
+    item = {"type": "Feature", "assets": {}}
+    with pytest.raises(InputError, match=option):
+        open_scenes(item, **{option: "blue" if option in ("bands", "granule") else 1.0})
+    assert not called
+
+
+def test_a_raster_opens_for_real(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    values = np.random.default_rng(0).integers(0, 5000, (3, 20, 30)).astype(np.uint16)
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=30,
+        height=20,
+        count=3,
+        dtype="uint16",
+        crs="EPSG:32633",
+        transform=rasterio.Affine(10, 0, 3e5, 0, -10, 5e6),
+    ) as data:
+        data.write(values)
+    scene = open_scene(path, bands="blue,green,red", scale=1e-4)
+    read = scene.read(["red", "blue"]).reflectance
+    np.testing.assert_allclose(read, values[[2, 0]] / 10_000, atol=1e-6)
