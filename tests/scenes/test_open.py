@@ -90,6 +90,15 @@ def test_a_folder_without_a_product(tmp_path: Path) -> None:
         assert word in text
 
 
+@pytest.mark.parametrize("name", ["manifest.safe", "MTD_MSIL2A.xml", "LC08_MTL.txt"])
+def test_a_folder_of_products(tmp_path: Path, name: str) -> None:
+    """The images of a product deeper down must not be read without its XML."""
+    touch(tmp_path / "a" / "b" / name)
+    touch(tmp_path / "a" / "b" / "T33UUU_20170216T102101_B02.jp2")
+    with pytest.raises(ProductError, match=r"deeper.*\n  a/b"):
+        open_scene(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["letter.json", "letter.geojson"])
 def test_json_that_is_no_item(tmp_path: Path, name: str) -> None:
     with pytest.raises(ProductError, match="no STAC item"):

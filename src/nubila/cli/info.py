@@ -59,10 +59,11 @@ def _print(facts: dict[str, Any]) -> None:
         table.add_column(column, justify="left" if column in ("band", "label") else "right")
     for band in facts["bands"]:
         table.add_row(*_row(band))
-    console.print(table)
+    if facts["bands"]:
+        console.print(table)
     for source in dict.fromkeys(b["scale_from"] for b in facts["bands"]):
         console.print(f"  scale and offset from: {source}", highlight=False, soft_wrap=True)
-    for path in dict.fromkeys(p for b in facts["bands"] for p in b["missing"]):
+    for path in _missing(facts):
         console.print(f"  [yellow]missing:[/yellow] {path}", highlight=False, soft_wrap=True)
     for note in facts["notes"]:
         console.print(f"  [yellow]note:[/yellow] {note}", highlight=False, soft_wrap=True)
@@ -72,19 +73,44 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     rows, columns = facts["shape"]
     sun = facts["sun"]
     lines = [
-        ("sensor", " ".join(filter(None, (facts["platform"], f"({facts['sensor']})")))),
+        ("sensor", f"{facts['platform']} ({facts['sensor']})".strip()),
         ("level", facts["level"] or "unknown"),
         ("baseline", facts["baseline"] or "unknown"),
         ("acquired", facts["acquired"] or "unknown"),
-        ("grid", f"{rows} x {columns} at {facts['resolution']:g} m, {facts['crs'] or 'no CRS'}"),
-        ("bounds", " ".join(f"{value:g}" for value in facts["bounds"])),
-        ("masked at", f"{facts['default_resolution']:g} m unless told otherwise"),
     ]
+    if rows and columns:
+        crs = facts["crs"] or "no CRS"
+        lines += [
+            ("grid", f"{rows} x {columns} at {facts['resolution']:g} m, {crs}"),
+            ("bounds", " ".join(f"{value:.10g}" for value in facts["bounds"])),
+            ("masked at", f"{facts['default_resolution']:g} m unless told otherwise"),
+        ]
+    if facts["footprint"] is not None:
+        lines += [("footprint", text) for text in _extents(facts["footprint"])]
     if sun is not None:
         lines.append(("sun", f"elevation {sun['elevation']:.1f}, azimuth {sun['azimuth']:.1f}"))
     if facts["masks"]:
         lines.append(("own masks", ", ".join(facts["masks"])))
     return lines
+
+
+def _missing(facts: dict[str, Any]) -> list[str]:
+    of_bands = [path for band in facts["bands"] for path in band["missing"]]
+    return [*of_bands, *(path for paths in facts["missing"].values() for path in paths)]
+
+
+def _extents(footprint: dict[str, Any]) -> list[str]:
+    """Return the extent of each polygon in degrees; there are two at the antimeridian."""
+    coordinates = footprint["coordinates"]
+    polygons = [coordinates] if footprint["type"] == "Polygon" else coordinates
+    texts = []
+    for polygon in polygons:
+        longitudes, latitudes = zip(*(corner[:2] for corner in polygon[0]), strict=True)
+        texts.append(
+            f"longitude {min(longitudes):.3f} to {max(longitudes):.3f}, "
+            f"latitude {min(latitudes):.3f} to {max(latitudes):.3f}"
+        )
+    return texts
 
 
 def _row(band: dict[str, Any]) -> list[str]:

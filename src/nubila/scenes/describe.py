@@ -15,7 +15,8 @@ def describe(scene: Scene) -> dict[str, Any]:
     Returns:
         JSON-ready: id, path, sensor, platform, level, baseline, acquired (ISO 8601), crs, shape
         (rows, columns), resolution and default_resolution in metres, bounds in the CRS, footprint
-        (GeoJSON), sun (degrees), bands (a list of mappings), masks, notes.
+        (GeoJSON), sun (degrees), bands (a list of mappings), masks, missing (files by band, of
+        bands without any), notes.
     """
     return {
         "id": scene.id,
@@ -36,6 +37,7 @@ def describe(scene: Scene) -> dict[str, Any]:
         ),
         "bands": [_describe_band(band) for band in scene.bands.values()],
         "masks": sorted(scene.masks),
+        "missing": {name: list(paths) for name, paths in scene.missing.items()},
         "notes": list(scene.notes),
     }
 

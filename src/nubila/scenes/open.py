@@ -13,7 +13,7 @@ from nubila.errors import InputError, MissingFileError, ProductError
 from nubila.scenes.archive import Tree, is_archive, open_tree
 from nubila.scenes.jp2_folder import band_images, open_jp2_folder
 from nubila.scenes.location import is_url
-from nubila.scenes.safe import find_product_xml, open_safe
+from nubila.scenes.safe import find_manifest, find_product_xml, open_safe
 from nubila.scenes.scene import Scene
 
 __all__ = ["open_scene", "open_scenes"]
@@ -114,12 +114,13 @@ def _file(path: Path, granule: str | None, options: Mapping[str, Any]) -> tuple[
 
 
 def _tree(tree: Tree, granule: str | None, options: Mapping[str, Any]) -> tuple[Scene, ...]:
-    """Open a folder or an archive by what is in it."""
-    if find_product_xml(tree) or tree.find("manifest.safe") or tree.find("*.safe/manifest.safe"):
+    """Open a folder or an archive by what is in it, at the top or one folder down."""
+    if find_product_xml(tree) or find_manifest(tree):
         _refuse(tree.path, options)
         return open_safe(tree, granule=granule)
-    if tree.find("*_MTL.*"):
+    if any(name.count("/") <= 1 for name in tree.glob("*_MTL.*")):
         return _landsat(tree, granule, options)
+    _refuse_deeper(tree)
     if band_images(tree):
         product = _product_above(Path(tree.path))
         if product is not None:
@@ -134,6 +135,16 @@ def _tree(tree: Tree, granule: str | None, options: Mapping[str, Any]) -> tuple[
         f"(Sentinel-2), nor *_MTL.txt, .json or .xml (Landsat), nor images named like Sentinel-2 "
         f"bands. nubila opens {_ACCEPTED}. It holds:{shown}"
     )
+
+
+def _refuse_deeper(tree: Tree) -> None:
+    """Refuse to take a folder of products for one; their images are never read without them."""
+    patterns = ("*mtd_msil??.xml", "*manifest.safe", "*_mtl.*")
+    found = {posixpath.dirname(name) for pattern in patterns for name in tree.glob(pattern)}
+    if found:
+        listed = "".join(f"\n  {name}" for name in sorted(found)[:10])
+        more = f"\n  and {len(found) - 10} more" if len(found) > 10 else ""
+        raise ProductError(f"{tree.path}: products lie deeper in it; give one:{listed}{more}")
 
 
 def _product_above(folder: Path) -> Path | None:

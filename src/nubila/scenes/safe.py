@@ -30,7 +30,7 @@ from nubila.scenes.safe_xml import (
 from nubila.scenes.scene import Band, BandFile, Scene
 from nubila.scenes.xml import find_all, parse_xml
 
-__all__ = ["default_resolution", "find_product_xml", "image_of", "open_safe"]
+__all__ = ["default_resolution", "find_manifest", "find_product_xml", "image_of", "open_safe"]
 
 _BANDS: Final = SENSORS["sentinel-2-msi"].bands
 _EXTENSIONS: Final = (".jp2", ".tif", ".tiff")
@@ -45,6 +45,11 @@ def find_product_xml(tree: Tree) -> tuple[str, ...]:
     """Return the main XML of each Sentinel-2 product at the top of the tree or one folder down."""
     names = (n for p in ("*mtd_msil??.xml", "*_mtd_safl??_*.xml") for n in tree.glob(p))
     return tuple(n for n in names if n.count("/") <= 1)
+
+
+def find_manifest(tree: Tree) -> str | None:
+    """Return the ``manifest.safe`` at the top of the tree or one folder down, or None."""
+    return next((n for n in tree.glob("*manifest.safe") if n.count("/") <= 1), None)
 
 
 def open_safe(source: str | Path | Tree, *, granule: str | None = None) -> tuple[Scene, ...]:
@@ -105,8 +110,7 @@ def _main_xml(tree: Tree) -> str:
     if names:
         listed = "".join(f"\n  {name}" for name in names)
         raise ProductError(f"{tree.path}: holds several Sentinel-2 products; give one:{listed}")
-    manifest = tree.find("manifest.safe") or tree.find("*/manifest.safe")
-    if manifest is not None:
+    if (manifest := find_manifest(tree)) is not None:
         raise MissingFileError(
             f"{tree.path}: there is {manifest}, but no MTD_MSIL1C.xml or MTD_MSIL2A.xml beside "
             f"it; scale and offset are in that file, so the product cannot be read without it"
@@ -289,6 +293,8 @@ class _Granule:
     def _file_notes(self, bands: Mapping[str, Band]) -> Iterator[str]:
         labels = [label for label in _BANDS if label in self.missing]
         absent = sum(len(self.missing[label]) for label in labels)
+        if not bands:
+            yield f"metadata alone; counts would be read with {self.product.scale_from}"
         if absent:
             total = absent + sum(len(self.files[b]) for b in self.files if b != "SCL")
             yield f"{absent} of the {total} band files that the product names are not there"

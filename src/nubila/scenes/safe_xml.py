@@ -203,7 +203,8 @@ def _offsets(
             raise MetadataError(
                 f"{name}: {tag} is given for {', '.join(found)} but not for {', '.join(absent)}"
             )
-        return found, f"{tag} by band", ()
+        values = " and ".join(f"{value:g}" for value in sorted(set(found.values())))
+        return found, f"{tag} {values}", ()
     return dict.fromkeys(LABELS, 0.0), *_no_offset(baseline, tag, name)
 
 

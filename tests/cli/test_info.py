@@ -1,0 +1,81 @@
+"""``nubila info``: everything that was understood is printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nubila.cli import app
+from tests.scenes.safe_product import SafeSpec, write_safe
+
+
+def info(*arguments: object) -> str:
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["info", *map(str, arguments)])
+    assert result.exit_code == 0, result.exception
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_safe(tmp_path_factory.mktemp("info"), SafeSpec(level="L2A"))
+
+
+def test_text(product: Path) -> None:
+    text = info(product)
+    for said in (
+        product.stem,
+        "Sentinel-2A (sentinel-2-msi)",
+        "L2A",
+        "05.09",
+        "2023-08-21T10:10:21",
+        "48 x 48 at 10 m, EPSG:32633",
+        "300000 4999560 300480 5000040",
+        "longitude 12.000 to 13.000, latitude 44.000 to 45.000",
+        "elevation 49.5, azimuth 150.2",
+        "scl",
+        "BOA quantification 10000, BOA_ADD_OFFSET -1000",
+    ):
+        assert said in text
+    blue = next(line.split() for line in text.splitlines() if line.startswith("blue"))
+    assert blue == ["blue", "B02", "10/20/60", "0.0001", "-0.1", "0", "65535"]
+
+
+def test_json(product: Path) -> None:
+    facts = json.loads(info(product, "--json"))
+    assert facts["id"] == product.stem
+    assert facts["shape"] == [48, 48]
+    assert facts["missing"] == {}
+    bands = {band["name"]: band for band in facts["bands"]}
+    assert len(bands) == 12
+    assert bands["red"]["resolutions"] == [10, 20, 60]
+    assert bands["red"]["offset"] == pytest.approx(-0.1)
+    assert np.allclose(facts["footprint"]["coordinates"][0][0], [12, 45])
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    product = write_safe(tmp_path, SafeSpec())
+    lost = next(product.rglob("*_B04.jp2"))
+    lost.unlink()
+    assert f"missing: {lost.relative_to(product).as_posix()}" in info(product)
+    assert list(json.loads(info(product, "--json"))["missing"]) == ["red"]
+
+
+def test_several_granules(tmp_path: Path) -> None:
+    tiles = ("T33UUU", "T33UVU")
+    spec = SafeSpec(layout="old", baseline="02.01", offset=None, size=24, tiles=tiles)
+    product = write_safe(tmp_path, spec)
+    text = info(product)
+    assert all(f"{product.stem}_{tile}" in text or tile in text for tile in tiles)
+    assert len(json.loads(info(product, "--json"))) == 2
+
+
+def test_real_metadata(shared_data: Path) -> None:
+    for path in sorted(shared_data.glob("sentinel2_metadata/*.SAFE")):
+        text = info(path)
+        assert "metadata alone" in text
+        assert "quantification 10000" in text
+        assert "_B02" in text
