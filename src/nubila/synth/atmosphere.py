@@ -64,7 +64,7 @@ _VAPOUR: Final = {
     "nir": (0.030, 0.6),
     "nir08": (0.003, 0.7),
     "nir09": (0.55, 0.5),
-    "cirrus": (5.0, 0.6),
+    "cirrus": (4.2, 0.55),
     "swir16": (0.008, 0.7),
     "swir22": (0.016, 0.7),
 }
@@ -169,7 +169,7 @@ def _path(rayleigh: float, aerosol: float, mu: float) -> float:
         return 0.0
     phase = (rayleigh * molecules + 0.93 * aerosol * particles) / thickness
     single = phase / (4 * (mu + 1)) * (1 - math.exp(-thickness * (1 / mu + 1)))
-    return single * (1 + 1.2 * rayleigh + 0.8 * aerosol)
+    return single * (1 + 2.0 * rayleigh + 0.8 * aerosol)
 
 
 def two_stream(

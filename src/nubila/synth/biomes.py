@@ -23,12 +23,13 @@ class Biome:
         relief: standard deviation of elevation in metres.
         rugged: 0 for rolling ground, 1 for ridges.
         water: share of the scene that is lake or sea.
-        waters: materials of open water, of turbid water and of shallows.
+        waters: materials of open water, and of turbid or shallow water.
         river: chance of a river.
         vapour: column in centimetres.
         aerosol: optical thickness at 550 nm.
         snow: chance that snow lies.
         ground: elevation above the sea in kilometres.
+        dunes: height of dunes in metres, 0 for none.
     """
 
     name: str
@@ -41,16 +42,17 @@ class Biome:
     relief: tuple[float, float]
     rugged: tuple[float, float]
     water: tuple[float, float]
-    waters: tuple[str, str, str]
+    waters: tuple[str, str]
     river: float
     vapour: tuple[float, float]
     aerosol: tuple[float, float]
     snow: float
     ground: tuple[float, float]
+    dunes: float = 0.0
 
 
-_LAKES = ("brown lake", "silty water", "algal water")
-_SEA = ("clear sea", "coastal water", "shallow sand bed")
+_LAKES = ("brown lake", "silty water")
+_SEA = ("clear sea", "shallow sand bed")
 _NORTHERN_CROPS = ("dense crop", "young crop", "ripe cereal", "green grass", "rape in flower",
                    "brown soil", "dark soil", "green grass", "ripe cereal", "dense crop")  # fmt: skip
 _DRY_CROPS = ("ripe cereal", "bright soil", "brown soil", "dry grass", "young crop", "dense crop",
@@ -68,12 +70,12 @@ BIOMES: Final[dict[str, Biome]] = {
         Biome("tropical", ("tropical forest", "green grass", "red soil"),
               ("tropical forest", "green grass", "red soil", "dense crop", "dry grass"),
               "red soil", (0.0, 0.4), (100, 600), (0.0, 0.04), (8, 120), (0.0, 0.5),
-              (0.0, 0.06), ("brown lake", "silty water", "silty water"), 0.6, (3.0, 5.5),
+              (0.0, 0.06), ("brown lake", "silty water"), 0.6, (3.0, 5.5),
               (0.1, 0.45), 0.0, (0.0, 0.6)),
         Biome("paddies", ("green grass", "broadleaf forest", "dark soil"),
               ("rice paddy", "rice paddy", "dense crop", "young crop", "green grass", "wet mud"),
               "dark soil", (0.5, 0.9), (40, 150), (0.02, 0.2), (3, 40), (0.0, 0.4),
-              (0.02, 0.12), ("silty water", "algal water", "silty water"), 0.7, (2.0, 5.5),
+              (0.02, 0.12), ("silty water", "algal water"), 0.7, (2.0, 5.5),
               (0.2, 0.7), 0.0, (0.0, 0.2)),
         Biome("savanna", ("dry grass", "shrub", "red soil"), _DRY_CROPS, "red soil", (0.0, 0.5),
               (60, 400), (0.0, 0.03), (10, 100), (0.0, 0.5), (0.0, 0.03), _LAKES, 0.4,
@@ -87,38 +89,38 @@ BIOMES: Final[dict[str, Biome]] = {
         Biome("desert", ("desert gravel", "yellow sand", "dark rock"),
               ("dense crop", "young crop", "bright soil", "desert gravel"), "bright soil",
               (0.0, 0.08), (200, 800), (0.0, 0.01), (15, 150), (0.2, 1.0), (0.0, 0.01),
-              ("brown lake", "silty water", "salt"), 0.1, (0.4, 2.0), (0.08, 0.5), 0.0,
+              ("brown lake", "silty water"), 0.1, (0.4, 2.0), (0.08, 0.5), 0.0,
               (0.1, 1.2)),
         Biome("dunes", ("orange sand", "yellow sand", "desert gravel"), ("dense crop",),
               "yellow sand", (0.0, 0.01), (200, 800), (0.0, 0.0), (20, 60), (0.0, 0.2),
-              (0.0, 0.0), ("brown lake", "silty water", "salt"), 0.0, (0.4, 2.0), (0.1, 0.6),
-              0.0, (0.1, 0.8)),
+              (0.0, 0.0), ("brown lake", "silty water"), 0.0, (0.4, 2.0), (0.1, 0.6),
+              0.0, (0.1, 0.8), dunes=18.0),
         Biome("salt flat", ("salt", "white sand", "desert gravel"), ("bright soil",),
               "bright soil", (0.0, 0.02), (200, 800), (0.0, 0.01), (2, 20), (0.0, 0.3),
-              (0.0, 0.1), ("silty water", "shallow sand bed", "salt"), 0.1, (0.3, 1.5),
+              (0.0, 0.1), ("silty water", "shallow sand bed"), 0.1, (0.3, 1.5),
               (0.05, 0.3), 0.0, (0.3, 3.7)),
         Biome("alpine", ("green grass", "conifer forest", "grey rock"), _NORTHERN_CROPS,
               "brown soil", (0.0, 0.1), (40, 150), (0.0, 0.03), (350, 800), (0.85, 1.0),
-              (0.0, 0.05), ("brown lake", "silty water", "clear sea"), 0.4, (0.2, 1.5),
+              (0.0, 0.05), ("brown lake", "silty water"), 0.4, (0.2, 1.5),
               (0.02, 0.1), 0.85, (0.5, 2.0)),
         Biome("tundra", ("tundra", "peat bog", "grey rock"), ("tundra",), "dark soil",
               (0.0, 0.0), (200, 800), (0.0, 0.0), (20, 250), (0.1, 0.9), (0.02, 0.3),
-              ("clear sea", "silty water", "silty water"), 0.5, (0.2, 1.2), (0.02, 0.08), 0.7,
+              ("clear sea", "silty water"), 0.5, (0.2, 1.2), (0.02, 0.08), 0.7,
               (0.0, 0.6)),
         Biome("ice sheet", ("dark rock", "grey rock", "grey rock"), ("tundra",), "dark soil",
               (0.0, 0.0), (200, 800), (0.0, 0.0), (40, 400), (0.1, 0.9), (0.0, 0.35),
-              ("clear sea", "silty water", "clear sea"), 0.0, (0.05, 0.5), (0.01, 0.05), 1.0,
+              ("clear sea", "silty water"), 0.0, (0.05, 0.5), (0.01, 0.05), 1.0,
               (0.0, 2.5)),
         Biome("city", ("green grass", "broadleaf forest", "brown soil"), _NORTHERN_CROPS,
               "brown soil", (0.3, 0.7), (60, 300), (0.35, 0.85), (5, 50), (0.0, 0.4),
-              (0.0, 0.1), ("coastal water", "silty water", "algal water"), 0.7, (0.8, 4.0),
+              (0.0, 0.1), ("coastal water", "silty water"), 0.7, (0.8, 4.0),
               (0.1, 0.6), 0.05, (0.0, 0.4)),
         Biome("coast", ("shrub", "dry grass", "yellow sand"), _DRY_CROPS, "brown soil",
               (0.1, 0.6), (60, 250), (0.02, 0.15), (20, 180), (0.1, 0.8), (0.3, 0.75), _SEA, 0.2,
               (0.8, 4.0), (0.05, 0.3), 0.03, (0.0, 0.0)),
         Biome("green coast", ("broadleaf forest", "green grass", "wet mud"), _NORTHERN_CROPS,
               "dark soil", (0.1, 0.6), (60, 250), (0.02, 0.15), (10, 120), (0.1, 0.8),
-              (0.25, 0.75), ("coastal water", "silty water", "silty water"), 0.5, (0.8, 4.5),
+              (0.25, 0.75), ("coastal water", "silty water"), 0.5, (0.8, 4.5),
               (0.05, 0.3), 0.08, (0.0, 0.0)),
         Biome("ocean", ("shrub", "yellow sand", "dark rock"), _DRY_CROPS, "brown soil",
               (0.0, 0.1), (60, 250), (0.0, 0.05), (20, 150), (0.1, 0.8), (0.985, 1.0), _SEA, 0.0,

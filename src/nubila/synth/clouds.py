@@ -3,14 +3,15 @@
 Optical thickness follows a power law over scales: its spectrum falls as about k**(-5/3) (Davis et
 al. 1996, doi:10.1029/95JD03166), which is a Hurst exponent of 1/3 for its logarithm; the outlines
 that thresholds cut out of it are fractal, as observed (Lovejoy 1982,
-doi:10.1126/science.216.4542.185). Heights and optical thicknesses are typical ones of each cloud
+doi:10.1126/science.216.4542.185). Light spreads sideways inside clouds, which smooths their look
+below some 200 m (Marshak et al. 1995, doi:10.1029/95JD02895), so small scales are weaker here. Heights and optical thicknesses are typical ones of each cloud
 type (Rossow and Schiffer 1999, doi:10.1175/1520-0477(1999)080<2261:AIUCFI>2.0.CO;2).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -30,7 +31,7 @@ class CloudLayer:
     """One layer of cloud.
 
     Attributes:
-        kind: ``heaps``, ``sheet``, ``cells``, ``fibres`` or ``trail``.
+        kind: ``heaps``, ``sheet``, ``veil``, ``cells``, ``fibres`` or ``trail``.
         seed: of its fields.
         cell: size of its largest single features, in metres.
         threshold: in standard deviations; higher means fewer clouds.
@@ -65,42 +66,56 @@ def layer_thickness(layer: CloudLayer, axes: Axes) -> Floats:
 
 
 def _heaps(layer: CloudLayer, axes: Axes) -> Floats:
-    """Cumulus and broken cloud: clumps with steep, frayed edges and lumpy tops."""
-    field = fbm(axes, layer.seed, layer.cell, hurst=0.62)
-    field *= np.float32(0.82)
-    field += np.float32(0.57) * fbm(
-        axes, layer.seed + 7, 8 * layer.cell, hurst=0.9, finest=2 * layer.cell
-    )
+    """Cumulus and broken cloud: clumps of rounded puffs with thin, frayed edges."""
+    seed, cell = layer.seed, layer.cell
+    field = np.float32(0.75) * fbm(axes, seed, cell, hurst=1.0)
+    field += np.float32(0.57) * fbm(axes, seed + 7, 8 * cell, hurst=0.9, finest=2 * cell)
+    puffs = np.abs(fbm(axes, seed + 13, cell / 2.5, hurst=0.9))  # domes that meet in creases
+    puffs -= np.float32(0.8)
+    field += np.float32(0.4) * puffs
     field -= np.float32(layer.threshold)
+    fray = fbm(axes, seed + 23, 160.0, hurst=0.5)
+    fray *= np.maximum(np.float32(0.08) - np.float32(0.3) * np.abs(field), 0)
+    field += fray
     np.maximum(field, 0, out=field)
-    lumps = fbm(axes, layer.seed + 13, layer.cell / 3, hurst=0.4)
-    field *= np.exp(np.float32(0.45) * lumps)
-    return np.float32(layer.thickness) * field * np.sqrt(field)
+    return np.float32(layer.thickness) * field * field * np.exp(np.float32(0.5) * puffs)
 
 
 def _sheet(layer: CloudLayer, axes: Axes) -> Floats:
-    """Stratus and fog: smooth, of log-normal thickness, with ragged gaps."""
-    field = fbm(axes, layer.seed, layer.cell, hurst=0.55)
-    lumps = fbm(axes, layer.seed + 13, layer.cell / 6, hurst=0.4)
-    gap = (field - np.float32(layer.threshold)) * np.float32(1.6) + np.float32(0.25) * lumps
+    """Stratus: smooth, of log-normal thickness, with ragged gaps."""
+    field = fbm(axes, layer.seed, layer.cell, hurst=0.7)
+    lumps = fbm(axes, layer.seed + 13, layer.cell / 6, hurst=1.0)
+    gap = (field - np.float32(layer.threshold)) * np.float32(1.2) + np.float32(0.2) * lumps
     gap = np.clip(gap, 0, 1)
-    return np.float32(layer.thickness) * gap * np.exp(
-        np.float32(0.5) * field + np.float32(0.2) * lumps
+    return (
+        np.float32(layer.thickness)
+        * gap
+        * gap
+        * np.exp(np.float32(0.5) * field + np.float32(0.25) * lumps)
     )
+
+
+def _veil(layer: CloudLayer, axes: Axes) -> Floats:
+    """Fog: smooth, thinning out towards its edges."""
+    field = fbm(axes, layer.seed, layer.cell, hurst=0.85)
+    field += np.float32(0.06) * fbm(axes, layer.seed + 13, layer.cell / 8, hurst=0.7)
+    body = np.clip((field - np.float32(layer.threshold)) * np.float32(0.8), 0, 1)
+    return np.float32(layer.thickness) * body * body * (np.float32(1.5) - body)
 
 
 def _cellular(layer: CloudLayer, axes: Axes) -> Floats:
     """Stratocumulus and altocumulus: closed cells parted by thin seams."""
     step = layer.cell / 12
-    bend = np.float32(0.12) * fbm(axes, layer.seed + 3, layer.cell / 2, hurst=0.5)
+    bend = np.float32(0.2) * fbm(axes, layer.seed + 3, layer.cell / 2, hurst=0.8)
     nearest, second = cells(axes, layer.seed, layer.cell, step=step)
-    seam = second - nearest
-    body = np.minimum(seam * np.float32(2.2), 1) + bend - np.float32(0.15)
+    seam = np.minimum((second - nearest) * np.float32(1.5), np.float32(0.6))
+    body = np.float32(0.75) - np.float32(0.8) * nearest + seam + bend
     field = fbm(axes, layer.seed + 7, 6 * layer.cell, hurst=0.7)
     cover = np.clip((field - np.float32(layer.threshold)) * np.float32(1.5), -1, 1)
-    body = body + cover - np.float32(0.55)
-    lumps = fbm(axes, layer.seed + 13, layer.cell / 3, hurst=0.4)
-    return np.float32(layer.thickness) * np.maximum(body, 0) * np.exp(np.float32(0.3) * lumps)
+    body = body + cover - np.float32(0.35)
+    lumps = fbm(axes, layer.seed + 13, layer.cell / 3, hurst=0.9)
+    np.maximum(body, 0, out=body)
+    return np.float32(layer.thickness) * body * body * np.exp(np.float32(0.3) * lumps)
 
 
 def _fibres(layer: CloudLayer, axes: Axes) -> Floats:
@@ -131,6 +146,7 @@ def _trail(layer: CloudLayer, axes: Axes) -> Floats:
 _KINDS: Final = {
     "heaps": _heaps,
     "sheet": _sheet,
+    "veil": _veil,
     "cells": _cellular,
     "fibres": _fibres,
     "trail": _trail,
@@ -160,7 +176,7 @@ def cloud_shade(
     slope = np.float32(-east_sun) * east + np.float32(north_sun) * south
     slope *= np.float32(math.cos(elevation) / low)
     light = slope / np.sqrt(1 + east * east + south * south)
-    return np.clip(np.float32(1) + np.float32(0.35) * light, 0.5, 1.2)
+    return np.clip(np.float32(1) + np.float32(0.35) * light, 0.5, 1.5)
 
 
 def shadow_thickness(layer: CloudLayer, axes: Axes, sun: tuple[float, float]) -> Floats:
@@ -192,13 +208,18 @@ def draw_sky(
     angle = float(uniform(0, math.pi))
     lift = 1.5 if warm else 1.0
 
+    def between(low: float, high: float) -> float:
+        return float(np.exp(uniform(math.log(low), math.log(high))))
+
     def heaps(cover: float, cell: float, thickness: float, depth: float) -> CloudLayer:
         base = lift * float(uniform(500, 1800))
-        return CloudLayer("heaps", seed, cell, exceeded_by(cover), thickness, base, depth)
+        # Tops that reach well above the freezing level turn to ice.
+        phase = "ice" if depth > 1200 and uniform() < 0.5 else "liquid"
+        return CloudLayer("heaps", seed, cell, exceeded_by(cover), thickness, base, depth, phase)
 
     def fibres() -> CloudLayer:
-        thickness = float(np.exp(uniform(math.log(0.25), math.log(3.0))))
-        cover = float(uniform(0.25, 0.98))
+        thickness = between(0.3, 3.0)
+        cover = float(uniform(0.35, 0.98))
         cell = float(uniform(500, 1800))
         base = lift * float(uniform(6500, 9000))
         return CloudLayer(
@@ -214,39 +235,27 @@ def draw_sky(
         return CloudLayer("trail", seed + 202, width, reach, thickness, 9500, 200, "ice", angle)
 
     if sky == "cumulus":
-        cell = float(np.exp(uniform(math.log(400), math.log(2500))))
-        return (heaps(uniform(0.06, 0.45), cell, uniform(25, 60), 0.45 * cell + 200),)
+        cell = between(250, 1500)
+        return (heaps(uniform(0.06, 0.45), cell, between(12, 70), 0.5 * cell + 150),)
     if sky == "broken":
-        cell = float(np.exp(uniform(math.log(1500), math.log(9000))))
-        return (heaps(uniform(0.3, 0.85), cell, uniform(8, 35), uniform(400, 1500)),)
+        return (heaps(uniform(0.3, 0.85), between(1200, 7000), between(6, 40), between(300, 2500)),)
     if sky == "stratocumulus":
-        base, cell = float(uniform(500, 1800)), float(uniform(600, 2500))
-        layer = CloudLayer(
-            "cells", seed, cell, exceeded_by(uniform(0.5, 0.95)), float(uniform(8, 25)), base, 300
-        )
-        return (layer,)
+        cover, base = exceeded_by(uniform(0.5, 0.95)), float(uniform(500, 1800))
+        return (CloudLayer("cells", seed, between(500, 2000), cover, between(6, 25), base, 300),)
     if sky == "altocumulus":
-        base, cell = float(uniform(2500, 5000)), float(uniform(250, 700))
-        layer = CloudLayer(
-            "cells", seed, cell, exceeded_by(uniform(0.3, 0.8)), float(uniform(3, 12)), base, 200
-        )
-        return (layer,)
+        cover, base = exceeded_by(uniform(0.3, 0.8)), float(uniform(2500, 5000))
+        return (CloudLayer("cells", seed, between(200, 600), cover, between(2, 12), base, 200),)
     if sky == "overcast":
-        layer = CloudLayer(
-            "sheet", seed, float(uniform(3000, 15000)), float(uniform(-4.0, -0.9)),
-            float(np.exp(uniform(math.log(5), math.log(45)))), float(uniform(300, 4000)), 800,
-        )  # fmt: skip
-        return (layer,)
+        base, cover = between(300, 6000), float(uniform(-4.0, -0.9))
+        phase = "ice" if base > 3000 else "liquid"
+        layer = CloudLayer("sheet", seed, between(3000, 15000), cover, between(4, 45), base, 350)
+        return (replace(layer, phase=phase),)
     if sky == "fog":
-        layer = CloudLayer(
-            "sheet", seed, float(uniform(2000, 8000)), float(uniform(-1.5, 1.0)),
-            float(uniform(3, 20)), 20.0, 150,
-        )  # fmt: skip
-        return (layer,)
+        cover = float(uniform(-1.5, 1.0))
+        return (CloudLayer("veil", seed, between(3000, 9000), cover, between(3, 15), 20.0, 120),)
     if sky == "cirrus":
         return (fibres(), trail()) if uniform() < 0.35 else (fibres(),)
     if sky == "cumulus and cirrus":
-        cell = float(np.exp(uniform(math.log(400), math.log(3000))))
-        return heaps(uniform(0.06, 0.5), cell, uniform(20, 60), 0.45 * cell + 200), fibres()
+        cell = between(250, 2500)
+        return heaps(uniform(0.06, 0.5), cell, between(12, 70), 0.5 * cell + 150), fibres()
     return ()
-

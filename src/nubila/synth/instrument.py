@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from nubila.synth.noise import Axes, white
 
-__all__ = ["SENSOR_BANDS", "Swath", "draw_swath", "outside_swath", "saturation_limit", "sensor_noise"]
+__all__ = [
+    "SENSOR_BANDS",
+    "Swath",
+    "draw_swath",
+    "outside_swath",
+    "saturation_limit",
+    "sensor_noise",
+]
 
 Floats = NDArray[np.float32]
 

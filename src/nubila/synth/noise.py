@@ -17,7 +17,17 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Axes", "cells", "child_seed", "exceeded_by", "fbm", "spline", "turned_fbm", "unit_hash", "white"]
+__all__ = [
+    "Axes",
+    "cells",
+    "child_seed",
+    "exceeded_by",
+    "fbm",
+    "spline",
+    "turned_fbm",
+    "unit_hash",
+    "white",
+]
 
 Floats = NDArray[np.float32]
 
@@ -43,9 +53,7 @@ class Axes:
     step: float
 
     @classmethod
-    def of_window(
-        cls, row: int, column: int, rows: int, columns: int, resolution: float
-    ) -> Axes:
+    def of_window(cls, row: int, column: int, rows: int, columns: int, resolution: float) -> Axes:
         """Return the axes of a window of pixels; its row and column may be negative."""
         x = (np.arange(column, column + columns) + 0.5) * resolution
         y = (np.arange(row, row + rows) + 0.5) * resolution
@@ -199,9 +207,9 @@ def _taps(
     node = np.floor(scaled)
     t = scaled - node
     u = 1 - t
-    weights = np.stack(
-        [u**3, 4 - 6 * t**2 + 3 * t**3, 4 - 6 * u**2 + 3 * u**3, t**3]
-    ) / 6  # uniform cubic B-spline
+    weights = (
+        np.stack([u**3, 4 - 6 * t**2 + 3 * t**3, 4 - 6 * u**2 + 3 * u**3, t**3]) / 6
+    )  # uniform cubic B-spline
     return node.astype(np.intp) - 1 - first, weights.astype(np.float32)
 
 
@@ -258,9 +266,7 @@ def _bilinear(
     return top * (1 - down) + bottom * down
 
 
-def cells(
-    axes: Axes, seed: int, size: float, *, step: float
-) -> tuple[Floats, Floats]:
+def cells(axes: Axes, seed: int, size: float, *, step: float) -> tuple[Floats, Floats]:
     """Return Worley's cellular noise: distances to the nearest and second nearest feature point.
 
     One point lies at a hashed place in each square of `size` metres; distances are in units of

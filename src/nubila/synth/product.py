@@ -27,7 +27,16 @@ from nubila.raster.grid import Grid, Window
 from nubila.synth.describe import SceneDescription
 from nubila.synth.scene import SyntheticScene, render
 
-__all__ = ["Layer", "Progress", "WrittenProduct", "class_shares", "keep_truth", "make_layers", "truth_layer", "work_folder"]
+__all__ = [
+    "Layer",
+    "Progress",
+    "WrittenProduct",
+    "class_shares",
+    "keep_truth",
+    "make_layers",
+    "truth_layer",
+    "work_folder",
+]
 
 Progress = Callable[[float], None]
 

@@ -141,7 +141,9 @@ def _info(description: SceneDescription, size: int, level: str, baseline: str) -
         grids=grids,
         images=(),
     )
-    images = [_image_path(info, label, r) for r in grids for label in _labels(level, info.offset, r)]
+    images = [
+        _image_path(info, label, r) for r in grids for label in _labels(level, info.offset, r)
+    ]
     return replace(info, images=images)
 
 

@@ -56,9 +56,9 @@ __all__ = [
 
 Floats = NDArray[np.float32]
 
-CLOUD_THICKNESS: Final = 3.5
+CLOUD_THICKNESS: Final = 3.0
 THIN_THICKNESS: Final = 0.4
-SHADOW_TRANSMISSION: Final = 0.6
+SHADOW_TRANSMISSION: Final = 0.5
 
 _LEVELS: Final = ("L1C", "L2A")
 # Of the light that clouds scatter downwards, what reaches the ground in their shadow; the rest
@@ -394,4 +394,3 @@ def _truth(surface: Surface, sky: _Sky) -> NDArray[np.uint8]:
     truth[sky.thickness >= THIN_THICKNESS] = ClassCode.THIN_CLOUD
     truth[sky.thickness >= CLOUD_THICKNESS] = ClassCode.CLOUD
     return truth
-

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nubila.synth.biomes import Biome
-from nubila.synth.noise import Axes, child_seed, exceeded_by, fbm, unit_hash
+from nubila.synth.noise import Axes, child_seed, exceeded_by, fbm, turned_fbm, unit_hash
 from nubila.synth.spectra import material_index, reflectance_table
 
 __all__ = ["Coat", "Ground", "Surface", "make_surface", "surface_reflectance"]
@@ -110,7 +110,7 @@ def make_surface(ground: Ground, axes: Axes, sun: tuple[float, float]) -> Surfac
     if ground.farmland > 0.01:
         coats.append(_farmland(ground, axes, steep))
     if ground.city > 0.005:
-        coats.append(_city(ground, axes, steep))
+        coats += _city(ground, axes, steep)
     water, water_coat, glint = _water(ground, axes, dem, river, dryness)
     if water_coat is not None:
         coats.append(water_coat)
@@ -135,13 +135,17 @@ def _relief(ground: Ground, axes: Axes) -> tuple[Floats, Floats | None]:
     dem = fbm(wide, seed, ground.scale, hurst=0.95)
     rugged = ground.rugged
     if rugged > 0:
-        folds = fbm(wide, seed + 1, ground.scale / 3, hurst=0.85)
-        spurs = fbm(wide, seed + 2, ground.scale / 8, hurst=0.85)
+        folds = fbm(wide, seed + 1, ground.scale / 3, hurst=1.05)
+        spurs = fbm(wide, seed + 2, ground.scale / 8, hurst=1.0)
         ridges = 0.8 - np.abs(folds) - np.float32(0.4) * np.abs(spurs)
         dem = dem * np.float32(1 - 0.55 * rugged) + np.float32(1.1 * rugged) * ridges
+    if ground.biome.dunes:
+        crests = turned_fbm(wide, seed + 3, 450.0, angle=seed % 3, stretch=5, warp=250, hurst=1.2,
+                            step=20)  # fmt: skip
+        dem = dem + np.float32(ground.biome.dunes / ground.relief) * (1 - np.abs(crests))
     river = None
     if ground.river > 0:
-        course = fbm(wide, child_seed(ground.seed, "river"), ground.scale / 2, hurst=1.15)
+        course = fbm(wide, child_seed(ground.seed, "river"), ground.scale, hurst=1.3)
         east = (course[1:-1, 2:] - course[1:-1, :-2]) * np.float32(0.5 / step)
         south = (course[2:, 1:-1] - course[:-2, 1:-1]) * np.float32(0.5 / step)
         inner = np.abs(course[1:-1, 1:-1])
@@ -171,9 +175,12 @@ def _natural(
     bare += dem * np.float32(0.5 / max(ground.relief, 1.0))
     level = 2.2 - 2.4 * ground.dry
     edge = patches + np.float32(0.12) * texture
+    # Woods have sharp edges; other ground passes into its neighbour gradually.
+    wooded = any(word in ground.biome.cover[1] for word in ("forest", "trees", "bog"))
+    sharp = (0.25, 0.45) if wooded else (-0.8, 2.2)
     return [
         Coat(1.0, common, dry, _ramp(dryness + 0.5 * texture, -2.0, 3.0) * np.float32(0.5)),
-        Coat(_ramp(edge, 0.25, 0.45), patch),
+        Coat(_ramp(edge, *sharp), patch),
         Coat(_ramp(bare, level, level + 0.9), dry),
     ]
 
@@ -226,13 +233,11 @@ def _parcels(
     along = v / length + draw * np.float32(7)
     parcel = np.floor(along)
     fu, fv = across - strip, along - parcel
-    edge = np.minimum(
-        np.minimum(fu, 1 - fu) * np.float32(width), np.minimum(fv, 1 - fv) * length
-    )
+    edge = np.minimum(np.minimum(fu, 1 - fu) * np.float32(width), np.minimum(fv, 1 - fv) * length)
     return iu, parcel.astype(np.intp), edge
 
 
-def _city(ground: Ground, axes: Axes, steep: Floats) -> Coat:
+def _city(ground: Ground, axes: Axes, steep: Floats) -> list[Coat]:
     """Streets around blocks of roofs and yards, denser towards the middle of a town."""
     seed = child_seed(ground.seed, "city")
     share = fbm(axes, seed, ground.scale / 3, hurst=0.5, finest=80)
@@ -249,11 +254,16 @@ def _city(ground: Ground, axes: Axes, steep: Floats) -> Coat:
     pick = np.float32(0.55) * chance + np.float32(0.45) * quarter
     roof = roofs[(pick * np.float32(len(roofs))).astype(np.intp)]
     roof[edge < 8] = material_index("asphalt")
-    green = np.clip(np.float32(1.3) * chance - np.float32(0.45) * _ramp(reach, 0, 1.5), 0, 0.9)
+    green = np.clip(np.float32(1.1) * chance - np.float32(0.4) * _ramp(reach, 0, 1.5), 0.1, 0.85)
     green[edge < 8] *= np.float32(0.35)
     weight = _ramp(reach + np.float32(0.5) * (quarter - np.float32(0.5)), 0.0, 0.06)
     weight *= 1 - _ramp(steep, 0.15, 0.3)
-    return Coat(weight, roof, material_index("broadleaf forest"), green)
+    # Plots are smaller than most pixels, which see more of the town's mean the larger they are.
+    blur = np.float32(1 - math.exp(-((axes.step / 22) ** 1.2)))
+    trees = material_index("broadleaf forest")
+    mean = Coat(weight * blur, material_index("concrete"), material_index("dark roof"),
+                np.full(axes.shape, 0.6, np.float32))  # fmt: skip
+    return [Coat(weight, roof, trees, green), mean]
 
 
 def _water(
@@ -269,14 +279,19 @@ def _water(
         share = np.maximum(share, _ramp(bank - river, -0.5 * axes.step, 0.5 * axes.step))
     if not share.any():
         return share, None, None
-    open_water, turbid, shallow = (material_index(m) for m in ground.biome.waters)
+    open_water, turbid = (material_index(m) for m in ground.biome.waters)
     shelf = np.exp(-np.maximum(depth, 0) * np.float32(12 / max(ground.relief, 1)))
-    clouded = np.clip(np.float32(0.35) * murk + np.float32(0.8) * shelf, 0, 1)
+    plume = fbm(axes, child_seed(ground.seed, "plume"), ground.scale / 2, hurst=1.0, finest=300)
+    clouded = shelf * (np.float32(0.6) + np.float32(0.4) * plume)
+    clouded = np.clip(clouded + np.float32(0.1) * plume, 0, 1)
     waves = fbm(axes, child_seed(ground.seed, "waves"), 320.0, hurst=0.1)
     glint = None
     if ground.glint > 0:
-        glint = share * np.float32(ground.glint) * np.exp(np.float32(0.25) * waves + 0.2 * murk)
-    del shallow
+        glint = (
+            share
+            * np.float32(ground.glint)
+            * np.exp(np.float32(0.1) * waves + np.float32(0.25) * plume)
+        )
     return share, Coat(share, open_water, turbid, clouded), glint
 
 
