@@ -22,7 +22,7 @@ from nubila.bands import SENSORS, parse_bands
 from nubila.classes import CLASS_NAMES, NO_DATA
 from nubila.errors import BandError, GridError, InputError, MetadataError, MissingExtraError
 from nubila.infer import predict
-from nubila.models_io import Model, find_model
+from nubila.models_io import Model, find_model, load_model
 
 try:
     import xarray as xr
@@ -97,7 +97,7 @@ class NubilaAccessor:
 
 @lru_cache(maxsize=4)
 def _model(name: str | None) -> Model:
-    return find_model(name)
+    return load_model(find_model(name))
 
 
 def _attributes(model: str) -> dict[str, Any]:

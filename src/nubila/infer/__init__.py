@@ -5,6 +5,7 @@ from nubila.infer.area import Area, read_area
 from nubila.infer.batch import Outcome, mask_many
 from nubila.infer.engine import Run, run_scene
 from nubila.infer.mask import CloudMask
+from nubila.infer.predict import predict
 from nubila.infer.provenance import MaskOptions, Provenance
 from nubila.infer.statistics import Statistics
 
@@ -20,6 +21,7 @@ __all__ = [
     "mask_many",
     "mask_scene",
     "mask_to_folder",
+    "predict",
     "read_area",
     "run_scene",
 ]

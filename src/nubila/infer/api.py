@@ -6,35 +6,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nubila.classes import NO_DATA, Validity
+from nubila.classes import Validity
 from nubila.errors import InputError, OutputError
-from nubila.infer.area import Area, PlacedArea, place_area, read_area
-from nubila.infer.decide import PROBABILITY_NO_DATA, postprocess
-from nubila.infer.engine import Progress, Run, Strip, run_scene
+from nubila.infer.area import Area, read_area
+from nubila.infer.delivery import Task, deliver, mask_in_memory, prepare
+from nubila.infer.engine import Progress, Run
 from nubila.infer.mask import CloudMask
-from nubila.infer.output import (
-    PICTURE_SIZE,
-    FileSet,
-    legend_of,
-    open_files,
-    write_rest,
-)
-from nubila.infer.provenance import MaskOptions, Provenance, provenance_of
+from nubila.infer.output import FileSet, legend_of, open_files, write_rest
+from nubila.infer.provenance import MaskOptions
 from nubila.infer.stac import is_same_mask, local_href
-from nubila.infer.statistics import Counter, Statistics
-from nubila.models_io import Model, find_model, load_model
+from nubila.infer.statistics import Statistics
+from nubila.models_io import Model
 from nubila.raster import Grid
 from nubila.raster.atomic import make_folder
 from nubila.scenes import Scene
 
 __all__ = ["MaskResult", "mask_scene", "mask_to_folder"]
-
-_ROWS: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -108,19 +97,10 @@ def mask_scene(
         min_area=min_area,
         probabilities=probabilities,
     )
-    task = _prepare(scene, model, options)
-    target = _Arrays(task.grid.shape, len(task.model.card.classes) if probabilities else 0)
-    run, statistics = _deliver(task, target, "float32", threads, progress)
-    return CloudMask(
-        classes=target.classes,
-        validity=target.validity,
-        probabilities=target.probabilities,
-        grid=task.grid,
-        statistics=statistics,
-        provenance=task.provenance,
-        image=run.preview,
-        notes=task.notes(run),
-    )
+    task = prepare(scene, model, options)
+    mask = mask_in_memory(task, threads, progress)
+    _check_valid(mask.statistics, task)
+    return mask
 
 
 def mask_to_folder(
@@ -153,14 +133,15 @@ def mask_to_folder(
         OutputError: files cannot be written, or the folder holds another mask of this name.
     """
     folder = make_folder(folder)
-    task = _prepare(scene, model, options or MaskOptions())
+    task = prepare(scene, model, options or MaskOptions())
     files = FileSet(folder, task.scene.id)
     if not overwrite and (done := _finished(task, files)):
         return done
     files.remove_item()
     legend = legend_of(task.options)
     with open_files(files, task.grid, task.provenance, legend) as writer:
-        run, statistics = _deliver(task, writer, "uint8", threads, progress)
+        run, statistics = deliver(task, writer, "uint8", threads, progress)
+        _check_valid(statistics, task)
     paths = write_rest(files, task.grid, task.provenance, legend, statistics, run.preview)
     return MaskResult(
         task.scene.id,
@@ -173,48 +154,7 @@ def mask_to_folder(
     )
 
 
-@dataclass(frozen=True)
-class _Task:
-    """A scene, a model and options that fit together."""
-
-    scene: Scene
-    model: Model
-    options: MaskOptions
-    placed: PlacedArea | None
-    grid: Grid
-    provenance: Provenance
-
-    def outside(self, row: int, rows: int) -> NDArray[np.bool_] | None:
-        """Return where pixels of some rows are not of the area, or None where all are."""
-        return None if self.placed is None else self.placed.outside(row, rows)
-
-    def notes(self, run: Run | None = None) -> tuple[str, ...]:
-        placed = self.placed.notes if self.placed else ()
-        return (*self.scene.notes, *placed, *(run.notes if run else ()))
-
-
-def _prepare(
-    scene: Scene | str | Path, model: Model | str | Path | None, options: MaskOptions
-) -> _Task:
-    """Open scene and model, and lay the area on the scene; nothing is decoded yet."""
-    if not isinstance(scene, Scene):
-        from nubila.scenes import open_scene
-
-        scene = open_scene(scene)
-    if not isinstance(model, Model):
-        model = load_model(find_model(model))
-    size = options.resolution
-    if size is None:
-        size = scene.default_resolution or scene.resolution
-    grid = scene.grid_at(size)
-    placed = None
-    if options.area is not None:
-        placed = place_area(options.area, grid)
-        grid = placed.grid
-    return _Task(scene, model, options, placed, grid, provenance_of(scene, model, options))
-
-
-def _finished(task: _Task, files: FileSet) -> MaskResult | None:
+def _finished(task: Task, files: FileSet) -> MaskResult | None:
     """Return the result of an earlier run, None if there is none.
 
     Raises:
@@ -244,7 +184,7 @@ def _finished(task: _Task, files: FileSet) -> MaskResult | None:
     )
 
 
-def _difference(item: Mapping[str, Any], task: _Task, files: FileSet) -> str:
+def _difference(item: Mapping[str, Any], task: Task, files: FileSet) -> str:
     """Say for a person how an item differs from what would be made now."""
     there = [link["href"] for link in item.get("links", []) if link["rel"] == "derived_from"]
     if local_href(task.scene.path, files.folder) not in there:
@@ -252,119 +192,10 @@ def _difference(item: Mapping[str, Any], task: _Task, files: FileSet) -> str:
     return "a mask made with another model, version or options is there, or a file of it is gone"
 
 
-class _Target(Protocol):
-    """Takes the rows of a mask from top to bottom."""
-
-    def write(self, classes: NDArray[np.uint8], validity: NDArray[np.uint8]) -> None: ...
-
-    def write_probabilities(self, probabilities: NDArray[Any]) -> None: ...
-
-
-class _Arrays:
-    """A mask in memory, filled from top to bottom."""
-
-    def __init__(self, shape: tuple[int, int], bands: int) -> None:
-        self.classes = np.empty(shape, np.uint8)
-        self.validity = np.empty(shape, np.uint8)
-        self.probabilities = np.empty((bands, *shape), np.float32) if bands else None
-        self._row = self._probability_row = 0
-
-    def write(self, classes: NDArray[np.uint8], validity: NDArray[np.uint8]) -> None:
-        rows = slice(self._row, self._row + len(classes))
-        self.classes[rows], self.validity[rows] = classes, validity
-        self._row = rows.stop
-
-    def write_probabilities(self, probabilities: NDArray[Any]) -> None:
-        if self.probabilities is not None:
-            rows = slice(self._probability_row, self._probability_row + probabilities.shape[1])
-            self.probabilities[:, rows] = probabilities
-            self._probability_row = rows.stop
-
-
-def _deliver(
-    task: _Task,
-    target: _Target,
-    probability_type: Literal["float32", "uint8"],
-    threads: int | None,
-    progress: Progress | None,
-) -> tuple[Run, Statistics]:
-    """Run the model, bring what it finds to the target, and count."""
-    options = task.options
-    delivery = _Delivery(task, target)
-    if progress is not None:
-        progress(0, task.grid.shape[0] * task.grid.shape[1])
-    run = run_scene(
-        task.scene,
-        task.model,
-        sink=delivery.take,
-        resolution=options.resolution,
-        window=None if task.placed is None else task.placed.window,
-        threads=threads,
-        thresholds=options.thresholds or None,
-        probabilities=probability_type if options.probabilities else None,
-        preview=PICTURE_SIZE if options.picture else 0,
-        progress=progress,
-    )
-    delivery.finish()
-    return run, _checked(delivery.counter.statistics(), task)
-
-
-class _Delivery:
-    """Finishes strips: dilation and small objects, no data outside of the area, counts."""
-
-    def __init__(self, task: _Task, target: _Target) -> None:
-        height, width = task.grid.pixel_size
-        self.counter = Counter(task.model.card.class_codes, height * width)
-        self._task, self._target = task, target
-        self._whole: _Arrays | None = None
-        if task.options.dilate or task.options.min_area:
-            self._whole = _Arrays(task.grid.shape, 0)
-
-    def take(self, strip: Strip) -> None:
-        """Take in a strip of the engine."""
-        if strip.probabilities is not None:
-            outside = self._task.outside(strip.row, len(strip.classes))
-            self._target.write_probabilities(_without(strip.probabilities, outside))
-        if self._whole is None:
-            self._hand_on(strip.row, strip.classes, strip.validity)
-        else:
-            self._whole.write(strip.classes, strip.validity)
-
-    def finish(self) -> None:
-        """Hand on what had to wait for the whole mask."""
-        if self._whole is None:
-            return
-        options, validity = self._task.options, self._whole.validity
-        classes = postprocess(
-            self._whole.classes,
-            pixel_size=self._task.grid.pixel_size,
-            dilate_m=options.dilate,
-            min_area_m2=options.min_area,
-        )
-        for row in range(0, len(classes), _ROWS):
-            self._hand_on(row, classes[row : row + _ROWS], validity[row : row + _ROWS])
-
-    def _hand_on(self, row: int, classes: NDArray[np.uint8], validity: NDArray[np.uint8]) -> None:
-        outside = self._task.outside(row, len(classes))
-        self.counter.add(classes, validity, outside)
-        if outside is not None:
-            classes = np.where(outside, np.uint8(NO_DATA), classes)
-            validity = np.where(outside, np.uint8(Validity.NO_DATA), validity)
-        self._target.write(classes, validity)
-
-
-def _without(probabilities: NDArray[Any], outside: NDArray[np.bool_] | None) -> NDArray[Any]:
-    """Return probabilities (classes, rows, columns) with no data outside of the area."""
-    if outside is None:
-        return probabilities
-    none = PROBABILITY_NO_DATA if probabilities.dtype == np.uint8 else np.nan
-    return np.where(outside, probabilities.dtype.type(none), probabilities)
-
-
-def _checked(statistics: Statistics, task: _Task) -> Statistics:
-    """Return the statistics if some pixel was judged."""
+def _check_valid(statistics: Statistics, task: Task) -> None:
+    """Raise an error if no pixel was judged: a mask of nothing would look like an answer."""
     if statistics.valid:
-        return statistics
+        return
     told = ", ".join(
         f"{count} {Validity(v).name.lower().replace('_', ' ')}"
         for v, count in statistics.validity.items()

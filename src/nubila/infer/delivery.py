@@ -1,0 +1,206 @@
+"""One run, from scene and model to finished rows: what memory and files have in common."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nubila.classes import NO_DATA, Validity
+from nubila.errors import InputError
+from nubila.infer.area import PlacedArea, place_area
+from nubila.infer.decide import PROBABILITY_NO_DATA, postprocess
+from nubila.infer.engine import Progress, Run, Strip, run_scene
+from nubila.infer.mask import CloudMask
+from nubila.infer.output import PICTURE_SIZE
+from nubila.infer.provenance import MaskOptions, Provenance, provenance_of
+from nubila.infer.statistics import Counter, Statistics
+from nubila.models_io import Model, find_model, load_model
+from nubila.raster import Grid
+from nubila.scenes import Scene
+
+__all__ = ["Arrays", "Target", "Task", "deliver", "mask_in_memory", "prepare"]
+
+_ROWS: Final = 1024
+
+
+@dataclass(frozen=True)
+class Task:
+    """A scene, a model and options that fit together."""
+
+    scene: Scene
+    model: Model
+    options: MaskOptions
+    placed: PlacedArea | None
+    grid: Grid
+    provenance: Provenance
+
+    def outside(self, row: int, rows: int) -> NDArray[np.bool_] | None:
+        """Return where pixels of some rows are not of the area, or None where all are."""
+        return None if self.placed is None else self.placed.outside(row, rows)
+
+    def notes(self, run: Run | None = None) -> tuple[str, ...]:
+        """Return what a person should know of scene, area and run."""
+        placed = self.placed.notes if self.placed else ()
+        return (*self.scene.notes, *placed, *(run.notes if run else ()))
+
+
+def prepare(
+    scene: Scene | str | Path, model: Model | str | Path | None, options: MaskOptions
+) -> Task:
+    """Open scene and model, and lay the area on the scene; nothing is decoded yet."""
+    for name, value in (("dilate", options.dilate), ("min_area", options.min_area)):
+        # Checked here too, because `postprocess` sees them only when all else is done.
+        if not (math.isfinite(value) and value >= 0):
+            raise InputError(f"{name} must be a number from 0 up, got {value}")
+    if not isinstance(scene, Scene):
+        from nubila.scenes import open_scene
+
+        scene = open_scene(scene)
+    if not isinstance(model, Model):
+        model = load_model(find_model(model))
+    size = options.resolution
+    if size is None:
+        size = scene.default_resolution or scene.resolution
+    grid = scene.grid_at(size)
+    placed = None
+    if options.area is not None:
+        placed = place_area(options.area, grid)
+        grid = placed.grid
+    return Task(scene, model, options, placed, grid, provenance_of(scene, model, options))
+
+
+class Target(Protocol):
+    """Takes the rows of a mask from top to bottom."""
+
+    def write(self, classes: NDArray[np.uint8], validity: NDArray[np.uint8]) -> None:
+        """Append rows of class codes and validity."""
+        ...
+
+    def write_probabilities(self, probabilities: NDArray[Any]) -> None:
+        """Append rows of probabilities, (classes, rows, columns)."""
+        ...
+
+
+class Arrays:
+    """A mask in memory, filled from top to bottom."""
+
+    def __init__(self, shape: tuple[int, int], bands: int) -> None:
+        self.classes = np.empty(shape, np.uint8)
+        self.validity = np.empty(shape, np.uint8)
+        self.probabilities = np.empty((bands, *shape), np.float32) if bands else None
+        self._row = self._probability_row = 0
+
+    def write(self, classes: NDArray[np.uint8], validity: NDArray[np.uint8]) -> None:
+        """Append rows of class codes and validity."""
+        rows = slice(self._row, self._row + len(classes))
+        self.classes[rows], self.validity[rows] = classes, validity
+        self._row = rows.stop
+
+    def write_probabilities(self, probabilities: NDArray[Any]) -> None:
+        """Append rows of probabilities, (classes, rows, columns)."""
+        if self.probabilities is not None:
+            rows = slice(self._probability_row, self._probability_row + probabilities.shape[1])
+            self.probabilities[:, rows] = probabilities
+            self._probability_row = rows.stop
+
+
+def mask_in_memory(task: Task, threads: int | None, progress: Progress | None) -> CloudMask:
+    """Run the model and keep what it finds; statistics may tell of no valid pixel at all."""
+    bands = len(task.model.card.classes) if task.options.probabilities else 0
+    target = Arrays(task.grid.shape, bands)
+    run, statistics = deliver(task, target, "float32", threads, progress)
+    return CloudMask(
+        classes=target.classes,
+        validity=target.validity,
+        probabilities=target.probabilities,
+        grid=task.grid,
+        statistics=statistics,
+        provenance=task.provenance,
+        image=run.preview,
+        notes=task.notes(run),
+    )
+
+
+def deliver(
+    task: Task,
+    target: Target,
+    probability_type: Literal["float32", "uint8"],
+    threads: int | None,
+    progress: Progress | None,
+) -> tuple[Run, Statistics]:
+    """Run the model, bring what it finds to the target, and count."""
+    options = task.options
+    delivery = _Delivery(task, target)
+    if progress is not None:
+        progress(0, task.grid.shape[0] * task.grid.shape[1])
+    run = run_scene(
+        task.scene,
+        task.model,
+        sink=delivery.take,
+        resolution=options.resolution,
+        window=None if task.placed is None else task.placed.window,
+        threads=threads,
+        thresholds=options.thresholds or None,
+        probabilities=probability_type if options.probabilities else None,
+        preview=PICTURE_SIZE if options.picture else 0,
+        progress=progress,
+    )
+    delivery.finish()
+    return run, delivery.counter.statistics()
+
+
+class _Delivery:
+    """Finishes strips: dilation and small objects, no data outside of the area, counts."""
+
+    def __init__(self, task: Task, target: Target) -> None:
+        height, width = task.grid.pixel_size
+        self.counter = Counter(task.model.card.class_codes, height * width)
+        self._task, self._target = task, target
+        self._whole: Arrays | None = None
+        if task.options.dilate or task.options.min_area:
+            self._whole = Arrays(task.grid.shape, 0)
+
+    def take(self, strip: Strip) -> None:
+        """Take in a strip of the engine."""
+        if strip.probabilities is not None:
+            outside = self._task.outside(strip.row, len(strip.classes))
+            self._target.write_probabilities(_without(strip.probabilities, outside))
+        if self._whole is None:
+            self._hand_on(strip.row, strip.classes, strip.validity)
+        else:
+            self._whole.write(strip.classes, strip.validity)
+
+    def finish(self) -> None:
+        """Hand on what had to wait for the whole mask."""
+        if self._whole is None:
+            return
+        options, validity = self._task.options, self._whole.validity
+        classes = postprocess(
+            self._whole.classes,
+            pixel_size=self._task.grid.pixel_size,
+            dilate_m=options.dilate,
+            min_area_m2=options.min_area,
+        )
+        for row in range(0, len(classes), _ROWS):
+            self._hand_on(row, classes[row : row + _ROWS], validity[row : row + _ROWS])
+
+    def _hand_on(self, row: int, classes: NDArray[np.uint8], validity: NDArray[np.uint8]) -> None:
+        outside = self._task.outside(row, len(classes))
+        self.counter.add(classes, validity, outside)
+        if outside is not None:
+            classes = np.where(outside, np.uint8(NO_DATA), classes)
+            validity = np.where(outside, np.uint8(Validity.NO_DATA), validity)
+        self._target.write(classes, validity)
+
+
+def _without(probabilities: NDArray[Any], outside: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Return probabilities (classes, rows, columns) with no data outside of the area."""
+    if outside is None:
+        return probabilities
+    none = PROBABILITY_NO_DATA if probabilities.dtype == np.uint8 else np.nan
+    return np.where(outside, probabilities.dtype.type(none), probabilities)
