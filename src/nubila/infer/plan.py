@@ -106,6 +106,7 @@ def make_plan(
 
     Raises:
         BandError: the scene lacks a band that the model needs.
+        MissingFileError: the product has the band, but its file is not there.
         GridError: the window is empty or outside the scene.
         InputError: the tile is not larger than two halos.
     """
@@ -235,6 +236,8 @@ def _tile(rows: Span, columns: Span) -> Tile:
 def _bands(scene: Scene, card: ModelCard) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the bands to read: those needed, and the optional ones that the scene has."""
     lacking = [name for name in card.required_bands if not scene.has_band(name)]
+    # Bands that the product has, but whose files are not there: the error names the files.
+    scene.levels([name for name in lacking if name in scene.missing], scene.resolution)
     if lacking:
         raise BandError(
             f"{scene.path}: model {card.name} needs the band{'s'[: len(lacking) > 1]} "

@@ -42,11 +42,12 @@ def read_band(
     counts = counts[inner]
     same = rows.identity and columns.identity
     values = target if same else np.empty(counts.shape, np.float32)
-    np.multiply(counts, np.float32(band.scale), out=values, dtype=np.float32, casting="unsafe")
+    np.copyto(values, counts, casting="unsafe")
+    values *= np.float32(band.scale)
     if band.offset:
         values += np.float32(band.offset)
     if missing is not None:
-        values[missing] = np.nan
+        np.copyto(values, np.float32(np.nan), where=missing)
     if not same:
         target[...] = resample(values, rows, columns)
     limit = None

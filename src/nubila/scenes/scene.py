@@ -152,7 +152,7 @@ class Scene:
         """
         grid = self.grid_at(resolution)
         window = window or Window.whole(grid.shape)
-        found = self._find(bands, grid.resolution)
+        found = self.levels(bands, grid.resolution)
         reflectance = np.empty((len(found), *window.shape), np.float32)
         saturated: NDArray[np.bool_] | None = None
         for target, (band, file, factor) in zip(reflectance, found, strict=True):
@@ -166,8 +166,13 @@ class Scene:
             grid=grid.crop(window),
         )
 
-    def _find(self, bands: Sequence[str], resolution: float) -> list[tuple[Band, BandFile, int]]:
-        """Return each band with the file and decimation to read."""
+    def levels(self, bands: Sequence[str], resolution: float) -> list[tuple[Band, BandFile, int]]:
+        """Return each band with the file and the decimation to read at a resolution in metres.
+
+        Raises:
+            BandError: a band is absent.
+            MissingFileError: files are not there; those of all the bands are named.
+        """
         found: list[tuple[Band, BandFile, int]] = []
         problems: list[str] = []
         for name in bands:

@@ -1,0 +1,153 @@
+"""Windows and grids."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+from rasterio.crs import CRS
+from rasterio.warp import transform
+
+from nubila.errors import GridError
+from nubila.raster import Grid, Window
+
+UTM = CRS.from_epsg(32633)
+DEGREES = CRS.from_epsg(4326)
+
+sides = st.integers(0, 30)
+window = st.builds(Window, st.integers(-5, 20), st.integers(-5, 20), sides, sides)
+
+
+def utm(rows=100, columns=120, resolution=10.0, left=300_000.0, top=5_000_000.0):
+    return Grid(UTM, Affine(resolution, 0, left, 0, -resolution, top), (rows, columns))
+
+
+def pixels(w):
+    return {(r, c) for r in range(w.row, w.stop_row) for c in range(w.column, w.stop_column)}
+
+
+@given(window, window)
+def test_intersection_is_the_shared_pixels(a, b):
+    assert pixels(a.intersect(b)) == pixels(a) & pixels(b)
+
+
+@given(window.filter(lambda w: 0 not in w.shape), st.integers(0, 9))
+def test_expansion_stays_within(w, margin):
+    grown = w.expand(margin, within=(25, 26))
+    near = {
+        (r, c)
+        for r in range(w.row - margin, w.stop_row + margin)
+        for c in range(w.column - margin, w.stop_column + margin)
+        if 0 <= r < 25 and 0 <= c < 26
+    }
+    assert pixels(grown) == near
+
+
+@given(window, st.integers(-9, 9), st.integers(-9, 9))
+def test_shift(w, rows, columns):
+    assert pixels(w.shift(rows, columns)) == {(r + rows, c + columns) for r, c in pixels(w)}
+
+
+def test_slices_cut_arrays():
+    values = np.arange(60).reshape(6, 10)
+    np.testing.assert_array_equal(values[Window(1, 2, 3, 4).slices], values[1:4, 2:6])
+
+
+@pytest.mark.parametrize("resolution", [5, 10, 20, 30, 45, 60, 7.3])
+def test_another_resolution_covers_the_same_ground(resolution):
+    grid = utm()
+    other = grid.at(resolution)
+    assert other.resolution == pytest.approx(resolution)
+    assert (other.transform.c, other.transform.f) == (300_000, 5_000_000)
+    rows, columns = other.shape
+    assert 1000 <= rows * resolution < 1000 + resolution
+    assert 1200 <= columns * resolution < 1200 + resolution
+    assert grid.matches(other)
+    assert other.matches(grid)
+
+
+@pytest.mark.parametrize("resolution", [0, -1, math.nan, math.inf])
+def test_resolutions_that_are_none(resolution):
+    with pytest.raises(GridError, match="positive"):
+        utm().at(resolution)
+
+
+def test_the_native_resolution_changes_nothing():
+    assert utm().at(10) == utm()
+
+
+def test_resolution_of_a_grid_in_degrees():
+    # A degree of latitude is 111.1 km at 45 degrees, one of longitude cos(45) times as long.
+    grid = Grid(DEGREES, Affine(1e-4, 0, 10, 0, -1e-4, 45.005), (100, 100))
+    height, width = grid.pixel_size
+    assert height == pytest.approx(11.11, rel=0.01)
+    assert width == pytest.approx(11.11 * math.cos(math.radians(45)), rel=0.01)
+
+
+def test_resolution_of_a_grid_in_feet():
+    grid = Grid(CRS.from_epsg(2229), Affine(100, 0, 0, 0, -100, 0), (10, 10))  # US survey feet
+    assert grid.resolution == pytest.approx(30.48, rel=1e-4)
+
+
+def test_without_a_crs_a_pixel_is_a_metre():
+    grid = Grid(None, Affine.identity(), (4, 5))
+    assert grid.resolution == 1
+    assert grid.centre_degrees() is None
+
+
+def test_bounds_of_a_turned_grid():
+    grid = Grid(UTM, Affine(0, 10, 300_000, 10, 0, 5_000_000), (3, 7))
+    assert grid.bounds == (300_000, 5_000_000, 300_030, 5_000_070)
+
+
+@given(st.integers(0, 99), st.integers(0, 119), st.integers(1, 100), st.integers(1, 120))
+def test_a_window_of_its_own_bounds(row, column, height, width):
+    grid = utm()
+    wanted = Window(row, column, height, width).intersect(Window.whole(grid.shape))
+    assert grid.window_of(grid.crop(wanted).bounds) == wanted
+
+
+def test_bounds_in_another_crs_are_covered():
+    grid = utm()
+    inside = (300_200, 4_999_400, 300_700, 4_999_800)
+    xs, ys = transform(UTM, DEGREES, inside[::2], inside[1::2])
+    found = grid.crop(grid.window_of((min(xs), min(ys), max(xs), max(ys)), DEGREES)).bounds
+    assert found[0] <= inside[0]
+    assert found[1] <= inside[1]
+    assert found[2] >= inside[2]
+    assert found[3] >= inside[3]
+    assert found[2] - found[0] < 700
+
+
+def test_bounds_outside():
+    with pytest.raises(GridError, match="outside the scene"):
+        utm().window_of((0, 0, 10, 10))
+
+
+@pytest.mark.parametrize(
+    "other, same",
+    [
+        (utm(), True),
+        (utm(17, 20, 60), True),  # 1020 m and 1200 m: rounded up
+        (utm(rows=101), False),
+        (utm(left=300_004.0), True),
+        (utm(left=300_006.0), False),
+        (utm(top=5_000_010.0), False),
+        (utm(left=300_020.0, rows=17, columns=20, resolution=60), True),
+        (utm(left=300_040.0, rows=17, columns=20, resolution=60), False),
+        (Grid(CRS.from_epsg(32634), utm().transform, (100, 120)), False),
+    ],
+)
+def test_the_same_ground(other, same):
+    assert utm().matches(other) is same
+    assert other.matches(utm()) is same
+
+
+def test_the_middle_in_degrees():
+    longitude, latitude = utm().centre_degrees()
+    xs, ys = transform(UTM, DEGREES, [300_600], [4_999_500])
+    assert (longitude, latitude) == (pytest.approx(xs[0], abs=1e-4), pytest.approx(ys[0], abs=1e-4))
