@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -165,3 +166,24 @@ def test_gdals_own_decoding_threads_are_off():
     with gdal_env():
         assert rasterio.env.getenv()["GDAL_NUM_THREADS"] == 1
     assert os.environ["OPJ_NUM_THREADS"] == "0"
+
+
+def test_threads_read_the_same_and_none_loses_an_error(tmp_path):
+    whole = write_jp2(tmp_path / "whole.jp2")
+    cut = tmp_path / "cut.jp2"
+    content = (tmp_path / "whole.jp2").read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    sources = [open_source(str(path))[0] for path in (whole, cut)] * 8
+    window = Window.whole(COUNTS.shape)
+
+    def read(source):
+        try:
+            return source.read(1, window)
+        except DamagedFileError:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(read, sources))
+    for counts in found[::2]:
+        np.testing.assert_array_equal(counts, COUNTS)
+    assert found[1::2] == [None] * 8
