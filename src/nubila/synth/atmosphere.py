@@ -74,7 +74,6 @@ _AIR_SCALE = 8.0  # kilometres, scale height of air
 _OTHER_GASES: Final = {
     "blue": 0.006,
     "green": 0.031,
-    "pan": 0.024,
     "red": 0.016,
     "rededge071": 0.007,
     "nir": 0.003,
@@ -121,12 +120,12 @@ class BandOptics:
 
 
 def _rayleigh(band: str) -> float:
-    wavelength = BANDS[band].wavelength
-    return 0.008569 * wavelength**-4 * (1 + 0.0113 * wavelength**-2 + 0.00013 * wavelength**-4)
+    square = BANDS[band].wavelength ** 2
+    return 0.008569 / square**2 * (1 + 0.0113 / square + 0.00013 / square**2)
 
 
 def _aerosol(band: str, atmosphere: Atmosphere) -> float:
-    return atmosphere.aerosol * (BANDS[band].wavelength / 0.55) ** -1.3
+    return atmosphere.aerosol * math.pow(BANDS[band].wavelength / 0.55, -1.3)
 
 
 def _gas(band: str, vapour: float, air_mass: float, share: float = 1.0) -> float:
@@ -163,7 +162,7 @@ def _path(rayleigh: float, aerosol: float, mu: float) -> float:
     """Return the reflectance of air seen from the zenith, over black ground."""
     molecules = 0.75 * (1 + mu * mu)
     g = 0.65  # continental aerosol; seen at the angle 180 - zenith, so cos = -mu
-    particles = (1 - g * g) / (1 + g * g + 2 * g * mu) ** 1.5
+    particles = (1 - g * g) / math.pow(1 + g * g + 2 * g * mu, 1.5)
     thickness = rayleigh + aerosol
     if thickness == 0:
         return 0.0
@@ -206,7 +205,8 @@ def table_index(thickness: Floats) -> NDArray[np.intp]:
     """Return where an optical thickness lies in the tables: finer steps for thinner clouds."""
     scaled = np.sqrt(thickness * np.float32(1 / _THICKEST))
     scaled *= np.float32(TABLE_SIZE - 1)
-    return np.minimum(scaled, np.float32(TABLE_SIZE - 1)).astype(np.intp)
+    index: NDArray[np.intp] = np.minimum(scaled, np.float32(TABLE_SIZE - 1)).astype(np.intp)
+    return index
 
 
 def table_thickness() -> NDArray[np.float64]:

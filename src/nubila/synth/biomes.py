@@ -53,10 +53,14 @@ class Biome:
 
 _LAKES = ("brown lake", "silty water")
 _SEA = ("clear sea", "shallow sand bed")
-_NORTHERN_CROPS = ("dense crop", "young crop", "ripe cereal", "green grass", "rape in flower",
-                   "brown soil", "dark soil", "green grass", "ripe cereal", "dense crop")  # fmt: skip
-_DRY_CROPS = ("ripe cereal", "bright soil", "brown soil", "dry grass", "young crop", "dense crop",
-              "red soil", "ripe cereal")  # fmt: skip
+_NORTHERN_CROPS = (
+    "dense crop", "young crop", "ripe cereal", "green grass", "rape in flower", "brown soil",
+    "dark soil", "green grass", "ripe cereal", "dense crop",
+)  # fmt: skip
+_DRY_CROPS = (
+    "ripe cereal", "bright soil", "brown soil", "dry grass", "young crop", "dense crop", "red soil",
+    "ripe cereal",
+)  # fmt: skip
 
 BIOMES: Final[dict[str, Biome]] = {
     b.name: b

@@ -1,11 +1,11 @@
 """Clouds as layers of fractal optical thickness with a height.
 
 Optical thickness follows a power law over scales: its spectrum falls as about k**(-5/3) (Davis et
-al. 1996, doi:10.1029/95JD03166), which is a Hurst exponent of 1/3 for its logarithm; the outlines
-that thresholds cut out of it are fractal, as observed (Lovejoy 1982,
-doi:10.1126/science.216.4542.185). Light spreads sideways inside clouds, which smooths their look
-below some 200 m (Marshak et al. 1995, doi:10.1029/95JD02895), so small scales are weaker here. Heights and optical thicknesses are typical ones of each cloud
-type (Rossow and Schiffer 1999, doi:10.1175/1520-0477(1999)080<2261:AIUCFI>2.0.CO;2).
+al. 1996, doi:10.1029/95JD03166); the outlines that thresholds cut out of it are fractal, as
+observed (Lovejoy 1982, doi:10.1126/science.216.4542.185). Light spreads sideways inside clouds,
+which smooths their look below some 200 m (Marshak et al. 1995, doi:10.1029/95JD02895), so small
+scales are weaker here. Heights and optical thicknesses are typical ones of each cloud type
+(Rossow and Schiffer 1999, doi:10.1175/1520-0477(1999)080<2261:AIUCFI>2.0.CO;2).
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def _heaps(layer: CloudLayer, axes: Axes) -> Floats:
     fray *= np.maximum(np.float32(0.08) - np.float32(0.3) * np.abs(field), 0)
     field += fray
     np.maximum(field, 0, out=field)
-    return np.float32(layer.thickness) * field * field * np.exp(np.float32(0.5) * puffs)
+    thickness: Floats = np.exp(np.float32(0.5) * puffs)
+    thickness *= np.float32(layer.thickness) * field * field
+    return thickness
 
 
 def _sheet(layer: CloudLayer, axes: Axes) -> Floats:
@@ -87,12 +89,9 @@ def _sheet(layer: CloudLayer, axes: Axes) -> Floats:
     lumps = fbm(axes, layer.seed + 13, layer.cell / 6, hurst=1.0)
     gap = (field - np.float32(layer.threshold)) * np.float32(1.2) + np.float32(0.2) * lumps
     gap = np.clip(gap, 0, 1)
-    return (
-        np.float32(layer.thickness)
-        * gap
-        * gap
-        * np.exp(np.float32(0.5) * field + np.float32(0.25) * lumps)
-    )
+    thickness: Floats = np.exp(np.float32(0.5) * field + np.float32(0.25) * lumps)
+    thickness *= np.float32(layer.thickness) * gap * gap
+    return thickness
 
 
 def _veil(layer: CloudLayer, axes: Axes) -> Floats:
@@ -100,7 +99,8 @@ def _veil(layer: CloudLayer, axes: Axes) -> Floats:
     field = fbm(axes, layer.seed, layer.cell, hurst=0.85)
     field += np.float32(0.06) * fbm(axes, layer.seed + 13, layer.cell / 8, hurst=0.7)
     body = np.clip((field - np.float32(layer.threshold)) * np.float32(0.8), 0, 1)
-    return np.float32(layer.thickness) * body * body * (np.float32(1.5) - body)
+    thickness: Floats = np.float32(layer.thickness) * body * body * (np.float32(1.5) - body)
+    return thickness
 
 
 def _cellular(layer: CloudLayer, axes: Axes) -> Floats:
@@ -115,7 +115,9 @@ def _cellular(layer: CloudLayer, axes: Axes) -> Floats:
     body = body + cover - np.float32(0.35)
     lumps = fbm(axes, layer.seed + 13, layer.cell / 3, hurst=0.9)
     np.maximum(body, 0, out=body)
-    return np.float32(layer.thickness) * body * body * np.exp(np.float32(0.3) * lumps)
+    thickness: Floats = np.exp(np.float32(0.3) * lumps)
+    thickness *= np.float32(layer.thickness) * body * body
+    return thickness
 
 
 def _fibres(layer: CloudLayer, axes: Axes) -> Floats:
@@ -128,7 +130,9 @@ def _fibres(layer: CloudLayer, axes: Axes) -> Floats:
     )
     field = patches + np.float32(0.45) * fibres - np.float32(layer.threshold)
     np.maximum(field, 0, out=field)
-    return np.float32(layer.thickness) * field * np.exp(np.float32(0.35) * fibres)
+    thickness: Floats = np.exp(np.float32(0.35) * fibres)
+    thickness *= np.float32(layer.thickness) * field
+    return thickness
 
 
 def _trail(layer: CloudLayer, axes: Axes) -> Floats:
@@ -140,7 +144,9 @@ def _trail(layer: CloudLayer, axes: Axes) -> Floats:
     across += np.float32(0.35 * layer.cell) * ragged
     band = np.exp(-((across / np.float32(layer.cell)) ** 2))
     band[band < 0.02] = 0
-    return np.float32(layer.thickness) * band * np.exp(np.float32(0.6) * ragged)
+    thickness: Floats = np.exp(np.float32(0.6) * ragged)
+    thickness *= np.float32(layer.thickness) * band
+    return thickness
 
 
 _KINDS: Final = {
@@ -176,7 +182,8 @@ def cloud_shade(
     slope = np.float32(-east_sun) * east + np.float32(north_sun) * south
     slope *= np.float32(math.cos(elevation) / low)
     light = slope / np.sqrt(1 + east * east + south * south)
-    return np.clip(np.float32(1) + np.float32(0.35) * light, 0.5, 1.5)
+    shade: Floats = np.clip(np.float32(1) + np.float32(0.35) * light, 0.5, 1.5)
+    return shade
 
 
 def shadow_thickness(layer: CloudLayer, axes: Axes, sun: tuple[float, float]) -> Floats:

@@ -148,7 +148,7 @@ def _draw_ground(
         relief=relief,
         rugged=rugged,
         farmland=float(uniform(*biome.farmland)),
-        parcel=float(np.exp(uniform(*(math.log(p) for p in biome.parcel)))),
+        parcel=float(np.exp(uniform(math.log(biome.parcel[0]), math.log(biome.parcel[1])))),
         city=float(uniform(*biome.city)),
         water_level=-exceeded_by(float(uniform(*biome.water))),
         river=float(np.exp(uniform(math.log(25), math.log(400))))

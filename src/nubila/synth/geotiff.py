@@ -99,6 +99,7 @@ def write_geotiff(
 def _counts(scene: SyntheticScene, scale: float, offset: float) -> NDArray[np.uint16]:
     values = (scene.reflectance - np.float32(offset)) * np.float32(1 / scale)
     empty = np.isnan(values)
-    counts = np.clip(np.rint(np.nan_to_num(values)), 1, _HIGHEST).astype(np.uint16)
+    rounded = np.clip(np.rint(np.nan_to_num(values)), 1, _HIGHEST)
+    counts: NDArray[np.uint16] = rounded.astype(np.uint16)
     counts[empty] = 0
     return counts

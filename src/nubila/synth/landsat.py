@@ -225,10 +225,11 @@ def _counts(scene: SyntheticScene, product: _Product, band: str) -> NDArray[np.u
         values = values * np.float32(math.sin(math.radians(product.sun[0])))
     values = (values - np.float32(offset)) * np.float32(1 / scale)
     empty = np.isnan(values)
-    counts = np.clip(np.rint(np.nan_to_num(values)), 1, last)
+    rounded = np.clip(np.rint(np.nan_to_num(values)), 1, last)
+    counts: NDArray[np.unsignedinteger] = rounded.astype(np.uint8 if last == 255 else np.uint16)
     counts[scene.saturated[number]] = last
     counts[empty] = 0
-    return counts.astype(np.uint8 if last == 255 else np.uint16)
+    return counts
 
 
 def _qa_pixel(scene: SyntheticScene, sensor: str) -> NDArray[np.uint16]:

@@ -51,4 +51,5 @@ def mtl_xml(groups: Groups) -> bytes:
             SubElement(group, key).text = str(value)
     ElementTree.indent(root, "  ")
     head = b'<?xml version="1.0" encoding="UTF-8"?>\n'
-    return head + ElementTree.tostring(root, encoding="utf-8") + b"\n"
+    body: bytes = ElementTree.tostring(root, encoding="utf-8")
+    return head + body + b"\n"

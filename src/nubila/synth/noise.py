@@ -55,8 +55,8 @@ class Axes:
     @classmethod
     def of_window(cls, row: int, column: int, rows: int, columns: int, resolution: float) -> Axes:
         """Return the axes of a window of pixels; its row and column may be negative."""
-        x = (np.arange(column, column + columns) + 0.5) * resolution
-        y = (np.arange(row, row + rows) + 0.5) * resolution
+        x = (np.arange(column, column + columns, dtype=np.float64) + 0.5) * resolution
+        y = (np.arange(row, row + rows, dtype=np.float64) + 0.5) * resolution
         return cls(x, y, resolution)
 
     @property
@@ -68,12 +68,21 @@ class Axes:
         """Return the axes moved by so many metres."""
         return Axes(self.x + east, self.y + south, self.step)
 
+    def widen(self) -> Axes:
+        """Return the axes with one more pixel on each side."""
+        x, y, step = self.x, self.y, self.step
+        return Axes(
+            np.concatenate([x[:1] - step, x, x[-1:] + step]),
+            np.concatenate([y[:1] - step, y, y[-1:] + step]),
+            step,
+        )
+
     def lattice(self, spacing: float) -> tuple[Axes, tuple[int, int]]:
         """Return the nodes whose cubic splines reach these axes, and the first node's indices."""
         row, stop_row = _reach(self.y, spacing)
         column, stop_column = _reach(self.x, spacing)
-        x = np.arange(column, stop_column) * spacing
-        y = np.arange(row, stop_row) * spacing
+        x = np.arange(column, stop_column, dtype=np.float64) * spacing
+        y = np.arange(row, stop_row, dtype=np.float64) * spacing
         return Axes(x, y, spacing), (row, column)
 
 
@@ -192,7 +201,7 @@ def spline(values: Floats, first: tuple[int, int], spacing: float, axes: Axes) -
     across = np.take(values, columns, axis=1) * column_weights[0]
     for tap in range(1, 4):
         across += np.take(values, columns + tap, axis=1) * column_weights[tap]
-    result = np.take(across, rows, axis=0) * row_weights[0][:, None]
+    result: Floats = np.take(across, rows, axis=0) * row_weights[0][:, None]
     for tap in range(1, 4):
         part = np.take(across, rows + tap, axis=0)
         part *= row_weights[tap][:, None]
@@ -261,9 +270,10 @@ def _bilinear(
     row, column = np.floor(rows), np.floor(columns)
     down, right = (rows - row).astype(np.float32), (columns - column).astype(np.float32)
     i, j = row.astype(np.intp) - first[0], column.astype(np.intp) - first[1]
-    top = field[i, j] * (1 - right) + field[i, j + 1] * right
-    bottom = field[i + 1, j] * (1 - right) + field[i + 1, j + 1] * right
-    return top * (1 - down) + bottom * down
+    top = field[i, j] + (field[i, j + 1] - field[i, j]) * right
+    bottom = field[i + 1, j] + (field[i + 1, j + 1] - field[i + 1, j]) * right
+    result: Floats = top + (bottom - top) * down
+    return result
 
 
 def cells(axes: Axes, seed: int, size: float, *, step: float) -> tuple[Floats, Floats]:

@@ -14,9 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 import rasterio
-from affine import Affine
 from numpy.typing import NDArray
-from rasterio.crs import CRS
 from rasterio.windows import Window as RasterioWindow
 
 from nubila.classes import CLASS_NAMES, COLOURS, NO_DATA

@@ -192,7 +192,7 @@ def _write_images(
             sensor=_SENSOR,
             level=info.level,
             bands=_names(labels),
-            progress=lambda share, report=advance: report(0.6 * share),
+            progress=partial(_scaled, advance, 0.6),
         )
         if resolution == 10:
             counts = tally
@@ -201,6 +201,10 @@ def _write_images(
             advance(0.6 + 0.4 * (number + 1) / len(layers))
         before += weights[resolution]
     return counts, truth
+
+
+def _scaled(progress: Progress, factor: float, share: float) -> None:
+    progress(factor * share)
 
 
 def _names(labels: Sequence[str]) -> list[str]:
@@ -220,7 +224,8 @@ def _counts(scene: SyntheticScene, band: str, offset: int) -> NDArray[np.uint16]
     number = scene.bands.index(band)
     values = scene.reflectance[number] * np.float32(_QUANTIFICATION) - np.float32(offset)
     empty = np.isnan(values)
-    counts = np.clip(np.rint(np.nan_to_num(values)), 1, _SATURATED - 1).astype(np.uint16)
+    rounded = np.clip(np.rint(np.nan_to_num(values)), 1, _SATURATED - 1)
+    counts: NDArray[np.uint16] = rounded.astype(np.uint16)
     counts[scene.saturated[number]] = _SATURATED
     counts[empty] = 0
     return counts

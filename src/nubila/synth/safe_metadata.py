@@ -126,7 +126,8 @@ def _add(parent: Element, tag: str, text: object = None, **attributes: object) -
 def _text(root: Element) -> bytes:
     ElementTree.indent(root, "  ")
     head = b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>\n'
-    return head + ElementTree.tostring(root, encoding="utf-8") + b"\n"
+    body: bytes = ElementTree.tostring(root, encoding="utf-8")
+    return head + body + b"\n"
 
 
 def _root(name: str, schema: str) -> Element:
@@ -225,8 +226,8 @@ def _image_characteristics(general: Element, info: SafeInfo) -> None:
         spectrum = _add(spectra, "Spectral_Information", bandId=number, physicalBand=label)
         _add(spectrum, "RESOLUTION", size)
         wavelength = _add(spectrum, "Wavelength")
-        for name, value in (("MIN", low), ("MAX", high), ("CENTRAL", centre)):
-            _add(wavelength, name, value, unit="nm")
+        for name, length in (("MIN", low), ("MAX", high), ("CENTRAL", centre)):
+            _add(wavelength, name, length, unit="nm")
     for number, band in enumerate(_BANDS.values()):
         _add(image, "PHYSICAL_GAINS", band[5], bandId=number)
     _add(image, "REFERENCE_BAND", 3)
@@ -287,7 +288,7 @@ def tile_xml(info: SafeInfo, *, cloud_cover: float) -> bytes:
 
 def _geocoding(geocoding: Element, info: SafeInfo) -> None:
     crs = info.grids[10].crs
-    code = crs.to_epsg()
+    code = int(crs.to_epsg()) if crs is not None else 0
     zone = f"{code % 100}{'N' if code < 32700 else 'S'}"
     _add(geocoding, "HORIZONTAL_CS_NAME", f"WGS84 / UTM zone {zone}")
     _add(geocoding, "HORIZONTAL_CS_CODE", f"EPSG:{code}")

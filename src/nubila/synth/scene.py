@@ -305,7 +305,7 @@ class _Sky:
         shading = np.zeros(axes.shape, np.float32)
         images = []
         for layer in description.layers:
-            wide = layer_thickness(layer, _widened(axes))
+            wide = layer_thickness(layer, axes.widen())
             own = wide[1:-1, 1:-1]
             shading += shadow_thickness(layer, axes, description.sun)
             if own.any():
@@ -319,15 +319,6 @@ class _Sky:
             haze = np.clip(fbm(axes, seed, 6000.0, hurst=0.9, finest=300), 0, 2)
             haze *= np.float32(0.5 * description.haze)
         return cls(tuple(images), thickness, direct, scattered, haze)
-
-
-def _widened(axes: Axes) -> Axes:
-    x, y, step = axes.x, axes.y, axes.step
-    return Axes(
-        np.concatenate([x[:1] - step, x, x[-1:] + step]),
-        np.concatenate([y[:1] - step, y, y[-1:] + step]),
-        step,
-    )
 
 
 def _light_below(shading: Floats, sun_elevation: float) -> tuple[Floats, Floats | None]:

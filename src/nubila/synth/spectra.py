@@ -44,7 +44,6 @@ _PER_CENT: Final[dict[str, tuple[float, ...]]] = {
     "conifer forest": (1.5, 1.8, 3.2, 2.0, 5.0, 15, 18, 19, 20, 20, 13, 8.5, 3.8),
     "broadleaf forest": (1.8, 2.0, 4.2, 2.4, 7.5, 26, 33, 35, 36, 36, 24, 17.5, 7.5),
     "tropical forest": (1.8, 2.1, 4.2, 2.1, 7.0, 24, 31, 33, 34, 33, 21, 15, 6.0),
-    "bare trees": (3.0, 3.6, 5.2, 6.4, 9.0, 13, 15, 16.5, 17, 18, 20, 18, 12),
     "green grass": (3.0, 3.5, 7.2, 4.5, 11, 29, 36, 39, 40, 39, 29, 22, 11),
     "dry grass": (6.0, 7.8, 11.5, 15.5, 18.5, 21.5, 24, 26.5, 27.5, 29.5, 33, 34, 25),
     "shrub": (4.0, 5.0, 7.3, 8.8, 11.8, 16.5, 19.5, 21.5, 22.5, 23.5, 27, 27, 19),
@@ -67,7 +66,6 @@ _PER_CENT: Final[dict[str, tuple[float, ...]]] = {
     "grey rock": (9.8, 11.2, 13.6, 15.4, 16.4, 17.0, 17.6, 18.2, 18.5, 19.2, 21, 22.5, 21.5),
     "dark rock": (4.6, 5.1, 6.0, 7.0, 7.6, 8.1, 8.6, 9.0, 9.2, 9.8, 11, 12.5, 11.5),
     "limestone": (18, 21, 26, 30, 31.5, 32.5, 33.5, 34.5, 35, 36, 38, 40, 35),
-    "burnt ground": (3.0, 3.5, 4.4, 5.4, 6.4, 7.4, 8.4, 9.4, 9.8, 11, 14, 16, 16),
     "asphalt": (7.5, 8.5, 10, 11, 11.6, 12.1, 12.6, 13.1, 13.4, 14, 15.5, 16.5, 16.5),
     "concrete": (18, 21, 25, 28, 29, 30, 31, 31.8, 32.2, 33, 34.5, 36, 34),
     "tile roof": (6.5, 7.5, 11, 21, 24, 25.2, 26.4, 28, 28.6, 30, 35, 39, 36),
@@ -76,9 +74,7 @@ _PER_CENT: Final[dict[str, tuple[float, ...]]] = {
     "blue roof": (22, 27, 24, 18, 18, 20, 23, 26, 27, 28, 32, 34, 32),
     "fresh snow": (96, 96, 95, 94, 93, 92, 90.5, 89, 88, 80, 42, 13.5, 10.5),
     "old snow": (82, 84, 84, 82, 80.5, 78.5, 75.5, 71, 69, 55, 12, 4.0, 3.0),
-    "dirty snow": (55, 58, 60, 60, 59.5, 58, 55.5, 52, 50.5, 41, 10, 4.0, 3.2),
     "glacier ice": (36, 39, 40, 36, 34.5, 31.5, 28, 24.5, 23, 17, 3.6, 1.6, 1.4),
-    "dark lake ice": (9.0, 9.8, 10, 8.5, 8.0, 7.2, 6.4, 5.8, 5.4, 4.2, 1.4, 0.9, 0.8),
     "clear sea": (3.2, 2.6, 1.1, 0.35, 0.3, 0.25, 0.22, 0.2, 0.18, 0.15, 0.1, 0.1, 0.1),
     "coastal water": (3.6, 3.8, 3.6, 1.4, 1.1, 0.7, 0.6, 0.5, 0.45, 0.35, 0.15, 0.15, 0.12),
     "brown lake": (1.4, 1.5, 2.0, 1.7, 1.5, 0.9, 0.8, 0.7, 0.65, 0.5, 0.2, 0.2, 0.15),
@@ -101,16 +97,10 @@ def material_index(name: str) -> int:
 def reflectance_table(band: str) -> NDArray[np.float32]:
     """Return the reflectance of every material in a band, (materials,) float32, 1.0 = 100 %.
 
-    ``pan`` is 0.2 blue + 0.4 green + 0.4 red, which together span Landsat's pan band.
-
     Raises:
-        KeyError: the band is not one of `SPECTRAL_BANDS` nor ``pan``.
+        KeyError: the band is not one of `SPECTRAL_BANDS`.
     """
-    table = np.asarray([_PER_CENT[name] for name in MATERIALS], np.float64) / 100
-    if band == "pan":
-        weights = {"blue": 0.2, "green": 0.4, "red": 0.4}
-        columns = [w * table[:, SPECTRAL_BANDS.index(b)] for b, w in weights.items()]
-        return np.sum(columns, axis=0).astype(np.float32)
     if band not in SPECTRAL_BANDS:
-        raise KeyError(f"no spectra in band {band!r} (known: {', '.join(SPECTRAL_BANDS)}, pan)")
-    return table[:, SPECTRAL_BANDS.index(band)].astype(np.float32)
+        raise KeyError(f"no spectra in band {band!r} (known: {', '.join(SPECTRAL_BANDS)})")
+    column = SPECTRAL_BANDS.index(band)
+    return np.asarray([_PER_CENT[name][column] / 100 for name in MATERIALS], np.float32)

@@ -20,6 +20,8 @@ __all__ = ["Coat", "Ground", "Surface", "make_surface", "surface_reflectance"]
 
 Floats = NDArray[np.float32]
 
+_GLACIERS = 0.8  # chance of snow in a biome above which it has glaciers
+
 
 @dataclass(frozen=True)
 class Ground:
@@ -59,12 +61,14 @@ class Coat:
         material: index of a material, or (rows, columns) of indices.
         second: another material that is mixed in, or None.
         mix: share of the second, (rows, columns).
+        smooth: without the texture of land.
     """
 
     weight: Floats | float
     material: int | NDArray[np.intp]
     second: int | None = None
     mix: Floats | None = None
+    smooth: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Surface:
     """The ground under a window.
 
     Attributes:
-        coats: painted in order.
+        coats: painted in order, those with the texture of land first.
         texture: (rows, columns), factor on the reflectance of land.
         light: (rows, columns), cosine of the sun's angle to the slope over that to level ground.
         glint: (rows, columns), added to reflectance, or None.
@@ -116,33 +120,31 @@ def make_surface(ground: Ground, axes: Axes, sun: tuple[float, float]) -> Surfac
         coats.append(water_coat)
     snow = np.zeros(axes.shape, np.float32)
     if ground.snow_line is not None:
-        snow, coat = _snow(ground, axes, dem, steep, forest, texture, water)
-        coats.append(coat)
+        snow, snow_coats = _snow(ground, axes, dem, steep, forest, texture, water)
+        coats += snow_coats
         if ground.frozen:
             water = water * (1 - snow)
+            glint = None if glint is None else glint * (1 - snow)
     return Surface(tuple(coats), rough, light, glint, snow, water)
 
 
 def _relief(ground: Ground, axes: Axes) -> tuple[Floats, Floats | None]:
     """Return elevation in metres with a margin of one pixel, and the distance to a river."""
     step = axes.step
-    wide = Axes(
-        np.concatenate([axes.x[:1] - step, axes.x, axes.x[-1:] + step]),
-        np.concatenate([axes.y[:1] - step, axes.y, axes.y[-1:] + step]),
-        step,
-    )
+    wide = axes.widen()
     seed = child_seed(ground.seed, "relief")
     dem = fbm(wide, seed, ground.scale, hurst=0.95)
     rugged = ground.rugged
     if rugged > 0:
         folds = fbm(wide, seed + 1, ground.scale / 3, hurst=1.05)
         spurs = fbm(wide, seed + 2, ground.scale / 8, hurst=1.0)
-        ridges = 0.8 - np.abs(folds) - np.float32(0.4) * np.abs(spurs)
-        dem = dem * np.float32(1 - 0.55 * rugged) + np.float32(1.1 * rugged) * ridges
+        ridges = np.float32(0.8) - np.abs(folds) - np.float32(0.4) * np.abs(spurs)
+        dem *= np.float32(1 - 0.55 * rugged)
+        dem += np.float32(1.1 * rugged) * ridges
     if ground.biome.dunes:
         crests = turned_fbm(wide, seed + 3, 450.0, angle=seed % 3, stretch=5, warp=250, hurst=1.2,
                             step=20)  # fmt: skip
-        dem = dem + np.float32(ground.biome.dunes / ground.relief) * (1 - np.abs(crests))
+        dem += np.float32(ground.biome.dunes / ground.relief) * (1 - np.abs(crests))
     river = None
     if ground.river > 0:
         course = fbm(wide, child_seed(ground.seed, "river"), ground.scale, hurst=1.3)
@@ -150,8 +152,9 @@ def _relief(ground: Ground, axes: Axes) -> tuple[Floats, Floats | None]:
         south = (course[2:, 1:-1] - course[:-2, 1:-1]) * np.float32(0.5 / step)
         inner = np.abs(course[1:-1, 1:-1])
         river = inner / (np.sqrt(east * east + south * south) + np.float32(1e-5))
-        dem = dem - np.float32(0.8) * np.exp(-np.abs(course) * np.float32(6))
-    return dem * np.float32(ground.relief), river
+        dem -= np.float32(0.8) * np.exp(-np.abs(course) * np.float32(6))
+    dem *= np.float32(ground.relief)
+    return dem, river
 
 
 def _light(dem: Floats, step: float, sun: tuple[float, float]) -> tuple[Floats, Floats]:
@@ -292,7 +295,7 @@ def _water(
             * np.float32(ground.glint)
             * np.exp(np.float32(0.1) * waves + np.float32(0.25) * plume)
         )
-    return share, Coat(share, open_water, turbid, clouded), glint
+    return share, Coat(share, open_water, turbid, clouded, smooth=True), glint
 
 
 def _snow(
@@ -303,8 +306,11 @@ def _snow(
     forest: Floats,
     texture: Floats,
     water: Floats,
-) -> tuple[Floats, Coat]:
-    """Snow above a ragged line, less on steep slopes and under trees, older lower down."""
+) -> tuple[Floats, list[Coat]]:
+    """Snow above a ragged line, less on steep slopes and under trees, older lower down.
+
+    Where snow nearly always lies, bare glacier ice shows along its lower edge.
+    """
     assert ground.snow_line is not None
     relief = max(ground.relief, 1.0)
     drift = fbm(axes, child_seed(ground.seed, "drift"), ground.scale / 5, hurst=0.4)
@@ -317,7 +323,12 @@ def _snow(
     if not ground.frozen:
         share *= 1 - water
     age = np.clip(np.float32(0.75) - np.float32(0.45) * above + np.float32(0.15) * drift, 0, 1)
-    return share, Coat(share, material_index("fresh snow"), material_index("old snow"), age)
+    fresh, old = material_index("fresh snow"), material_index("old snow")
+    coats = [Coat(share, fresh, old, age, smooth=True)]
+    if ground.biome.snow > _GLACIERS:
+        bare = share * _ramp(np.float32(0.45) - above + np.float32(0.15) * drift, 0.0, 0.3)
+        coats.append(Coat(bare, material_index("glacier ice"), smooth=True))
+    return share, coats
 
 
 def surface_reflectance(surface: Surface, band: str) -> Floats:
@@ -332,7 +343,7 @@ def surface_reflectance(surface: Surface, band: str) -> Floats:
         if isinstance(coat.weight, float):
             result[...] = colour
         else:
-            if land and (coat.weight is surface.water or coat.weight is surface.snow):
+            if land and coat.smooth:
                 result *= surface.texture
                 land = False
             result += coat.weight * (colour - result)

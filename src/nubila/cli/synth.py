@@ -1,0 +1,140 @@
+"""``nubila synth``: synthetic scenes with exact truth, as products or a GeoTIFF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from nubila.synth import WrittenProduct
+
+__all__ = ["Format", "synth"]
+
+_SCENE = "What is in the scene"
+
+
+class Format(StrEnum):
+    """What is written."""
+
+    SAFE = "safe"
+    LANDSAT = "landsat"
+    GEOTIFF = "geotiff"
+
+
+def synth(
+    output: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="Folder, made if it is not there; with --format geotiff, the file.",
+            show_default=False,
+        ),
+    ],
+    format_: Annotated[
+        Format, typer.Option("--format", "-f", help="Sentinel-2, Landsat Collection 2, or plain.")
+    ] = Format.SAFE,
+    level: Annotated[
+        str | None,
+        typer.Option(help="L1C (default) or L2A; for Landsat L1TP (default) or L2SP."),
+    ] = None,
+    size: Annotated[
+        int,
+        typer.Option(help="Rows and columns at the finest resolution; a whole tile is 10980."),
+    ] = 2048,
+    seed: Annotated[int, typer.Option(help="Same seed, same scene.")] = 0,
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="mixed, snow, desert, city, coast, ocean, overcast, cirrus, cumulus or clear.",
+            rich_help_panel=_SCENE,
+        ),
+    ] = "mixed",
+    biome: Annotated[
+        str | None,
+        typer.Option(help="Kind of landscape; default: of the preset.", rich_help_panel=_SCENE),
+    ] = None,
+    sky: Annotated[
+        str | None,
+        typer.Option(help="Kind of sky; default: of the preset.", rich_help_panel=_SCENE),
+    ] = None,
+    swath: Annotated[
+        bool,
+        typer.Option(
+            "--swath",
+            help="Cut the scene at the edge of the swath; Landsat products always are.",
+            rich_help_panel=_SCENE,
+        ),
+    ] = False,
+    baseline: Annotated[
+        str, typer.Option(help="Sentinel-2: processing baseline; offsets from 04.00 on.")
+    ] = "05.00",
+    sensor: Annotated[
+        str | None,
+        typer.Option(help="sentinel-2-msi, landsat-oli, landsat-etm+ or landsat-tm."),
+    ] = None,
+    gaps: Annotated[
+        bool, typer.Option("--gaps", help="ETM+: with the gaps since 2003 (SLC-off).")
+    ] = False,
+    zipped: Annotated[
+        bool, typer.Option("--zip", help="Pack the product: zip for Sentinel-2, tar for Landsat.")
+    ] = False,
+    resolution: Annotated[float, typer.Option(help="GeoTIFF: metres a pixel.")] = 10.0,
+) -> None:
+    """Make a synthetic scene with the true class of every pixel beside it.
+
+    Physics make the pixels (surfaces, air, clouds with height and shadows), so the truth is exact.
+    """
+    from nubila.synth import write_geotiff, write_landsat, write_safe
+
+    if format_ is Format.SAFE and sensor not in (None, "sentinel-2-msi"):
+        raise typer.BadParameter(
+            f"a SAFE is of sentinel-2-msi, not {sensor}", param_hint="--sensor"
+        )
+    if gaps and format_ is not Format.LANDSAT:
+        raise typer.BadParameter("only --format landsat has gaps", param_hint="--gaps")
+    scene: dict[str, Any] = {"seed": seed, "preset": preset, "biome": biome, "sky": sky}
+    with _progress(output.name or str(output)) as advance:
+        if format_ is Format.SAFE:
+            product = write_safe(
+                output, size=size, level=level or "L1C", baseline=baseline, swath=swath,
+                zipped=zipped, progress=advance, **scene,
+            )  # fmt: skip
+        elif format_ is Format.LANDSAT:
+            product = write_landsat(
+                output, size=size, sensor=sensor or "landsat-oli", level=level or "L1TP",
+                gaps=gaps, packed=zipped, progress=advance, **scene,
+            )  # fmt: skip
+        else:
+            product = write_geotiff(
+                output, shape=(size, size), resolution=resolution, level=level or "L1C",
+                sensor=sensor or "sentinel-2-msi", swath=swath, progress=advance, **scene,
+            )  # fmt: skip
+    _report(product)
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[float], None]]:
+    """Yield a function that moves a progress bar, which shows on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+def _report(product: WrittenProduct) -> None:
+    typer.echo(f"product  {product.path}")
+    for resolution, path in product.truth.items():
+        typer.echo(f"truth    {path} ({resolution:g} m)")
+    elevation, azimuth = product.sun
+    typer.echo(f"sun      elevation {elevation:.1f} degrees, azimuth {azimuth:.1f} degrees")
+    for name, share in product.shares.items():
+        typer.echo(f"{name:13}{share:7.2%}")
