@@ -124,6 +124,15 @@ def test_a_failure_half_way_leaves_nothing(tmp_path, failure):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_error_of_reading_something_else_is_not_one_of_writing(tmp_path):
+    with (
+        pytest.raises(rasterio.errors.RasterioIOError),
+        open_cog(tmp_path / "x.tif", grid=grid_of(600, 600), look=LOOK),
+    ):
+        rasterio.open(tmp_path / "input.tif")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_missing_rows_are_never_passed_over(tmp_path):
     with (
         pytest.raises(ValueError, match="512 rows were written of 600"),

@@ -63,8 +63,8 @@ class CogLook:
 class CogWriter:
     """Takes the rows of a raster from top to bottom; made by `open_cog`."""
 
-    def __init__(self, data: Any, shape: tuple[int, int, int]) -> None:  # noqa: ANN401 (rasterio)
-        self._data = data
+    def __init__(self, path: Path, data: Any, shape: tuple[int, int, int]) -> None:  # noqa: ANN401 (rasterio)
+        self._path, self._data = path, data
         self._shape = shape
         self._row = 0
         self.checksums = [0] * shape[0]
@@ -83,7 +83,8 @@ class CogWriter:
         bands, rows, columns = strip.shape
         if (bands, columns) != (self._shape[0], self._shape[2]):
             raise ValueError(f"a strip of shape {strip.shape} for a raster {self._shape}")
-        self._data.write(strip, window=RasterioWindow(0, self._row, columns, rows))
+        with _our_errors(self._path):
+            self._data.write(strip, window=RasterioWindow(0, self._row, columns, rows))
         self.checksums = [
             zlib.crc32(band, old) for band, old in zip(strip, self.checksums, strict=True)
         ]
@@ -120,15 +121,22 @@ def open_cog(
     """
     path = Path(path)
     shape = (bands, *grid.shape)
-    with atomic_path(path) as target, scratch_path(path) as scratch, _our_errors(path):
-        with gdal_env():
-            with rasterio.open(scratch, "w", **_profile(grid, bands, dtype, look)) as data:
-                _describe(data, look)
-                writer = CogWriter(data, shape)
-                yield writer
-                writer.finish()
+    with atomic_path(path) as target, scratch_path(path) as scratch, gdal_env():
+        with _our_errors(path):
+            data = rasterio.open(scratch, "w", **_profile(grid, bands, dtype, look))
+            _describe(data, look)
+        writer = CogWriter(path, data, shape)
+        try:
+            yield writer
+        except BaseException:
+            with suppress(*_GDAL_ERRORS):
+                data.close()
+            raise
+        writer.finish()
+        with _our_errors(path):
+            data.close()
             _copy(scratch, target, look)
-        _verify(target, writer.checksums)
+            _verify(target, writer.checksums)
         _write_categories(path, look.categories)
 
 
@@ -149,7 +157,7 @@ def _our_errors(path: Path) -> Iterator[None]:
         yield
     except _GDAL_ERRORS as error:
         raise OutputError(
-            f"{path}: cannot be written: {error} (is the disk full? free some space or choose "
+            f"{path}: cannot be written: {error.__cause__ or error} (is the disk full? free some space or choose "
             "another folder)"
         ) from error
 

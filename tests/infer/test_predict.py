@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+import nubila
+from nubila.classes import Validity
+from nubila.errors import BandError, InputError
+from nubila.models_io import load_model
+from tests.infer.scenes import BANDS, GRID, counts, scene
+from tests.infer.toy import write_toy
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return load_model(write_toy(tmp_path_factory.mktemp("model") / "toy.onnx", bands=BANDS))
+
+
+def test_an_array_is_masked_like_the_scene_that_holds_it(model):
+    array = nubila.predict(counts(), "blue,green,red,nir", model=model, scale=1e-4, nodata=0)
+    found = nubila.mask_scene(scene(), model=model)
+    np.testing.assert_array_equal(array.classes, found.classes)
+    assert array.statistics.classes == found.statistics.classes
+    assert array.grid.crs is None and array.grid.resolution == 10
+
+
+def test_counts_and_reflectance_agree(model):
+    reflectance = counts().astype(np.float32) * np.float32(1e-4)
+    reflectance[:, :, :20] = np.nan
+    one = nubila.predict(reflectance, BANDS, model=model, probabilities=True)
+    two = nubila.predict(
+        counts(), BANDS, model=model, scale=1e-4, nodata=0, grid=GRID, probabilities=True
+    )
+    np.testing.assert_allclose(one.probabilities, two.probabilities, atol=1e-5)
+    assert two.grid == GRID
+
+
+def test_an_array_without_data_gives_no_class(model):
+    mask = nubila.predict(np.full((4, 30, 40), np.nan, np.float32), BANDS, model=model)
+    assert (mask.classes == 255).all()
+    assert (mask.validity == Validity.NO_DATA).all()
+    assert mask.cover == {}
+
+
+def test_nan_and_infinity_are_no_data(model):
+    array = np.full((4, 32, 32), 0.3, np.float32)
+    array[:, 3, 4] = np.nan
+    array[1, 5, 6] = np.inf
+    array[2, 7, 8] = -np.inf
+    mask = nubila.predict(array, BANDS, model=model)
+    assert mask.validity[3, 4] == Validity.NO_DATA
+    assert mask.validity[5, 6] == mask.validity[7, 8] == Validity.NOT_JUDGED
+    assert np.argwhere(mask.classes == 255).tolist() == [[3, 4], [5, 6], [7, 8]]
+
+
+def test_a_missing_band_and_a_wrong_shape_are_told(model):
+    with pytest.raises(BandError, match="red"):
+        nubila.predict(np.zeros((2, 8, 8), np.float32), "blue,green", model=model)
+    with pytest.raises(InputError, match="4 bands are named"):
+        nubila.predict(np.zeros((3, 8, 8), np.float32), BANDS, model=model)
