@@ -157,8 +157,8 @@ def _our_errors(path: Path) -> Iterator[None]:
         yield
     except _GDAL_ERRORS as error:
         raise OutputError(
-            f"{path}: cannot be written: {error.__cause__ or error} (is the disk full? free some space or choose "
-            "another folder)"
+            f"{path}: cannot be written: {error.__cause__ or error} (is the disk full? free some "
+            "space or choose another folder)"
         ) from error
 
 
