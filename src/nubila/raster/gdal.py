@@ -143,8 +143,15 @@ class GdalSource:
         except RasterioError as error:
             raise DamagedFileError(
                 f"{self.path}: rows {window.row} to {window.stop_row} of level 1/{factor} cannot "
-                f"be decoded: {error}. Fetch the file again."
+                f"be decoded ({_reason(error)}); damaged or cut short? Fetch the file again."
             ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return what GDAL said first; rasterio's own error only points to it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().rstrip(".")
 
 
 def open_source(path: str, index: int = 1) -> tuple[GdalSource, RasterInfo]:

@@ -175,17 +175,17 @@ class Scene:
         """
         found: list[tuple[Band, BandFile, int]] = []
         problems: list[str] = []
+        coarser: list[float] = []  # where a band that has files could be read
         for name in bands:
             try:
                 band = self.band(name)
+                coarser.append(band.finest.grid.resolution)
                 found.append((band, *band.level(resolution)))
             except MissingFileError as error:
                 problems.append(str(error))
         if problems:
-            finest = max(
-                (min(f.grid.resolution for f in b.files) for b in self.bands.values()), default=0
-            )
-            advice = f", or read at {finest:g} m" if finest > resolution else ""
+            at = max(coarser, default=0.0) if len(coarser) == len(bands) else 0.0
+            advice = f", or read at {at:g} m" if at > resolution else ""
             raise MissingFileError(
                 f"{self.path}: cannot be read at {resolution:g} m:\n"
                 + "\n".join(problems)
