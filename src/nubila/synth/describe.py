@@ -11,7 +11,7 @@ import numpy as np
 
 from nubila.errors import InputError, nearest
 from nubila.synth.atmosphere import Atmosphere
-from nubila.synth.biomes import BIOMES, PRESETS, Biome, Preset
+from nubila.synth.biomes import BIOMES, PRESETS, SKIES, Biome, Preset
 from nubila.synth.clouds import CloudLayer, draw_sky
 from nubila.synth.instrument import Swath, draw_swath
 from nubila.synth.noise import exceeded_by
@@ -85,6 +85,7 @@ def describe_scene(
     chosen: Preset = _lookup("preset", preset, PRESETS)
     land = _lookup("biome", biome or _draw(generator, chosen.biomes), BIOMES)
     sky = sky or _draw(generator, chosen.skies)
+    _lookup("sky", sky, dict.fromkeys(SKIES))
     size = max(extent)
     ground = _draw_ground(generator, land, chosen.snow, size)
     layers = draw_sky(sky, generator, extent=size, warm=land.snow < 0.3)
