@@ -77,10 +77,19 @@ def _heaps(layer: CloudLayer, axes: Axes) -> Floats:
     fray = fbm(axes, seed + 23, 160.0, hurst=0.5)
     fray *= np.maximum(np.float32(0.08) - np.float32(0.3) * np.abs(field), 0)
     field += fray
-    np.maximum(field, 0, out=field)
+    field = _soft_edge(field, min(0.6 * axes.step / cell, 0.5))
     thickness: Floats = np.exp(np.float32(0.5) * puffs)
     thickness *= np.float32(layer.thickness) * field * field
     return thickness
+
+
+def _soft_edge(field: Floats, width: float) -> Floats:
+    """Return the positive part, rounded off over a width for pixels that straddle an edge."""
+    rounded: Floats = np.clip(field + np.float32(width), 0, 2 * width)
+    rounded *= rounded
+    rounded *= np.float32(0.25 / width)
+    rounded += np.maximum(field - np.float32(width), 0)
+    return rounded
 
 
 def _sheet(layer: CloudLayer, axes: Axes) -> Floats:
@@ -243,15 +252,15 @@ def draw_sky(
 
     if sky == "cumulus":
         cell = between(250, 1500)
-        return (heaps(uniform(0.06, 0.45), cell, between(12, 70), 0.5 * cell + 150),)
+        return (heaps(uniform(0.06, 0.45), cell, between(6, 60), 0.5 * cell + 150),)
     if sky == "broken":
         return (heaps(uniform(0.3, 0.85), between(1200, 7000), between(6, 40), between(300, 2500)),)
     if sky == "stratocumulus":
         cover, base = exceeded_by(uniform(0.5, 0.95)), float(uniform(500, 1800))
-        return (CloudLayer("cells", seed, between(500, 2000), cover, between(6, 25), base, 300),)
+        return (CloudLayer("cells", seed, between(500, 2000), cover, between(3, 13), base, 300),)
     if sky == "altocumulus":
         cover, base = exceeded_by(uniform(0.3, 0.8)), float(uniform(2500, 5000))
-        return (CloudLayer("cells", seed, between(200, 600), cover, between(2, 12), base, 200),)
+        return (CloudLayer("cells", seed, between(200, 600), cover, between(1, 7), base, 200),)
     if sky == "overcast":
         base, cover = between(300, 6000), float(uniform(-4.0, -0.9))
         phase = "ice" if base > 3000 else "liquid"
@@ -264,5 +273,5 @@ def draw_sky(
         return (fibres(), trail()) if uniform() < 0.35 else (fibres(),)
     if sky == "cumulus and cirrus":
         cell = between(250, 2500)
-        return heaps(uniform(0.06, 0.5), cell, between(12, 70), 0.5 * cell + 150), fibres()
+        return heaps(uniform(0.06, 0.5), cell, between(6, 60), 0.5 * cell + 150), fibres()
     return ()
