@@ -6,33 +6,22 @@ needs no state of any random generator, and the number of worker processes chang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from nubila.classes import NO_DATA
 from nubila.datasets import Sample, load_sample, read_manifest
 from nubila.errors import ManifestError
-from nubila.raster.atomic import atomic_path
-from nubila.synth import random_chip
 from nubila.train.augment import crop, drop_bands, radiometry, tear, turn
-from nubila.train.recipe import Recipe, Synth
+from nubila.train.recipe import Recipe
 
-__all__ = ["Chips", "Labelled", "load_split", "pad", "synthetic_pool", "to_network"]
+__all__ = ["NETWORK_BANDS", "Chips", "Labelled", "load_split", "pad", "to_network"]
 
-_BANDS: Final = ("blue", "green", "red", "nir", "swir16", "swir22", "cirrus")
-_POOL_CHIP: Final = 256
-# Kinds of synthetic chips, in turn; an odd number, so that each comes at both levels. Left to
-# chance, half of all pixels would be cloud and few would be snow or open ground.
-_PRESETS: Final = (
-    *("mixed", "snow", "clear", "snow", "cumulus", "desert", "snow"),
-    *("coast", "cirrus", "snow", "clear", "city", "mixed"),
-)
+NETWORK_BANDS: Final = ("blue", "green", "red", "nir", "swir16", "swir22", "cirrus")
 
 
 @dataclass(frozen=True)
@@ -57,11 +46,11 @@ def to_network(image: NDArray[np.float32], bands: Sequence[str]) -> NDArray[np.f
         ManifestError: one of blue, green and red is absent.
     """
     names = ["nir" if name == "nir08" and "nir" not in bands else name for name in bands]
-    absent = [name for name in _BANDS[:3] if name not in names]
+    absent = [name for name in NETWORK_BANDS[:3] if name not in names]
     if absent:
         raise ManifestError(f"band {absent[0]} is absent (the image has: {', '.join(bands)})")
-    ordered = np.full((len(_BANDS), *image.shape[1:]), np.nan, np.float32)
-    for place, name in enumerate(_BANDS):
+    ordered = np.full((len(NETWORK_BANDS), *image.shape[1:]), np.nan, np.float32)
+    for place, name in enumerate(NETWORK_BANDS):
         if name in names:
             ordered[place] = image[names.index(name)]
     return ordered
@@ -90,49 +79,6 @@ def pad(image: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
     rows, columns = image.shape[1:]
     widths = ((0, 0), (0, -rows % stride), (0, -columns % stride))
     return np.pad(image, widths, constant_values=np.float32(np.nan))
-
-
-def synthetic_pool(spec: Synth, seed: int, report: Callable[[str], None]) -> list[Labelled]:
-    """Return the synthetic chips, making them where the cache does not have them."""
-    if spec.chips == 0:
-        return []
-    spec.cache.mkdir(parents=True, exist_ok=True)
-    stem = f"chips-{spec.chips}-seed-{seed}"
-    images, labels = spec.cache / f"{stem}-image.npy", spec.cache / f"{stem}-label.npy"
-    if not (images.is_file() and labels.is_file()):
-        report(f"making {spec.chips} synthetic chips in {spec.cache}")
-        _make_pool(spec.chips, seed, images, labels, report)
-    pool = np.load(images, mmap_mode="r"), np.load(labels, mmap_mode="r")
-    return [Labelled(i, m, "synthetic") for i, m in zip(*pool, strict=True)]
-
-
-def _make_pool(
-    count: int, seed: int, images: Path, labels: Path, report: Callable[[str], None]
-) -> None:
-    shape = (_POOL_CHIP, _POOL_CHIP)
-    with atomic_path(images) as image_file, atomic_path(labels) as label_file:
-        image_pool = np.lib.format.open_memmap(
-            image_file, "w+", np.float16, (count, len(_BANDS), *shape)
-        )
-        label_pool = np.lib.format.open_memmap(label_file, "w+", np.uint8, (count, *shape))
-        for number in range(count):
-            image_pool[number], label_pool[number] = _synthetic(seed, number)
-            if number % 100 == 99:
-                report(f"  {number + 1} of {count}")
-        image_pool.flush()
-        label_pool.flush()
-
-
-def _synthetic(seed: int, number: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return chip `number`: every other at the ground, where there is no cirrus band."""
-    level, bands = ("L1C", _BANDS) if number % 2 == 0 else ("L2A", _BANDS[:-1])
-    random = np.random.default_rng([seed, number])
-    preset = _PRESETS[number % len(_PRESETS)]
-    shape = (_POOL_CHIP, _POOL_CHIP)
-    image, truth = random_chip(random, shape, bands=bands, level=level, preset=preset)
-    known = truth != NO_DATA
-    label = np.where(known, np.left_shift(1, np.where(known, truth, 0)), 0).astype(np.uint8)
-    return to_network(image, bands), label
 
 
 class Chips(Dataset[tuple[NDArray[np.float32], NDArray[np.uint8]]]):

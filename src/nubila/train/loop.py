@@ -24,8 +24,9 @@ from nubila.classes import CLASS_NAMES
 from nubila.errors import NubilaError, RecipeError
 from nubila.nn import partial_cross_entropy
 from nubila.raster.atomic import atomic_path
-from nubila.train.data import Chips, Labelled, load_split, synthetic_pool
-from nubila.train.recipe import Recipe
+from nubila.train.data import Chips, Labelled, load_split
+from nubila.train.pool import synthetic_pool
+from nubila.train.recipe import Recipe, load_recipe
 from nubila.train.state import State
 from nubila.train.validate import validate
 
@@ -156,8 +157,12 @@ def _class_weights(recipe: Recipe) -> torch.Tensor:
 
 
 def _check_same_recipe(recipe: Recipe, folder: Path) -> None:
+    """Raise where a folder's run is of another recipe; what the model says of itself may change."""
     written = folder / "recipe.yaml"
-    if written.is_file() and written.read_text(encoding="utf-8") != recipe.to_yaml():
+    if not written.is_file():
+        return
+    before = load_recipe(written).model_copy(update={"export": recipe.export})
+    if before != recipe:
         raise RecipeError(
             f"{written} is not the recipe given now; use --no-resume to start anew, or another "
             f"run folder with -o"

@@ -1,0 +1,93 @@
+"""The synthetic chips of a recipe: made once, kept in a folder, read from there as needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nubila.classes import NO_DATA
+from nubila.raster.atomic import atomic_path
+from nubila.synth import random_chip
+from nubila.train.data import NETWORK_BANDS, Labelled, to_network
+from nubila.train.recipe import Synth
+
+__all__ = ["synthetic_pool"]
+
+_SHAPE: Final = (256, 256)
+# Kinds of synthetic chips, in turn; an odd number, so that each comes at both levels. Left to
+# chance, half of all pixels would be cloud and few would be snow or open ground.
+_PRESETS: Final = (
+    *("mixed", "snow", "clear", "snow", "cumulus", "desert", "snow"),
+    *("coast", "cirrus", "snow", "clear", "city", "mixed"),
+)
+
+
+def synthetic_pool(spec: Synth, seed: int, report: Callable[[str], None]) -> list[Labelled]:
+    """Return the synthetic chips, making them where the cache does not have them as they are now.
+
+    Args:
+        spec: says how many, and the folder.
+        seed: chip i of a seed is always the same chip.
+        report: called with each line for people.
+    """
+    if spec.chips == 0:
+        return []
+    spec.cache.mkdir(parents=True, exist_ok=True)
+    stem = f"chips-{spec.chips}-seed-{seed}"
+    images, labels = spec.cache / f"{stem}-image.npy", spec.cache / f"{stem}-label.npy"
+    if not _up_to_date(spec, seed, images, labels):
+        report(f"making {spec.chips} synthetic chips in {spec.cache}")
+        _make(spec.chips, seed, images, labels, report)
+    return [Labelled(i, m, "synthetic") for i, m in zip(*_open(images, labels), strict=True)]
+
+
+def _open(images: Path, labels: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    return np.load(images, mmap_mode="r"), np.load(labels, mmap_mode="r")
+
+
+def _up_to_date(spec: Synth, seed: int, images: Path, labels: Path) -> bool:
+    """Tell whether the chips kept are those that would be made now, by making a few anew."""
+    if not (images.is_file() and labels.is_file()):
+        return False
+    try:
+        kept = _open(images, labels)
+    except (OSError, ValueError, EOFError):
+        return False
+    if len(kept[0]) != spec.chips or len(kept[1]) != spec.chips:
+        return False
+    for number in {0, spec.chips // 2, spec.chips - 1}:
+        image, label = _chip(seed, number)
+        if not np.array_equal(kept[0][number], image, equal_nan=True):
+            return False
+        if not np.array_equal(kept[1][number], label):
+            return False
+    return True
+
+
+def _make(count: int, seed: int, images: Path, labels: Path, report: Callable[[str], None]) -> None:
+    with atomic_path(images) as image_file, atomic_path(labels) as label_file:
+        image_pool = np.lib.format.open_memmap(
+            image_file, "w+", np.float16, (count, len(NETWORK_BANDS), *_SHAPE)
+        )
+        label_pool = np.lib.format.open_memmap(label_file, "w+", np.uint8, (count, *_SHAPE))
+        for number in range(count):
+            image_pool[number], label_pool[number] = _chip(seed, number)
+            if number % 100 == 99:
+                report(f"  {number + 1} of {count}")
+        image_pool.flush()
+        label_pool.flush()
+
+
+def _chip(seed: int, number: int) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+    """Return chip `number`: every other at the ground, where there is no cirrus band."""
+    level, bands = ("L1C", NETWORK_BANDS) if number % 2 == 0 else ("L2A", NETWORK_BANDS[:-1])
+    random = np.random.default_rng([seed, number])
+    preset = _PRESETS[number % len(_PRESETS)]
+    image, truth = random_chip(random, _SHAPE, bands=bands, level=level, preset=preset)
+    known = truth != NO_DATA
+    label = np.where(known, np.left_shift(1, np.where(known, truth, 0)), 0).astype(np.uint8)
+    return to_network(image, bands).astype(np.float16), label
