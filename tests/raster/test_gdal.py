@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import rasterio
 from affine import Affine
 from rasterio.enums import Resampling
 
-from nubila.errors import DamagedFileError, MissingFileError
+from nubila.errors import DamagedFileError, MissingFileError, ProductError
 from nubila.raster import Window
 from nubila.raster.gdal import gdal_env, open_source, read_info
 
@@ -188,3 +190,60 @@ def test_threads_read_the_same_and_none_loses_an_error(tmp_path):
     for counts in found[::2]:
         np.testing.assert_array_equal(counts, COUNTS)
     assert found[1::2] == [None] * 8
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_does_not_hand_a_file_out_is_no_damaged_file(status):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(status)
+
+        do_HEAD = do_GET  # noqa: N815 (the name that http.server wants)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f"http://127.0.0.1:{server.server_port}/a.tif"
+        with pytest.raises(ProductError, match="refuses access") as caught:
+            read_info(f"/vsicurl/{address}?sig=secret")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert not isinstance(caught.value, DamagedFileError)
+    assert str(caught.value).startswith(f"{address}: ")
+    assert str(status) in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_no_damaged_file():
+    with pytest.raises(ProductError, match="cannot be reached") as caught:
+        read_info("/vsicurl/http://127.0.0.1:1/a.tif")
+    assert not isinstance(caught.value, DamagedFileError)
+
+
+def test_a_container_lists_what_is_in_it(tmp_path):
+    path = tmp_path / "a.gpkg"
+    for name in ("red", "nir"):
+        write(path, "GPKG", COUNTS.astype(np.uint8), RASTER_TABLE=name, APPEND_SUBDATASET="YES")
+    with pytest.raises(ProductError, match="holds no bands itself") as caught:
+        read_info(str(path))
+    assert f"GPKG:{path}:red" in str(caught.value)
+
+
+def test_what_a_mask_leaves_out_is_no_number(tmp_path):
+    path = write(tmp_path / "a.tif", "GTiff", COUNTS, tiled=True, blockxsize=64, blockysize=64)
+    there = np.full(COUNTS.shape, 255, np.uint8)
+    there[:100] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as data:
+        data.write_mask(there)
+        data.build_overviews([2], Resampling.average)
+    source, info = open_source(path)
+    assert info.masked == (True,)
+    counts = source.read(1, Window.whole(COUNTS.shape))
+    np.testing.assert_array_equal(np.isnan(counts), there == 0)
+    np.testing.assert_array_equal(counts[100:], COUNTS[100:])
+    level = source.read(2, Window(0, 0, 150, 210))
+    np.testing.assert_array_equal(np.isnan(level), np.arange(150)[:, None] < np.full(210, 50))

@@ -10,7 +10,7 @@ import rasterio
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.shutil import copy as copy_raster
 
 from nubila.classes import Validity
@@ -377,3 +377,48 @@ def test_real_float_bands(shared_data):
     )
     with pytest.raises(MetadataError, match="no reflectance"):
         open_raster(paths[5], bands="red")  # kelvins
+
+
+def masked_file(path, values, *, alpha):
+    """Write counts whose upper half a mask, or an alpha band, leaves out; without nodata."""
+    there = np.full(values.shape[1:], 255, np.uint8)
+    there[: len(there) // 2] = 0
+    if alpha:
+        stack = np.concatenate([values, there[None].astype(values.dtype)])
+        with rasterio.open(write(path, stack), "r+") as data:
+            data.colorinterp = [ColorInterp.gray, *[ColorInterp.undefined] * 2, ColorInterp.alpha]
+        return "blue,green,red,-"
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(write(path, values), "r+") as data,
+    ):
+        data.write_mask(there)
+    return "blue,green,red"
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_what_a_mask_or_alpha_band_leaves_out_is_no_data(tmp_path, alpha):
+    values = counts(3)
+    names = masked_file(tmp_path / "a.tif", values, alpha=alpha)
+    scene = open_raster(tmp_path / "a.tif", bands=names, scale=1e-4)
+    pixels = scene.read(["blue", "green", "red"])
+    assert (pixels.validity[:25] == Validity.NO_DATA).all()
+    assert (pixels.validity[25:] == Validity.VALID).all()
+    np.testing.assert_allclose(pixels.reflectance[:, 25:], values[:, 25:] * 1e-4, rtol=1e-6)
+    assert not any("every pixel counts" in note for note in scene.notes)
+
+
+def test_each_band_has_its_own_value_for_no_data(tmp_path):
+    write(tmp_path / "a.tif", np.full((2, *SHAPE), 7, np.uint16))
+    bands = "".join(
+        f'<VRTRasterBand dataType="UInt16" band="{n}"><NoDataValue>{empty}</NoDataValue>'
+        f'<SimpleSource><SourceFilename relativeToVRT="1">a.tif</SourceFilename>'
+        f"<SourceBand>{n}</SourceBand></SimpleSource></VRTRasterBand>"
+        for n, empty in ((1, 0), (2, 7))
+    )
+    (tmp_path / "a.vrt").write_text(
+        f'<VRTDataset rasterXSize="{SHAPE[1]}" rasterYSize="{SHAPE[0]}">{bands}</VRTDataset>'
+    )
+    scene = open_raster(tmp_path / "a.vrt", bands="blue,green", scale=1e-4)
+    assert (scene.read(["blue"]).validity == Validity.VALID).all()
+    assert (scene.read(["green"]).validity == Validity.NO_DATA).all()

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
+import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from nubila.errors import DamagedFileError, MissingFileError
+from nubila.errors import DamagedFileError, MissingFileError, ProductError
 from nubila.raster.grid import Grid, Window
 
 __all__ = ["GdalSource", "RasterInfo", "gdal_env", "open_source", "read_info"]
@@ -40,6 +42,16 @@ _ABSENT = (
     "response code: 404",
     "response code: 410",
 )
+# ... of one that it may not read, and of a server that does not answer as it should.
+_REFUSED = (
+    "response code: 401",
+    "response code: 403",
+    "AccessDenied",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "AWS_SECRET_ACCESS_KEY",
+)
+_UNREACHABLE = ("CURL error", "response code: 429", "response code: 5")
 
 # Without this, GDAL has OpenJPEG start a thread for each tile of a JPEG 2000 file, and to pass the
 # work to it costs more than the decoding itself (measured: 2 to 5 times the time).
@@ -61,15 +73,24 @@ def gdal_env(**options: Any) -> Iterator[None]:  # noqa: ANN401 (GDAL options ar
 
 @dataclass(frozen=True)
 class RasterInfo:
-    """What a raster file says of itself, per band where a tuple is given."""
+    """What a raster file says of itself, per band where a tuple is given.
+
+    Attributes:
+        grid: where its pixels lie at full resolution.
+        block: rows and columns that are decoded together, of the first band.
+        overviews: decimations of the first band's overviews.
+        nodata: counts that mean no data, or None.
+        masked: whether a mask or an alpha band says where there are no data.
+    """
 
     path: str
     grid: Grid
     count: int
-    dtype: str
+    dtypes: tuple[str, ...]
     block: tuple[int, int]
     overviews: tuple[int, ...]
-    nodata: float | None
+    nodata: tuple[float | None, ...]
+    masked: tuple[bool, ...]
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     descriptions: tuple[str | None, ...]
@@ -85,17 +106,21 @@ def read_info(path: str) -> RasterInfo:
     Raises:
         MissingFileError: there is nothing at `path`.
         DamagedFileError: GDAL cannot open it.
+        ProductError: the server refuses it or cannot be reached, or it holds no raster itself.
     """
     try:
         with gdal_env(**_options_for(path)), rasterio.open(path) as data:
+            if not data.count:
+                raise ProductError(_without_bands(path, data.subdatasets))
             return RasterInfo(
                 path=path,
                 grid=Grid(data.crs, data.transform, (data.height, data.width)),
                 count=data.count,
-                dtype=data.dtypes[0],
+                dtypes=tuple(data.dtypes),
                 block=data.block_shapes[0],
                 overviews=tuple(data.overviews(1)),
-                nodata=data.nodata,
+                nodata=tuple(data.nodatavals),
+                masked=tuple(MaskFlags.per_dataset in flags for flags in data.mask_flag_enums),
                 scales=tuple(data.scales),
                 offsets=tuple(data.offsets),
                 descriptions=tuple(data.descriptions),
@@ -103,9 +128,38 @@ def read_info(path: str) -> RasterInfo:
             )
     except RasterioError as error:
         text = str(error)
+        shown = _shown(path)
         if any(sign in text for sign in _ABSENT):
-            raise MissingFileError(f"{path}: no such file") from error
-        raise DamagedFileError(f"{path}: GDAL cannot open it as a raster: {text}") from error
+            raise MissingFileError(f"{shown}: no such file") from error
+        _raise_of_network(shown, error, text)
+        raise DamagedFileError(f"{shown}: GDAL cannot open it as a raster: {text}") from error
+
+
+def _shown(path: str) -> str:
+    """Return a path for people: a web address as it was given, without what signs it."""
+    address = path.removeprefix("/vsicurl/")
+    return address.partition("?")[0] if address.startswith(("http://", "https://")) else path
+
+
+def _raise_of_network(shown: str, error: BaseException, text: str) -> None:
+    """Raise an error of ours where GDAL's tells of the way to a file and not of the file."""
+    if any(sign in text for sign in _REFUSED):
+        raise ProductError(
+            f"{shown}: the server refuses access ({text}). Sign the address, or give credentials "
+            f"as GDAL takes them (AWS_PROFILE; AWS_NO_SIGN_REQUEST=YES for a public bucket)"
+        ) from error
+    if any(sign in text for sign in _UNREACHABLE):
+        raise ProductError(
+            f"{shown}: the server cannot be reached or does not answer ({text}). Is the address "
+            f"right, and the network there? Try again later"
+        ) from error
+
+
+def _without_bands(path: str, inside: list[str]) -> str:
+    listed = "".join(f"\n  {name}" for name in inside)
+    return (
+        f"{_shown(path)}: holds no bands itself; give one of what is in it:{listed or ' nothing'}"
+    )
 
 
 @dataclass(frozen=True)
@@ -115,6 +169,7 @@ class GdalSource:
     Attributes:
         path: a path or a GDAL ``/vsi...`` name.
         index: band number in the file, from 1.
+        masked: whether the file's mask or alpha band says where there are no data.
     """
 
     path: str
@@ -122,6 +177,7 @@ class GdalSource:
     shape: tuple[int, int]
     factors: tuple[int, ...]
     block: tuple[int, int]
+    masked: bool = False
 
     @property
     def name(self) -> str:
@@ -131,18 +187,26 @@ class GdalSource:
     def read(self, factor: int, window: Window) -> NDArray[Any]:
         """Return the counts of `window`, which counts in pixels of the level `factor`.
 
+        Where a mask says that there are no data they are NaN, and all are floating-point.
+
         Raises:
             DamagedFileError: the pixels cannot be decoded.
+            ProductError: the server refuses them or cannot be reached.
         """
         level = {} if factor == 1 else {"overview_level": self.factors.index(factor) - 1}
         area = RasterioWindow(window.column, window.row, window.width, window.height)
         try:
             with gdal_env(**_options_for(self.path)), rasterio.open(self.path, **level) as data:
                 counts: NDArray[Any] = data.read(self.index, window=area)
-                return counts
+                if not self.masked:
+                    return counts
+                empty = data.read_masks(self.index, window=area) == 0
+                return np.where(empty, np.float32(np.nan), counts)
         except RasterioError as error:
+            shown = _shown(self.path)
+            _raise_of_network(shown, error, _reason(error))
             raise DamagedFileError(
-                f"{self.path}: rows {window.row} to {window.stop_row} of level 1/{factor} cannot "
+                f"{shown}: rows {window.row} to {window.stop_row} of level 1/{factor} cannot "
                 f"be decoded ({_reason(error)}); damaged or cut short? Fetch the file again."
             ) from error
 
@@ -160,13 +224,15 @@ def open_source(path: str, index: int = 1) -> tuple[GdalSource, RasterInfo]:
     Raises:
         MissingFileError: there is nothing at `path`.
         DamagedFileError: GDAL cannot open it.
+        ProductError: the server refuses it or cannot be reached.
     """
     info = read_info(path)
     shape = info.grid.shape
     # Overview sizes are rounded up; from one on that is not (some writers round down) they are
     # left unused, for its pixels would be shifted against the others.
     usable = takewhile(lambda f: _is_plain(path, f, info, shape), info.overviews)
-    return GdalSource(path, index, shape, (1, *usable), info.block), info
+    masked = info.masked[index - 1]
+    return GdalSource(path, index, shape, (1, *usable), info.block, masked), info
 
 
 def _is_plain(path: str, factor: int, info: RasterInfo, shape: tuple[int, int]) -> bool:

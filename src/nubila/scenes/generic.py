@@ -108,7 +108,8 @@ def _check_given(scale: float | None, offset: float | None, sensor: str | None) 
 def _layers(path: str) -> Iterator[_Layer]:
     source, info = open_source(gdal_path(path))
     for index in range(1, info.count + 1):
-        yield _Layer(path, index, replace(source, index=index), info)
+        own = replace(source, index=index, masked=info.masked[index - 1])
+        yield _Layer(path, index, own, info)
 
 
 def _names(
@@ -218,7 +219,8 @@ def _band(
     """Return a band, and notes on what was assumed or overridden."""
     info, index = layer.info, layer.index - 1
     own = info.scales[index], info.offsets[index]
-    floating = np.dtype(info.dtype).kind == "f"
+    dtype, own_nodata = info.dtypes[index], info.nodata[index]
+    floating = np.dtype(dtype).kind == "f"
     band = Band(
         name=name,
         label=layer.description or name,
@@ -226,22 +228,22 @@ def _band(
         scale=own[0] if scale is None else scale,
         offset=own[1] if offset is None else offset,
         scale_from="given" if scale is not None else f"tags of {layer.path}",
-        nodata=info.nodata if nodata is None else nodata,
+        nodata=own_nodata if nodata is None else nodata,
         resolution=info.grid.resolution,
     )
     notes = _override_notes(layer, scale, offset, nodata)
-    if band.nodata is None and not floating:
+    if band.nodata is None and not floating and not layer.source.masked:
         notes.append("no value for no data is given, so every pixel counts (--nodata)")
     if scale is not None or own != (1.0, 0.0):
         return band, notes
     if not floating:
         raise MetadataError(
-            f"{layer.path}: band {layer.index} ({name}) holds {info.dtype} counts and the file "
+            f"{layer.path}: band {layer.index} ({name}) holds {dtype} counts and the file "
             f"has no scale. Say how they become reflectance, such as --scale 0.0001 (and "
             f"--offset -0.1 for Sentinel-2 counts of baseline 04.00 and later)"
         )
     _check_reflectance(layer, band)
-    notes.append(f"{info.dtype} without a scale, taken as reflectance (1 = 100 %)")
+    notes.append(f"{dtype} without a scale, taken as reflectance (1 = 100 %)")
     return replace(band, scale_from="floating-point values taken as they are"), notes
 
 
@@ -253,7 +255,7 @@ def _override_notes(
     said = (
         ("scale", scale, info.scales[index] if tagged else None),
         ("offset", offset, info.offsets[index] if tagged else None),
-        ("nodata", nodata, info.nodata),
+        ("nodata", nodata, info.nodata[index]),
     )
     return [
         f"the given {what} {given:g} is used, not the file's {own:g}"

@@ -242,8 +242,9 @@ def _calibration(item: _Item, layer: Layer) -> Calibration:
     scale, offset = info.scales[layer.index - 1], info.offsets[layer.index - 1]
     if (scale, offset) != (1.0, 0.0):
         return Calibration(scale, offset, "tags of the file")
-    if info.dtype.startswith("float"):
-        note = f"{info.dtype} values without a scale, taken as reflectance (1 = 100 %)"
+    dtype = info.dtypes[layer.index - 1]
+    if dtype.startswith("float"):
+        note = f"{dtype} values without a scale, taken as reflectance (1 = 100 %)"
         return Calibration(1.0, 0.0, "floating-point values taken as they are", note)
     raise MetadataError(
         f"{layer.where}: no scale, neither in the item (raster:bands, or raster:scale in bands) "
@@ -257,7 +258,7 @@ def _nodata(item: _Item, layer: Layer) -> float | None:
     if layer.nodata is not None:
         return layer.nodata
     own_product = item.sensor != "unknown" and _level(item.properties)
-    return 0.0 if own_product else read_info(item.path(layer.asset)).nodata
+    return 0.0 if own_product else read_info(item.path(layer.asset)).nodata[layer.index - 1]
 
 
 def _native(item: _Item, layer: Layer, finest: BandFile) -> float:
