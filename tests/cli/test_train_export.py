@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from nubila.cli import app, main
+from nubila.models_io import load_model
+from tests.toy_run import write_toy_recipe
+
+
+def test_train_then_export(tmp_path: Path) -> None:
+    recipe, run, model = write_toy_recipe(tmp_path), tmp_path / "run", tmp_path / "toy.onnx"
+    runner = CliRunner()
+    arguments = ["train", str(recipe), "-o", str(run), "--set", "steps=2"]
+    done = runner.invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0 and f"nubila export {run}" in done.output
+    arguments = ["export", str(run), "-o", str(model)]
+    done = runner.invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0 and "largest difference from PyTorch" in done.output
+    assert load_model(model).card.name == "toy"
+
+
+def test_a_wrong_recipe_is_one_message_and_code_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = write_toy_recipe(tmp_path)
+    monkeypatch.setattr("sys.argv", ["nubila", "train", str(recipe), "--set", "optim.rate=1"])
+    with pytest.raises(SystemExit) as exit_info:
+        main()
+    assert exit_info.value.code == 2
+    message = capsys.readouterr().err
+    assert "unknown key 'optim.rate'" in message and "Traceback" not in message
