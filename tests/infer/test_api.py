@@ -13,7 +13,8 @@ from nubila.infer.decide import postprocess, scale_probabilities
 from nubila.infer.provenance import MaskOptions
 from nubila.models_io import load_model
 from nubila.raster import Grid, Window
-from tests.infer.scenes import BANDS, GRID, scene
+from nubila.scenes import open_scene
+from tests.infer.scenes import BANDS, GRID, counts, scene
 from tests.infer.test_area import TRIANGLE
 from tests.infer.toy import write_toy
 
@@ -246,3 +247,32 @@ def test_a_folder_that_is_a_file_is_an_error_before_any_work(model, tmp_path):
     with pytest.raises(OutputError, match="file"):
         mask_to_folder(spied, tmp_path / "file", model=model)
     assert not seen
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"offset": -0.1},
+        {"scale": 2e-4},
+        {"nodata": 0},
+        {"bands": "red,green,blue,nir"},
+    ],
+)
+def test_another_reading_of_the_same_file_is_no_finished_mask(model, tmp_path, other):
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", count=4, dtype="uint16", crs=GRID.crs, height=GRID.shape[0],
+        width=GRID.shape[1], transform=GRID.transform,
+    ) as data:  # fmt: skip
+        data.write(counts(GRID.shape))
+    first = {"bands": ",".join(BANDS), "scale": 1e-4}
+    options = MaskOptions(picture=False)
+
+    def skipped(**how):
+        source = open_scene(path, **how)
+        return mask_to_folder(source, tmp_path / "o", model=model, options=options).skipped
+
+    assert not skipped(**first)
+    assert skipped(**first)
+    with pytest.raises(OutputError, match="other bands or scaling"):
+        skipped(**(first | other))

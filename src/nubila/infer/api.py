@@ -189,7 +189,10 @@ def _difference(item: Mapping[str, Any], task: Task, files: FileSet) -> str:
     there = [link["href"] for link in item.get("links", []) if link["rel"] == "derived_from"]
     if local_href(task.scene.path, files.folder) not in there:
         return f"the mask of another scene with this name is there ({', '.join(there)})"
-    return "a mask made with another model, version or options is there, or a file of it is gone"
+    return (
+        "a mask made with other bands or scaling, another model, version or options is there, or a "
+        "file of it is gone"
+    )
 
 
 def _check_valid(statistics: Statistics, task: Task) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import Any
 from nubila._version import __version__
 from nubila.infer.area import Area
 from nubila.models_io import Model, ModelCard
-from nubila.scenes import Scene
+from nubila.scenes import Band, Scene
 
 __all__ = ["BandScaling", "MaskOptions", "Provenance", "provenance_of"]
 
@@ -61,12 +62,22 @@ class MaskOptions:
 
 @dataclass(frozen=True)
 class BandScaling:
-    """A band that was used, and how its counts became reflectance."""
+    """A band that was used, and how its counts became reflectance; `nodata` None = no such count.
+
+    NaN and infinity are never data, so they are not told as `nodata`.
+    """
 
     name: str
     label: str
     scale: float
     offset: float
+    nodata: float | None = None
+
+    @classmethod
+    def of(cls, band: Band) -> BandScaling:
+        """Return what was used of a scene's band."""
+        told = band.nodata is not None and math.isfinite(band.nodata)
+        return cls(band.name, band.label, band.scale, band.offset, band.nodata if told else None)
 
 
 @dataclass(frozen=True)
@@ -128,7 +139,7 @@ def provenance_of(scene: Scene, model: Model, options: MaskOptions) -> Provenanc
         baseline=scene.baseline,
         acquired=scene.acquired,
         footprint=scene.footprint,
-        bands=tuple(BandScaling(b.name, b.label, b.scale, b.offset) for b in used),
+        bands=tuple(BandScaling.of(band) for band in used),
         card=model.card,
         model_sha256=model.sha256,
         options=options,

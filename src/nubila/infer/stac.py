@@ -74,7 +74,7 @@ def stac_item(
 def is_same_mask(item: Mapping[str, Any], provenance: Provenance, folder: Path) -> bool:
     """Tell whether an item in `folder` is what masking again would give, and its files are there.
 
-    That is so if input, model, options and version of nubila are the same.
+    That is so if input, bands and their scaling, model, options and version of nubila are the same.
     """
     properties = item.get("properties", {})
     wanted = _identity(provenance)
@@ -99,6 +99,7 @@ def _identity(provenance: Provenance) -> dict[str, Any]:
         "nubila:model_version": provenance.card.version,
         "nubila:model_sha256": provenance.model_sha256,
         "nubila:options": provenance.options.record(),
+        "nubila:bands": [vars(band) for band in provenance.bands],
         "processing:software": {"nubila": provenance.version},
     }
 
@@ -122,7 +123,6 @@ def _properties(provenance: Provenance, statistics: Statistics, grid: Grid) -> d
         "nubila:baseline": provenance.baseline or None,
         "nubila:cover": {name: _rounded(v) for name, v in statistics.cover.items()},
         "nubila:statistics": statistics.record(),
-        "nubila:bands": [vars(band) for band in provenance.bands],
     }
     # proj:code may say that there is none; every other field that is not known is left out.
     kept = {key: value for key, value in found.items() if value is not None or key == "proj:code"}

@@ -41,6 +41,13 @@ class _Layer:
         """What the file calls the band, or an empty text."""
         return (self.info.descriptions[self.index - 1] or "").strip()
 
+    @property
+    def label(self) -> str:
+        """What tells the band from others of the scene where it has no description."""
+        if self.description:
+            return self.description
+        return f"band {self.index}" if self.info.count > 1 else _identifier([self.path])
+
 
 def open_raster(
     paths: str | Path | Sequence[str | Path],
@@ -223,7 +230,7 @@ def _band(
     floating = np.dtype(dtype).kind == "f"
     band = Band(
         name=name,
-        label=layer.description or name,
+        label=layer.label,
         files=(BandFile(layer.source, info.grid),),
         scale=own[0] if scale is None else scale,
         offset=own[1] if offset is None else offset,
