@@ -276,3 +276,31 @@ def test_another_reading_of_the_same_file_is_no_finished_mask(model, tmp_path, o
     assert skipped(**first)
     with pytest.raises(OutputError, match="other bands or scaling"):
         skipped(**(first | other))
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "/x", "..", "a\\b", "C:x"])
+def test_files_stay_in_their_folder_whatever_the_scene_is_called(model, tmp_path, name):
+    folder = tmp_path / "o" / "p"
+    result = mask_to_folder(
+        replace(scene(), id=name), folder, model=model, options=MaskOptions(picture=False)
+    )
+    assert {path.parent for path in result.paths.values()} == {folder}
+    assert all(path.is_file() for path in result.paths.values())
+    assert [p.name for p in (tmp_path / "o").iterdir()] == ["p"]
+
+
+def test_a_failing_run_leaves_the_earlier_mask_as_it_was(model, tmp_path):
+    mask_to_folder(scene(), tmp_path, model=model)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    empty = replace(
+        scene(), bands={n: replace(b, scale=float("nan")) for n, b in scene().bands.items()}
+    )
+    with pytest.raises(InputError, match="could be judged"):
+        mask_to_folder(empty, tmp_path, model=model, overwrite=True)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_nothing_of_a_file_that_is_no_longer_wanted_is_left(model, tmp_path):
+    mask_to_folder(scene(), tmp_path, model=model, options=MaskOptions(validity=True))
+    mask_to_folder(scene(), tmp_path, model=model, overwrite=True)
+    assert not [p.name for p in tmp_path.iterdir() if "validity" in p.name]

@@ -137,7 +137,6 @@ def mask_to_folder(
     files = FileSet(folder, task.scene.id)
     if not overwrite and (done := _finished(task, files)):
         return done
-    files.remove_item()
     legend = legend_of(task.options)
     with open_files(files, task.grid, task.provenance, legend) as writer:
         run, statistics = deliver(task, writer, "uint8", threads, progress)

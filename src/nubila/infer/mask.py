@@ -81,7 +81,6 @@ class CloudMask:
         options = replace(self.provenance.options, probabilities=self.probabilities is not None)
         provenance = replace(self.provenance, options=options)
         legend = legend_of(options)
-        files.remove_item()
         with open_files(files, self.grid, provenance, legend) as writer:
             writer.write(self.classes, self.validity)
             if self.probabilities is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -33,21 +34,36 @@ PICTURE_SIZE: Final = 900
 
 @dataclass(frozen=True)
 class FileSet:
-    """The names of the files of one mask in a folder."""
+    """The names of the files of one mask in a folder.
+
+    Attributes:
+        folder: where they are.
+        scene_id: what they are named after. It comes from a product's metadata or an item on the
+            web, so whatever might lead out of the folder becomes ``_``.
+    """
 
     folder: Path
-    stem: str
+    scene_id: str
 
     def path(self, kind: str) -> Path:
         """Return the path of ``mask``, ``probabilities``, ``validity``, ``style`` ..."""
-        return self.folder / f"{self.stem}{_ENDS[kind]}"
+        stem = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", self.scene_id).lstrip(".") or "scene"
+        return self.folder / f"{stem}{_ENDS[kind]}"
 
-    def remove_item(self) -> None:
-        """Take the STAC item away: while other files change, nothing may say "finished"."""
+    def remove(self, kind: str) -> None:
+        """Take away a file of an earlier mask, and what GDAL keeps beside it.
+
+        The item goes before other files change, for nothing may say "finished" meanwhile.
+
+        Raises:
+            OutputError: it cannot be removed.
+        """
+        path = self.path(kind)
         try:
-            self.path("item").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)
         except OSError as error:
-            raise OutputError(f"{self.path('item')}: cannot be replaced: {error}") from error
+            raise OutputError(f"{path}: cannot be replaced: {error.strerror}") from error
 
 
 _ENDS: Final = {
@@ -100,6 +116,8 @@ def open_files(
 ) -> Iterator[MaskWriter]:
     """Open the rasters of a mask; they appear under their names together, when all are whole.
 
+    An earlier mask stays, its item too, until then: a run that fails takes nothing away.
+
     Raises:
         OutputError: a file cannot be written.
     """
@@ -122,6 +140,7 @@ def open_files(
         mask = opened("mask", True, _look(legend, "class", tags), dtype=legend.dtype)
         assert mask is not None
         yield MaskWriter(legend, mask, probabilities, validity)
+        files.remove("item")
 
 
 def write_rest(
@@ -153,8 +172,7 @@ def write_rest(
     }
     for kind, keep in wanted.items():
         if not keep:
-            with suppress(FileNotFoundError):
-                files.path(kind).unlink()
+            files.remove(kind)
     paths = {kind: files.path(kind) for kind, keep in wanted.items() if keep}
     item = stac_item(
         provenance=provenance,
