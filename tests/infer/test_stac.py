@@ -2,9 +2,12 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from affine import Affine
+from rasterio.crs import CRS
 
 from nubila.infer.api import mask_to_folder
 from nubila.infer.provenance import MaskOptions
+from nubila.raster import Grid
 from nubila.scenes import open_scene
 from tests.infer.scenes import BANDS, scene, write_raster
 from tests.infer.toy import write_toy
@@ -105,3 +108,24 @@ def test_a_scene_without_a_place_has_no_geometry(model, tmp_path):
     item = json.loads(result.paths["item"].read_text())
     assert item["geometry"] is None and "bbox" not in item
     assert item["properties"]["proj:code"] is None
+
+
+@pytest.mark.parametrize("code", [32601, 32660])
+def test_across_the_antimeridian_the_geometry_is_cut_in_two(model, tmp_path, code):
+    """Corners by the other side's zone, whose own numbers are the same to either side of 180."""
+    left = 64_000 if code == 32601 else 736_000
+    grid = Grid(CRS.from_epsg(code), Affine(1000, 0, left, 0, -1000, 200_000), (100, 200))
+    item = item_of(mask_to_folder(scene(grid=grid), tmp_path, model=model))
+    geometry = item.geometry
+    assert geometry["type"] == "MultiPolygon"
+    spans = sorted(
+        (min(x for x, _ in ring), max(x for x, _ in ring)) for (ring,) in geometry["coordinates"]
+    )
+    west, east = (176.0, -176.0)
+    assert spans[0][0] == -180 and spans[0][1] < east
+    assert spans[1][0] > west and spans[1][1] == 180
+    assert item.bbox[0] == spans[1][0] and item.bbox[2] == spans[0][1]
+    assert item.bbox[0] > 0 > item.bbox[2]
+    # A degree of longitude at the equator is 111.32 km: the two parts together are 200 km wide.
+    width = 180 - spans[1][0] + spans[0][1] + 180
+    assert width == pytest.approx(200 / 111.32, rel=0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 from rasterio.errors import RasterioError
 from rasterio.features import bounds as geometry_bounds
-from rasterio.warp import transform_geom
+from rasterio.warp import transform
 
 from nubila.classes import CLASS_NAMES
 from nubila.infer.decide import PROBABILITY_NO_DATA, PROBABILITY_SCALE
@@ -18,6 +19,7 @@ from nubila.infer.legend import VALIDITY_LEGEND, Legend
 from nubila.infer.provenance import Provenance
 from nubila.infer.statistics import Statistics
 from nubila.raster import Grid
+from nubila.scenes.footprint import footprint_geometry
 
 __all__ = ["is_same_mask", "local_href", "stac_item"]
 
@@ -67,7 +69,7 @@ def stac_item(
         "assets": _assets(files, folder, legend, provenance),
     }
     if geometry is not None:
-        item["bbox"] = list(geometry_bounds(geometry))
+        item["bbox"] = _bbox(geometry)
     return item
 
 
@@ -159,14 +161,29 @@ def _geometry(provenance: Provenance, grid: Grid) -> dict[str, Any] | None:
     if grid.crs is None:
         return None
     rows, columns = grid.shape
-    pixels = [(0, 0), (0, rows), (columns, rows), (columns, 0), (0, 0)]
-    outline = {"type": "Polygon", "coordinates": [[grid.transform * p for p in pixels]]}
+    corners = [grid.transform * p for p in ((0, 0), (0, rows), (columns, rows), (columns, 0))]
     try:
-        found = transform_geom(grid.crs, "OGC:CRS84", outline, precision=7)
+        # Point by point: GDAL would close a polygon across the antimeridian the wrong way round.
+        longitudes, latitudes = transform(grid.crs, "OGC:CRS84", *zip(*corners, strict=True))
     except RasterioError:  # a CRS without a place on Earth
         return None
-    ring = [list(point) for point in found["coordinates"][0]]
-    return {"type": "Polygon", "coordinates": [ring]}
+    placed = [(round(x, 7), round(y, 7)) for x, y in zip(longitudes, latitudes, strict=True)]
+    if not all(math.isfinite(value) for point in placed for value in point):
+        return None
+    return footprint_geometry(placed)
+
+
+def _bbox(geometry: Mapping[str, Any]) -> list[float]:
+    """Return west, south, east, north; west above east across the antimeridian (RFC 7946, 5.2)."""
+    west, south, east, north = geometry_bounds(geometry)
+    if (west, east) == (-180, 180) and geometry["type"] == "MultiPolygon":
+        parts = [
+            geometry_bounds({"type": "Polygon", "coordinates": part})
+            for part in geometry["coordinates"]
+        ]
+        west = min(part[0] for part in parts if part[2] == 180)
+        east = max(part[2] for part in parts if part[0] == -180)
+    return [west, south, east, north]
 
 
 def _derived_from(provenance: Provenance, folder: Path) -> dict[str, str]:
