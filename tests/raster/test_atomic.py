@@ -1,6 +1,7 @@
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -142,3 +143,30 @@ def test_make_folder_when_the_system_refuses(tmp_path):
         pytest.skip("no /proc")
     with pytest.raises(OutputError, match="cannot be written"):
         make_folder("/proc/nubila")
+
+
+def test_what_cannot_be_brought_to_the_disk_is_an_output_error(tmp_path, monkeypatch):
+    def fails(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with (
+        pytest.raises(OutputError, match="Input/output error"),
+        atomic_path(tmp_path / "x") as path,
+    ):
+        path.write_text("x")
+    assert names(tmp_path) == []
+
+
+def test_a_file_system_that_cannot_flush_folders_will_do(tmp_path, monkeypatch):
+    flush = os.fsync
+
+    def fails(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with atomic_path(tmp_path / "x") as path:
+        path.write_text("x")
+    assert names(tmp_path) == ["x"]

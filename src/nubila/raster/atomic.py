@@ -49,7 +49,8 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
         yield temporary
         _flush(temporary)
         temporary.replace(final)
-        _flush(final.parent)
+        with suppress(OSError):  # some network file systems cannot do this for folders
+            _flush(final.parent)
 
 
 @contextmanager
@@ -127,6 +128,8 @@ def _flush(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(handle)
 
