@@ -118,3 +118,33 @@ def test_a_missing_band_and_missing_dimensions_are_named(model, reflectance):
         dataset(reflectance[:2], ("blue", "green")).nubila.mask(model=model)
     with pytest.raises(GridError, match="expected y and x"):
         xr.Dataset({"blue": ("point", np.zeros(3, np.float32))}).nubila.mask(model=model)
+
+
+def test_nan_for_no_data_is_one_and_the_same(model, reflectance):
+    part = reflectance[:, 180:276, 880:1008]
+    data = dataset(part)
+    for variable in data.data_vars.values():
+        variable.attrs["nodata"] = float("nan")
+    expected = dataset(part).nubila.mask(model=model)
+    np.testing.assert_array_equal(data.nubila.mask(model=model).values, expected.values)
+
+
+def test_bands_that_are_not_used_need_not_agree(model, reflectance):
+    counts = counts_of(reflectance[:, :96, :128])
+    data = dataset(counts, scale_factor=1e-4, _FillValue=0)
+    expected = data.nubila.mask(model=model)
+    thermal = data["red"].assign_attrs(scale_factor=0.00341802, add_offset=149.0)
+    mask = data.assign(lwir11=thermal).nubila.mask(model=model)
+    np.testing.assert_array_equal(mask.values, expected.values)
+
+
+def test_the_scale_of_1_that_rioxarray_writes_for_none_is_none(model, reflectance):
+    counts = counts_of(reflectance[:, :96, :128])
+    data = dataset(counts, scale_factor=1.0, add_offset=0.0)
+    with pytest.raises(InputError, match="no scale is known"):
+        data.nubila.mask(model=model)
+    array = data.to_dataarray("band").assign_attrs(scale_factor=1.0, add_offset=0.0)
+    with pytest.raises(InputError, match="no scale is known"):
+        array.nubila.mask(model=model, bands=BANDS)
+    given = data.nubila.mask(model=model, scale=1e-4)
+    assert (given.values == dataset(counts).nubila.mask(model=model, scale=1e-4).values).all()

@@ -62,6 +62,8 @@ class NubilaAccessor:
             bands: common names in order, for a DataArray whose band coordinate does not tell.
             scale: reflectance = value * scale + offset. Default: ``scale_factor`` among the
                 attributes; floating-point values without are taken as reflectance already.
+                rioxarray writes 1 and 0 where a file has neither scale nor offset, so for
+                integers these two say nothing.
             offset: default ``add_offset`` among the attributes, or 0.
             nodata: value that means no data. Default: ``_FillValue`` or ``nodata`` among the
                 attributes; NaN always does.
@@ -86,7 +88,7 @@ class NubilaAccessor:
             "model": model,
             "thresholds": thresholds,
             "threads": 1,  # Dask brings its own
-            **_scaling(self._data, stack, scale, offset, nodata),
+            **_scaling(self._data, stack, names, scale, offset, nodata),
         }
         classes = _classes(values.data, settings, card.halo, card.stride)
         template = values.isel(band=0, drop=True)
@@ -176,6 +178,7 @@ def _spatial(stack: xr.DataArray) -> tuple[str, str]:
 def _scaling(
     data: xr.Dataset | xr.DataArray,
     stack: xr.DataArray,
+    names: Sequence[str],
     scale: float | None,
     offset: float | None,
     nodata: float | None,
@@ -183,13 +186,16 @@ def _scaling(
     """Return scale, offset and nodata: as given, or from the attributes, which must agree."""
     attributes = dict(stack.attrs)
     if isinstance(data, xr.Dataset):
-        attributes = _agreeing(data)
+        attributes = _agreeing(data, names)
+    integers = stack.dtype.kind in "iu"
+    if integers and attributes.get("scale_factor") == 1 and not attributes.get("add_offset"):
+        del attributes["scale_factor"]
     scale = scale if scale is not None else attributes.get("scale_factor")
     offset = offset if offset is not None else attributes.get("add_offset")
     nodata = (
         nodata if nodata is not None else attributes.get("_FillValue", attributes.get("nodata"))
     )
-    if scale is None and stack.dtype.kind in "iu":
+    if scale is None and integers:
         raise InputError(
             f"values are {stack.dtype} and no scale is known; give scale=1e-4 for reflectance x "
             "10000 (and offset=-0.1 for Sentinel-2 from baseline 04.00, if it is in the counts)"
@@ -197,15 +203,17 @@ def _scaling(
     return {"scale": float(scale or 1.0), "offset": float(offset or 0.0), "nodata": nodata}
 
 
-def _agreeing(data: xr.Dataset) -> dict[str, Any]:
-    """Return the attributes about values, which must be the same on all bands."""
+def _agreeing(data: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:
+    """Return the attributes about values, which must be the same on all bands that are used."""
     found: dict[str, Any] = {}
     for name, variable in data.data_vars.items():
-        if _common_name(name) is None:
+        if _common_name(name) not in names:
             continue
         for key in ("scale_factor", "add_offset", "_FillValue", "nodata"):
             value = variable.attrs.get(key)
-            if found.setdefault(key, value) != value:
+            first = found.setdefault(key, value)
+            # NaN, which floating-point bands have for no data, is not equal to itself.
+            if first != value and not (first != first and value != value):
                 raise MetadataError(
                     f"variable {name!r} has {key} {value}, another band has {found[key]}; "
                     "give scale=, offset= and nodata= after bringing them to one scaling"
@@ -257,6 +265,7 @@ def _block_size(chunks: tuple[int, ...], halo: int, stride: int) -> tuple[int, .
 def _classes_of_block(values: NDArray[Any], settings: dict[str, Any]) -> NDArray[np.uint8]:
     """Return classes of one block; leading dimensions such as time are taken one by one."""
     classes = np.full((*values.shape[:-3], *values.shape[-2:]), NO_DATA, np.uint8)
+    loaded = settings | {"model": _model(settings["model"])}
     for index in np.ndindex(values.shape[:-3]):
-        classes[index] = predict(values[index], **settings).classes
+        classes[index] = predict(values[index], **loaded).classes
     return classes
