@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 from typer.testing import CliRunner
 
 from nubila.cli import app
@@ -79,3 +81,24 @@ def test_real_metadata(shared_data: Path) -> None:
         assert "metadata alone" in text
         assert "quantification 10000" in text
         assert "_B02" in text
+
+
+def test_brackets_in_names_are_no_markup_and_nan_is_json(tmp_path: Path) -> None:
+    folder = tmp_path / "[old] [bold]"
+    folder.mkdir()
+    path = folder / "a[red].tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", count=2, height=8, width=8, dtype="float32",
+        crs="EPSG:32633", transform=Affine(10, 0, 3e5, 0, -10, 5e6), nodata=float("nan"),
+    ) as data:  # fmt: skip
+        data.write(np.full((2, 8, 8), 0.1, np.float32))
+        data.descriptions = ("blue", "[/y]")
+    text = info(path)
+    assert text.startswith("a[red]")
+    assert f"band 2 of {path} ([/y]) is none that nubila knows" in text.replace("\n", "")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    facts = json.loads(info(path, "--json"), parse_constant=refuse)
+    assert facts["bands"][0]["nodata"] == "nan"

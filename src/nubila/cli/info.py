@@ -49,24 +49,30 @@ def info(
 def _print(facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
-    console.print(f"[bold]{facts['id']}[/bold]", highlight=False)
+
+    def line(text: str, title: str = "", style: str = "yellow") -> None:
+        # As Text, so that brackets in a path are no markup.
+        console.print(Text.assemble((title, style), text), highlight=False, soft_wrap=True)
+
+    line("", facts["id"], "bold")
     for label, text in _lines(facts):
-        console.print(f"  {label:<12} {text}", highlight=False, soft_wrap=True)
+        line(f"  {label:<12} {text}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("band", "label", "metres", "scale", "offset", "no data", "saturated"):
         table.add_column(column, justify="left" if column in ("band", "label") else "right")
     for band in facts["bands"]:
-        table.add_row(*_row(band))
+        table.add_row(*map(Text, _row(band)))
     if facts["bands"]:
         console.print(table)
     for source in dict.fromkeys(b["scale_from"] for b in facts["bands"]):
-        console.print(f"  scale and offset from: {source}", highlight=False, soft_wrap=True)
+        line(f"  scale and offset from: {source}")
     for path in _missing(facts):
-        console.print(f"  [yellow]missing:[/yellow] {path}", highlight=False, soft_wrap=True)
+        line(f" {path}", "  missing:")
     for note in facts["notes"]:
-        console.print(f"  [yellow]note:[/yellow] {note}", highlight=False, soft_wrap=True)
+        line(f" {note}", "  note:")
 
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:

@@ -63,14 +63,17 @@ def _print_card(model: Model) -> None:
     from rich.console import Console
     from rich.pretty import Pretty
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(show_header=False, box=None)
-    table.add_row("file", model.path)
+    table.add_row("file", Text(model.path))  # as Text: brackets in it are no markup
     table.add_row("sha256", model.sha256)
     card = model.card.model_dump(mode="json")
     card["bands"] = ", ".join(
         b.name + ("" if b.required else " (optional)") for b in model.card.bands
     )
     for key, value in card.items():
-        table.add_row(key, value if isinstance(value, str) else Pretty(value, expand_all=False))
+        table.add_row(
+            key, Text(value) if isinstance(value, str) else Pretty(value, expand_all=False)
+        )
     Console().print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from nubila.scenes.scene import Band, Scene
@@ -51,7 +52,8 @@ def _describe_band(band: Band) -> dict[str, Any]:
         "scale": band.scale,
         "offset": band.offset,
         "scale_from": band.scale_from,
-        "nodata": band.nodata,
+        # JSON has no NaN; STAC writes it as a text too.
+        "nodata": str(band.nodata) if math.isnan(band.nodata or 0.0) else band.nodata,
         "saturated": "flags" if band.saturation is not None else band.saturated,
         "missing": [path for _, path in band.missing],
     }
