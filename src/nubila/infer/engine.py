@@ -36,6 +36,7 @@ class Run:
         preview: (3, rows, columns) float32 reflectance in red, green, blue, NaN = no data, if
             asked for and if the model takes these bands.
         notes: what a person should know, such as a resolution the model was not trained on.
+        decode_seconds: CPU time of all workers in decoding.
         tile_seconds: CPU time of all workers in cutting tiles, running the model, and deciding.
         model_seconds: the model's part of it.
     """
@@ -43,6 +44,7 @@ class Run:
     grid: Grid
     preview: NDArray[np.float32] | None
     notes: tuple[str, ...]
+    decode_seconds: float
     tile_seconds: float
     model_seconds: float
 
@@ -118,7 +120,12 @@ def run_scene(
         error.add_note(f"while masking {scene.path}")
         raise
     return Run(
-        plan.grid, builder.preview(), _notes(plan), schedule.tile_seconds, schedule.model_seconds
+        grid=plan.grid,
+        preview=builder.preview(),
+        notes=_notes(plan),
+        decode_seconds=schedule.decode_seconds,
+        tile_seconds=schedule.tile_seconds,
+        model_seconds=schedule.model_seconds,
     )
 
 
@@ -161,7 +168,7 @@ class _Schedule:
     def __init__(self, job: Job, cache: CountCache, batch: int) -> None:
         self.job, self.cache = job, cache
         self.stopped = threading.Event()
-        self.tile_seconds = self.model_seconds = 0.0
+        self.decode_seconds = self.tile_seconds = self.model_seconds = 0.0
         rows = job.plan.rows
         self._blocks = deque((i, b) for i, row in enumerate(cache.arriving) for b in row)
         self._missing = [len(row) for row in cache.arriving]
@@ -195,6 +202,7 @@ class _Schedule:
                     self.cache.drop(block)
                 self._current += 1
         else:
+            self.decode_seconds += done.decode_seconds
             self._missing[done.row] -= 1
             self._release()
 
@@ -205,16 +213,20 @@ class _Schedule:
             self._decoded += 1
 
     def _decode(self, row: int, block: Block) -> _Done:
-        if not self.stopped.is_set():
-            self.cache.decode(block)
-        return _Done(row)
+        if self.stopped.is_set():
+            return _Done(row)
+        start = time.thread_time()
+        self.cache.decode(block)
+        return _Done(row, decode_seconds=time.thread_time() - start)
 
     def _run(self, row: int, tiles: Sequence[Tile]) -> _Done:
         if self.stopped.is_set():
             return _Done(row)
         start = time.thread_time()
         answers, model_seconds = run_tiles(self.job, tiles)
-        return _Done(row, answers, time.thread_time() - start, model_seconds)
+        return _Done(
+            row, answers, tile_seconds=time.thread_time() - start, model_seconds=model_seconds
+        )
 
 
 @dataclass(frozen=True)
@@ -223,6 +235,7 @@ class _Done:
 
     row: int
     answers: Sequence[Answer] = ()
+    decode_seconds: float = 0.0
     tile_seconds: float = 0.0
     model_seconds: float = 0.0
 
