@@ -137,6 +137,11 @@ def test_the_crs_member_of_old_geojson():
     assert place_area(read_area(area), GRID).window.shape == (50, 50)
 
 
+def test_a_crs_member_that_is_a_text():
+    assert read_area(TRIANGLE | {"crs": "EPSG:32632"}).crs == CRS.from_epsg(32632)
+    assert read_area(TRIANGLE | {"crs": None}).crs == read_area(TRIANGLE).crs
+
+
 def test_an_area_partly_outside_says_so():
     placed = place_area(read_area((599_000, 5_299_000, 600_500, 5_299_500), 32632), GRID)
     assert "beyond the scene" in placed.notes[0]
@@ -171,6 +176,11 @@ def test_a_scene_without_crs_takes_no_area():
         ({"type": "Polygon", "coordinates": [["a", "b", "c", "d"]]}, "do not read"),
         ("/nowhere/area.geojson", "nowhere/area.geojson"),
         ("{broken", "GeoJSON"),
+        ({"type": "FeatureCollection", "features": None}, "no whole GeoJSON"),
+        ({"type": "FeatureCollection", "features": ["a"]}, "no whole GeoJSON"),
+        ({"type": "MultiPolygon", "coordinates": None}, "no whole GeoJSON"),
+        (TRIANGLE | {"crs": {"type": "name"}}, "names none"),
+        (TRIANGLE | {"crs": 5.5}, "unknown CRS 5.5"),
     ],
 )
 def test_what_is_no_area_is_refused(value, message):

@@ -111,9 +111,17 @@ def read_area(
 def _from_geojson(value: Mapping[str, Any], crs: Any) -> Area:  # noqa: ANN401
     if not isinstance(value, Mapping):
         raise InputError(f"GeoJSON must be an object, got {type(value).__name__}")
-    member = value.get("crs") or {}
-    named = crs or member.get("properties", {}).get("name") or _GEOJSON_CRS
-    return Area(_polygons(value), _crs(named))
+    return Area(_polygons(value), _crs(crs or _named_crs(value.get("crs")) or _GEOJSON_CRS))
+
+
+def _named_crs(member: Any) -> Any:  # noqa: ANN401 (JSON)
+    """Return what a ``crs`` member names: an object with a name, or (against the rules) a text."""
+    if not isinstance(member, Mapping):
+        return member
+    properties = member.get("properties")
+    if not (isinstance(properties, Mapping) and properties.get("name")):
+        raise InputError(f"the crs of the area of interest names none: {dict(member)}")
+    return properties["name"]
 
 
 def place_area(area: Area, grid: Grid) -> PlacedArea:
@@ -212,7 +220,10 @@ def _rectangle(values: Sequence[float]) -> dict[str, Any]:
 
 def _polygons(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return the polygons of any GeoJSON object as one geometry."""
-    polygons = list(_each_polygon(value))
+    try:
+        polygons = _each_polygon(value)
+    except (AttributeError, TypeError) as error:
+        raise InputError(f"the area of interest is no whole GeoJSON: {error}") from error
     if not polygons:
         raise InputError(
             f"an area of interest must hold polygons; this GeoJSON is a {value.get('type')!r}"
