@@ -623,6 +623,42 @@ def test_mapping_and_pystac_object(tmp_path):
         expect(open_stac(given), "red", counts["red"], 1e-4, 0.0)
 
 
+def test_a_pystac_object_is_read_without_its_catalogue(tmp_path):
+    pystac = pytest.importorskip("pystac")
+    item, counts = earth_search(tmp_path)
+    item["links"] = [{"rel": "self", "href": str(tmp_path / "item.json")}]
+    given = pystac.Item.from_dict(item)
+    for kind in ("root", "parent", "collection"):
+        given.add_link(pystac.Link(kind, "http://127.0.0.1:1/catalog.json"))
+    expect(open_stac(given), "red", counts["red"], 1e-4, 0.0)
+
+
+def test_a_flag_that_is_neither_true_nor_false_is_refused(tmp_path):
+    item, _ = earth_search(tmp_path)
+    item["properties"]["earthsearch:boa_offset_applied"] = "true"
+    with pytest.raises(MetadataError, match="neither true nor false"):
+        open_stac(item)
+
+
+@pytest.mark.parametrize("field", ["eo:bands", "raster:bands", "bands"])
+def test_what_should_be_a_list_and_is_none_is_told(tmp_path, field):
+    item, _ = earth_search(tmp_path)
+    item["links"] = ["x"]
+    item["assets"]["red"][field] = 5
+    with pytest.raises(MetadataError, match="must be lists"):
+        open_stac(item)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.1:1/a.json?sig=secret", "http://127.0.0.1:1/a b", "http://[::1/a"],
+)
+def test_an_address_that_cannot_be_read_is_told(address):
+    with pytest.raises(ProductError, match="cannot be read") as caught:
+        read_text(address)
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("location", "expected"),
     [
@@ -654,6 +690,8 @@ def test_gdal_path_of_another_scheme():
         ("a.tif", "s3://b/x/item.json", "s3://b/x/a.tif"),
         ("../a.tif", "/d/x/item.json", "/d/a.tif"),
         ("/a.tif", "/d/x/item.json", "/a.tif"),
+        ("/a.tif", "https://h/x/item.json", "https://h/a.tif"),
+        ("/vsis3/b/a.tif", "https://h/x/item.json", "/vsis3/b/a.tif"),
         ("s3://b/a.tif", "/d/x/item.json", "s3://b/a.tif"),
         ("a.tif", "", "a.tif"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 from urllib.error import HTTPError, URLError
@@ -63,10 +64,12 @@ def resolve(reference: str, base: str) -> str:
     >>> resolve("../B04.tif", "data/items/item.json")
     'data/B04.tif'
     """
-    if not base or is_url(reference) or reference.startswith("/"):
+    if not base or is_url(reference) or reference.startswith("/vsi"):
         return reference
     if base.lower().startswith(("http://", "https://", "file://")):
         return urljoin(base, reference)
+    if reference.startswith("/"):
+        return reference
     scheme = _SCHEME.match(base)
     start = base[: scheme.end()] if scheme else ""
     folder = posixpath.dirname(base[len(start) :].replace("\\", "/"))
@@ -80,6 +83,7 @@ def read_text(location: str) -> str:
         MissingFileError: there is nothing at `location`.
         ProductError: it cannot be fetched, is larger than 16 MiB, or is not UTF-8.
     """
+    shown = location.partition("?")[0] if is_url(location) else location
     try:
         if location.lower().startswith(("http://", "https://", "file://")):
             with urlopen(location, timeout=_PATIENCE_SECONDS) as answer:
@@ -91,14 +95,16 @@ def read_text(location: str) -> str:
                 content = file.read(_MOST_BYTES + 1)
     except HTTPError as error:
         kind = MissingFileError if error.code in (404, 410) else ProductError
-        raise kind(f"{location}: the server answered {error.code} {error.reason}") from error
+        advice = "; sign the address, or ask for access" if error.code in (401, 403) else ""
+        raise kind(f"{shown}: the server answered {error.code} {error.reason}{advice}") from error
     except FileNotFoundError as error:
-        raise MissingFileError(f"{location}: no such file") from error
-    except (URLError, OSError) as error:
-        raise ProductError(f"{location}: cannot be read: {error}") from error
+        raise MissingFileError(f"{shown}: no such file") from error
+    except (OSError, HTTPException, ValueError) as error:
+        told = error.reason if isinstance(error, URLError) else error
+        raise ProductError(f"{shown}: cannot be read: {told}") from error
     if len(content) > _MOST_BYTES:
-        raise ProductError(f"{location}: larger than {_MOST_BYTES} bytes, so no metadata file")
+        raise ProductError(f"{shown}: larger than {_MOST_BYTES} bytes, so no metadata file")
     try:
         return bytes(content).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ProductError(f"{location}: not a text file: {error}") from error
+        raise ProductError(f"{shown}: not a text file: {error}") from error

@@ -146,7 +146,7 @@ def open_stac(item: Any) -> Scene:  # noqa: ANN401 (pystac is no dependency, so 
 
     Raises:
         MissingFileError: the item, or a file that must be opened, is not there.
-        ProductError: not a STAC item.
+        ProductError: not a STAC item, or a server refuses it or cannot be reached.
         BandError: no asset holds a band that nubila knows.
         MetadataError: there is no scale, or metadata contradict each other.
         GridError: bands differ in CRS or extent.
@@ -178,7 +178,7 @@ def _load(item: Any) -> _Item:  # noqa: ANN401 (see open_stac)
         except ValueError as error:
             raise ProductError(f"{base}: not JSON: {error}") from error
     else:
-        content = item if isinstance(item, Mapping) else item.to_dict()
+        content = item if isinstance(item, Mapping) else _plain(item)
     name = base.partition("?")[0]
     if not isinstance(content, Mapping) or content.get("type") != "Feature":
         kind = content.get("type") if isinstance(content, Mapping) else type(content).__name__
@@ -193,8 +193,21 @@ def _load(item: Any) -> _Item:  # noqa: ANN401 (see open_stac)
     for key, asset in assets.items():
         if not (isinstance(asset, Mapping) and asset.get("href")):
             raise ProductError(f"{name}: asset {key!r} has no href")
-    links = [link for link in content.get("links") or () if link.get("rel") == "self"]
-    return _Item(content, name, base or (str(links[0].get("href", "")) if links else ""))
+    return _Item(content, name, base or _self_link(content.get("links")))
+
+
+def _plain(item: Any) -> Any:  # noqa: ANN401 (see open_stac)
+    """Return an object's mapping; pystac would fetch the catalogue that the item belongs to."""
+    try:
+        return item.to_dict(transform_hrefs=False)
+    except TypeError:  # another library's item
+        return item.to_dict()
+
+
+def _self_link(links: Any) -> str:  # noqa: ANN401 (JSON)
+    """Return the address that an item gives as its own, or ``""``."""
+    known = [link for link in links or () if isinstance(link, Mapping)]
+    return next((str(k.get("href", "")) for k in known if k.get("rel") == "self"), "")
 
 
 def _band(item: _Item, layers: Sequence[Layer]) -> tuple[Band, str]:

@@ -134,6 +134,8 @@ def _asset_layers(
 def _described(asset: Json, where: str) -> list[tuple[Json, Json, Json]]:
     """Return for each band what ``bands``, ``eo:bands`` and ``raster:bands`` say of it."""
     lists = [asset.get(field) or [] for field in ("bands", "eo:bands", "raster:bands")]
+    if not all(isinstance(entries, list | tuple) for entries in lists):
+        raise MetadataError(f"{where}: bands, eo:bands and raster:bands must be lists")
     for entry in (entry for entries in lists for entry in entries):
         if not isinstance(entry, Mapping):
             raise MetadataError(

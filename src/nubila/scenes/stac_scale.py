@@ -87,6 +87,11 @@ def calibrate(layer: Layer, properties: Mapping[str, Any], sensor: str) -> Calib
 
 def _sentinel(layer: Layer, properties: Mapping[str, Any]) -> Calibration | None:
     flag = next((f for f in _FLAGS if f in properties and not layer.is_jp2), None)
+    if flag is not None and not isinstance(properties[flag], bool):
+        raise MetadataError(
+            f"{layer.where}: {flag} is {properties[flag]!r}, neither true nor false, so it is "
+            f"unknown whether the counts have an offset. {_WAY_OUT}"
+        )
     baseline = _baseline(layer, properties)
     by_baseline = (
         None if baseline is None else _SENTINEL_OFFSET if baseline >= _FIRST_WITH_OFFSET else 0.0
