@@ -38,16 +38,17 @@ class RangeServer:
                 if found and span:
                     start, stop = int(span[1]), min(int(span[2] or total), total - 1)
                     status, part = 206, content[start : stop + 1]
+                # Noted before it is sent: the client may be done before this thread runs again.
+                sent = len(part) if with_body else 0
+                server.requests.append((self.command, self.path, sent))
                 self.send_response(status)
                 self.send_header("Accept-Ranges", "bytes")
                 self.send_header("Content-Length", str(len(part)))
                 if status == 206:
                     self.send_header("Content-Range", f"bytes {start}-{stop}/{total}")
                 self.end_headers()
-                sent = len(part) if with_body else 0
                 if with_body:
                     self.wfile.write(part)
-                server.requests.append((self.command, self.path, sent))
 
             def log_message(self, *_):
                 pass

@@ -55,7 +55,7 @@ def stac_item(
         folder: the item's folder.
     """
     geometry = _geometry(provenance, grid)
-    item = {
+    item: dict[str, Any] = {
         "type": "Feature",
         "stac_version": "1.1.0",
         "stac_extensions": list(_EXTENSIONS),
