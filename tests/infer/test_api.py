@@ -7,7 +7,7 @@ import rasterio
 from rio_cogeo.cogeo import cog_validate
 
 from nubila.classes import COLOURS, Validity
-from nubila.errors import GridError, InputError, OutputError
+from nubila.errors import GridError, InputError, MissingFileError, OutputError
 from nubila.infer.api import mask_scene, mask_to_folder
 from nubila.infer.decide import postprocess, scale_probabilities
 from nubila.infer.provenance import MaskOptions
@@ -17,6 +17,7 @@ from nubila.scenes import open_scene
 from tests.infer.scenes import BANDS, GRID, counts, scene
 from tests.infer.test_area import TRIANGLE
 from tests.infer.toy import write_toy
+from tests.scenes.range_server import serve
 
 
 @pytest.fixture(scope="module")
@@ -304,3 +305,41 @@ def test_nothing_of_a_file_that_is_no_longer_wanted_is_left(model, tmp_path):
     mask_to_folder(scene(), tmp_path, model=model, options=MaskOptions(validity=True))
     mask_to_folder(scene(), tmp_path, model=model, overwrite=True)
     assert not [p.name for p in tmp_path.iterdir() if "validity" in p.name]
+
+
+def test_over_the_network_only_what_the_model_takes_is_fetched(model, tmp_path):
+    values = counts(GRID.shape)
+    place = {
+        "proj:code": GRID.crs.to_string(),
+        "proj:shape": GRID.shape,
+        "proj:transform": list(GRID.transform)[:6],
+    }
+    assets = {}
+    with serve(tmp_path) as server:
+        for n, name in enumerate((*BANDS, "swir16", "coastal")):
+            with rasterio.open(
+                tmp_path / f"{name}.tif", "w", driver="GTiff", count=1, dtype="uint16",
+                crs=GRID.crs, height=GRID.shape[0], width=GRID.shape[1],
+                transform=GRID.transform, nodata=0,
+            ) as data:  # fmt: skip
+                data.write(values[n % 4], 1)
+            scaling = [{"scale": 1e-4, "offset": 0, "nodata": 0}]
+            assets[name] = {"href": f"{server.url}/{name}.tif", "raster:bands": scaling, **place}
+        item = {
+            "type": "Feature", "stac_version": "1.0.0", "id": "X1", "geometry": None, "links": [],
+            "properties": {"datetime": "2024-07-05T10:10:00Z"}, "assets": assets,
+        }  # fmt: skip
+        mask = mask_scene(open_scene(item), model=model)
+        assert server.asked() == {f"{name}.tif" for name in BANDS}
+    np.testing.assert_array_equal(mask.classes, mask_scene(scene(), model=model).classes)
+
+
+def test_the_missing_file_of_a_band_that_would_stand_in_is_named(model):
+    source = scene()
+    bands = {name: band for name, band in source.bands.items() if name != "nir"}
+    broken = replace(source, bands=bands, missing={"nir08": ("IMG/B8A_20m.jp2",)})
+    needs_nir = replace(model, card=model.card.model_copy(update={"bands": tuple(
+        use.model_copy(update={"required": True}) for use in model.card.bands
+    )}))  # fmt: skip
+    with pytest.raises(MissingFileError, match=r"IMG/B8A_20m\.jp2"):
+        mask_scene(broken, model=needs_nir)

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from nubila.errors import BandError, GridError, InputError
+from nubila.errors import BandError, GridError, InputError, MissingFileError
 from nubila.models_io import ModelCard
 from nubila.raster import Grid, Window
 from nubila.scenes import RasterSource, Scene
@@ -237,7 +237,7 @@ def _bands(scene: Scene, card: ModelCard) -> tuple[tuple[str, ...], tuple[str, .
     """Return the bands to read: those needed, and the optional ones that the scene has."""
     lacking = [name for name in card.required_bands if not scene.has_band(name)]
     # Bands that the product has, but whose files are not there: the error names the files.
-    scene.levels([name for name in lacking if name in scene.missing], scene.resolution)
+    scene.levels([name for name in lacking if _is_missing(scene, name)], scene.resolution)
     if lacking:
         raise BandError(
             f"{scene.path}: model {card.name} needs the band{'s'[: len(lacking) > 1]} "
@@ -261,6 +261,17 @@ def _bands(scene: Scene, card: ModelCard) -> tuple[tuple[str, ...], tuple[str, .
     return card.required_bands, tuple(optional)
 
 
+def _is_missing(scene: Scene, name: str) -> bool:
+    """Tell whether the product has a band, or the one that stands in for it, without its files."""
+    try:
+        scene.band(name)
+    except MissingFileError:
+        return True
+    except BandError:
+        return False
+    return False
+
+
 def source_key(source: RasterSource) -> Hashable:
     """Return what tells sources apart: their value, or their identity where they have none."""
     try:
@@ -276,8 +287,23 @@ class _Probe:
     def __init__(self, source: RasterSource) -> None:
         self.source = source
         self.asked: dict[int, list[Window]] = {}
-        self.name, self.shape = source.name, source.shape
-        self.factors, self.block = source.factors, source.block
+
+    # Asked for one by one: over the network, a band that is not read keeps even its header unread.
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.source.shape
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        return self.source.factors
+
+    @property
+    def block(self) -> tuple[int, int]:
+        return self.source.block
 
     def read(self, factor: int, window: Window) -> NDArray[Any]:
         self.asked.setdefault(factor, []).append(window)
