@@ -23,6 +23,7 @@ from nubila.errors import (
     MissingFileError,
 )
 from nubila.raster import Window
+from nubila.scenes.describe import describe
 from nubila.scenes.generic import open_raster
 
 from .range_server import serve
@@ -422,3 +423,13 @@ def test_each_band_has_its_own_value_for_no_data(tmp_path):
     scene = open_raster(tmp_path / "a.vrt", bands="blue,green", scale=1e-4)
     assert (scene.read(["blue"]).validity == Validity.VALID).all()
     assert (scene.read(["green"]).validity == Validity.NO_DATA).all()
+
+
+def test_what_signs_an_address_is_not_told(tmp_path):
+    write(tmp_path / "a.tif", counts(2), tags=([1e-4] * 2, [0] * 2))
+    with serve(tmp_path) as server:
+        server.query = "sig=secret"
+        scene = open_raster(f"{server.url}/a.tif?sig=secret", bands="blue,green")
+    assert scene.path == f"{server.url}/a.tif"
+    assert "secret" not in str(describe(scene))
+    assert "secret" not in scene.bands["blue"].scale_from

@@ -181,8 +181,8 @@ class GdalSource:
 
     @property
     def name(self) -> str:
-        """The path."""
-        return self.path
+        """The path, without what signs it."""
+        return _shown(self.path)
 
     def read(self, factor: int, window: Window) -> NDArray[Any]:
         """Return the counts of `window`, which counts in pixels of the level `factor`.

@@ -17,7 +17,7 @@ from nubila.errors import BandError, InputError, MetadataError, nearest
 from nubila.raster.gdal import GdalSource, RasterInfo, open_source
 from nubila.raster.grid import Window
 from nubila.scenes.grids import common_grid
-from nubila.scenes.location import gdal_path
+from nubila.scenes.location import gdal_path, is_url
 from nubila.scenes.scene import Band, BandFile, Scene
 
 __all__ = ["open_raster"]
@@ -91,7 +91,7 @@ def open_raster(
     grid = common_grid(files[0], found)
     return Scene(
         id=_identifier(files),
-        path=", ".join(files),
+        path=", ".join(_unsigned(file) for file in files),
         sensor=sensor or "unknown",
         level="",
         bands=found,
@@ -234,7 +234,7 @@ def _band(
         files=(BandFile(layer.source, info.grid),),
         scale=own[0] if scale is None else scale,
         offset=own[1] if offset is None else offset,
-        scale_from="given" if scale is not None else f"tags of {layer.path}",
+        scale_from="given" if scale is not None else f"tags of {_unsigned(layer.path)}",
         nodata=own_nodata if nodata is None else nodata,
         resolution=info.grid.resolution,
     )
@@ -293,6 +293,11 @@ def _gathered(said: Mapping[str, Sequence[str]], bands: Mapping[str, Band]) -> I
     """Give each note once, with the bands that it is about unless it is about all."""
     for text, names in said.items():
         yield text if len(names) == len(bands) else f"{', '.join(names)}: {text}"
+
+
+def _unsigned(path: str) -> str:
+    """Return a web address without what signs it, which must not get into files, nor tell apart."""
+    return path.partition("?")[0] if is_url(path) else path
 
 
 def _identifier(paths: Sequence[str]) -> str:
