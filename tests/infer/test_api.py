@@ -343,3 +343,19 @@ def test_the_missing_file_of_a_band_that_would_stand_in_is_named(model):
     )}))  # fmt: skip
     with pytest.raises(MissingFileError, match=r"IMG/B8A_20m\.jp2"):
         mask_scene(broken, model=needs_nir)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_item_that_is_the_input_is_not_written_over(model, tmp_path, overwrite):
+    path = tmp_path / "X1.json"
+    path.write_text("{}")
+    source = replace(scene(), path=str(path))
+    with pytest.raises(OutputError, match="is the input"):
+        mask_to_folder(source, tmp_path, model=model, overwrite=overwrite)
+    assert path.read_text() == "{}"
+
+
+def test_what_is_no_item_is_told(model, tmp_path):
+    (tmp_path / "X1.json").write_text("[]")
+    with pytest.raises(OutputError, match="found list"):
+        mask_to_folder(scene(), tmp_path, model=model)

@@ -135,6 +135,7 @@ def mask_to_folder(
     folder = make_folder(folder)
     task = prepare(scene, model, options or MaskOptions())
     files = FileSet(folder, task.scene.id)
+    _check_apart(task.scene, files)
     if not overwrite and (done := _finished(task, files)):
         return done
     legend = legend_of(task.options)
@@ -153,6 +154,15 @@ def mask_to_folder(
     )
 
 
+def _check_apart(scene: Scene, files: FileSet) -> None:
+    """Refuse to write the mask's item over the item that the scene was opened from."""
+    path = files.path("item")
+    if path.exists() and Path(scene.path).exists() and path.samefile(scene.path):
+        raise OutputError(
+            f"{path}: is the input, and the mask's own item would replace it; give another folder"
+        )
+
+
 def _finished(task: Task, files: FileSet) -> MaskResult | None:
     """Return the result of an earlier run, None if there is none.
 
@@ -164,6 +174,8 @@ def _finished(task: Task, files: FileSet) -> MaskResult | None:
         return None
     try:
         item = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(item, dict):
+            raise ValueError(f"expected a STAC item, found {type(item).__name__}")
     except (OSError, ValueError) as error:
         raise OutputError(
             f"{path}: is there and does not read: {error}; use --overwrite"
