@@ -96,7 +96,6 @@ def test_resolution_of_a_grid_in_feet():
 def test_without_a_crs_a_pixel_is_a_metre():
     grid = Grid(None, Affine.identity(), (4, 5))
     assert grid.resolution == 1
-    assert grid.centre_degrees() is None
 
 
 def test_bounds_of_a_turned_grid():
@@ -145,9 +144,3 @@ def test_bounds_outside():
 def test_the_same_ground(other, same):
     assert utm().matches(other) is same
     assert other.matches(utm()) is same
-
-
-def test_the_middle_in_degrees():
-    longitude, latitude = utm().centre_degrees()
-    xs, ys = transform(UTM, DEGREES, [300_600], [4_999_500])
-    assert (longitude, latitude) == (pytest.approx(xs[0], abs=1e-4), pytest.approx(ys[0], abs=1e-4))

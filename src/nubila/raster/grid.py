@@ -210,10 +210,3 @@ class Grid:
             np.allclose(corner, other_corner, rtol=0, atol=tolerance * pixel)
             and np.allclose(self.bounds, other.bounds, rtol=0, atol=0.999 * pixel)
         )
-
-    def centre_degrees(self) -> tuple[float, float] | None:
-        """Longitude and latitude of the middle, or None without a CRS."""
-        if self.crs is None:
-            return None
-        west, south, east, north = transform_bounds(self.crs, "EPSG:4326", *self.bounds)
-        return (west + east) / 2, (south + north) / 2
