@@ -6,7 +6,7 @@ FOLDER holds the sources in the layouts below; the manifest names files relative
 as the root: ``nubila evaluate --data recipes/default.csv --root FOLDER``. What was found out about
 each source by opening it stands beside it. About a fifth of the scenes of each source is kept for
 validation: by a hash within strata of cloud cover, so that the same files give the same split, or
-by name where a source has few scenes. The labels' share of cloud and shadow is printed.
+by name where a source has few scenes. The baselines of each source are printed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+
+from nubila.classes import CLASS_NAMES
+from nubila.datasets import load_sample, read_manifest
+from nubila.evaluate.scores import SampleTally, summarise, tally
 
 CLOUD_OR_NOT = "clear|cloud shadow|snow|water"
 
@@ -266,6 +270,30 @@ def write(found: Iterable[Row], path: Path) -> None:
         writer.writerows(vars(row).values() for row in found)
 
 
+def print_baselines(path: Path, root: Path) -> None:
+    """Print how much of each source is cloud and cloud shadow, and so what no model scores."""
+    print(f"{'source':28} {'split':10} images scenes  all cloud IoU  all clear accuracy  shadow")
+    found: dict[tuple[str, str], list[SampleTally]] = {}
+    for spec in read_manifest(path, root=root):
+        label = load_sample(spec).label
+        table = tally(label, np.zeros_like(label))
+        known = SampleTally(spec.id, spec.folder, spec.group, table, spec.codes.all_sets)
+        found.setdefault((spec.folder, spec.split), []).append(known)
+    for (folder, split), tallies in found.items():
+        scores = summarise(tallies, CLASS_NAMES.values())
+        shadow = scores.get("cloud shadow", {"positive_pixels": 0, "pixels": 0})
+        figures = [
+            "-" if value is None else f"{100 * value:.1f} %"
+            for value in (
+                scores["all_cloud_iou"],
+                scores["all_clear_accuracy"],
+                shadow["positive_pixels"] / shadow["pixels"] if shadow["pixels"] else None,
+            )
+        ]
+        numbers = f"{scores['images']:6} {scores['scenes']:6}"
+        print(f"{folder:28} {split:10} {numbers} {figures[0]:>14} {figures[1]:>19} {figures[2]:>7}")
+
+
 def _read(path: Path) -> np.ndarray:
     with rasterio.open(path) as data:
         return data.read(1)
@@ -276,13 +304,14 @@ def _name(path: Path, root: Path) -> str:
 
 
 def main() -> None:
-    """Write the manifest."""
+    """Write the manifest, and print the baselines of each source."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="folder that holds the sources")
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "default.csv")
     given = parser.parse_args()
     write(rows(given.folder), given.output)
     print(given.output)
+    print_baselines(given.output, given.folder)
 
 
 if __name__ == "__main__":

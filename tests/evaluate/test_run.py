@@ -78,7 +78,7 @@ def test_the_narrow_infrared_stands_in(tmp_path: Path, scenes: Path) -> None:
 
 def test_a_needed_band_that_is_missing(model: Model, scenes: Path) -> None:
     scenes.write_text(scenes.read_text().replace("c_mask.npy,red,", "c_mask.npy,green,"))
-    with pytest.raises(BandError, match=r"line 4: model tiny needs band 'red', and .*c.npy has gr"):
+    with pytest.raises(BandError, match=r"line 4: .*c.npy: model tiny needs the band red"):
         evaluate(model, read_manifest(scenes), threads=2)
 
 
@@ -86,3 +86,21 @@ def test_a_bad_file_surfaces_from_a_thread(model: Model, scenes: Path, tmp_path:
     (tmp_path / "alps/b.npy").write_bytes(b"no")
     with pytest.raises(ManifestError, match=r"line 3, column 'image': .*b.npy cannot be decoded"):
         evaluate(model, read_manifest(scenes), threads=2)
+
+
+def test_an_image_without_any_data_counts_for_nothing(
+    model: Model, scenes: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "alps/a.npy", np.full((6, 10), np.nan))
+    (counted,) = evaluate(model, read_manifest(scenes)[:1]).tallies
+    assert counted.table.sum() == counted.not_judged == 0
+
+
+def test_tiles_do_not_show(model: Model, scenes: Path) -> None:
+    # The whole image, padded to the stride, through the graph at once.
+    spec = read_manifest(scenes)[0]
+    sample = load_sample(spec)
+    whole = np.full((1, 2, 8, 12), np.nan, np.float32)
+    whole[0, 0, :6, :10] = sample.image[0]
+    expected = np.array(model.card.class_codes)[model.run(whole)[0].argmax(axis=0)[:6, :10]]
+    np.testing.assert_array_equal(predict_sample(model, sample, spec), expected)

@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 
 from nubila.classes import NO_DATA
 from nubila.datasets import Sample, SampleSpec, load_sample
-from nubila.errors import BandError
 from nubila.evaluate.scores import SampleTally, summarise, tally
+from nubila.infer import MaskOptions
+from nubila.infer.delivery import mask_in_memory, prepare
 from nubila.models_io import Model, ModelCard
+from nubila.scenes.array import scene_from_array
 
 __all__ = ["Evaluation", "evaluate", "predict_sample"]
 
-_NEAR_INFRARED = {"nir": "nir08", "nir08": "nir"}
+# Stands in where neither georeference nor manifest tells; pixels are never resampled here.
+_UNKNOWN_RESOLUTION = 10.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def evaluate(
         progress: called with the number of samples done, after each.
 
     Raises:
-        BandError: a sample lacks a band that the model needs.
+        BandError: a sample lacks a band that the model needs; the message names line and files.
         ManifestError: a file of a sample cannot be read, or does not fit its row.
         ModelError: the runtime refuses an input.
     """
@@ -81,43 +84,20 @@ def evaluate(
 
 
 def predict_sample(model: Model, sample: Sample, spec: SampleSpec) -> NDArray[np.uint8]:
-    """Return the most probable class of each pixel: (rows, columns) uint8, 255 = not judged.
+    """Return what ``nubila mask`` would: (rows, columns) uint8 class codes, 255 = not judged.
 
     Raises:
         BandError: the sample lacks a band that the model needs.
         ModelError: the runtime refuses the input.
     """
-    card = model.card
-    rows, columns = sample.label.shape
-    values = _model_input(card, sample, spec)
-    probabilities = model.run(values)[0, :, :rows, :columns]
-    codes = np.array(card.class_codes, np.uint8)
-    classes: NDArray[np.uint8] = codes[probabilities.argmax(axis=0)]
-    needed = [i for i, band in enumerate(card.bands) if band.required]
-    judged = np.isfinite(probabilities).all(axis=0)
-    judged &= np.isfinite(values[0, needed, :rows, :columns]).all(axis=0)
-    # A model that needs no band at all still cannot judge a pixel without any.
-    judged &= np.isfinite(values[0, :, :rows, :columns]).any(axis=0)
-    classes[~judged] = NO_DATA
-    return classes
-
-
-def _model_input(card: ModelCard, sample: Sample, spec: SampleSpec) -> NDArray[np.float32]:
-    """Return (1, bands, rows, columns) in the card's order, NaN up to a multiple of the stride."""
-    rows, columns = (-(-n // card.stride) * card.stride for n in sample.label.shape)
-    values = np.full((1, len(card.bands), rows, columns), np.nan, np.float32)
-    for target, band in zip(values[0], card.bands, strict=True):
-        names = band.name, _NEAR_INFRARED.get(band.name, band.name)
-        found = next((name for name in names if name in sample.bands), None)
-        if found is not None:
-            height, width = sample.label.shape
-            target[:height, :width] = sample.image[sample.bands.index(found)]
-        elif band.required:
-            raise BandError(
-                f"{spec.manifest}: line {spec.line}: model {card.name} needs band {band.name!r}, "
-                f"and {'; '.join(str(p) for p in spec.images)} has {', '.join(sample.bands)}"
-            )
-    return values
+    scene = scene_from_array(
+        sample.image,
+        sample.bands,
+        resolution=sample.meta.resolution or _UNKNOWN_RESOLUTION,
+        name=f"{spec.manifest}: line {spec.line}: {'; '.join(str(p) for p in spec.images)}",
+    )
+    task = prepare(scene, model, MaskOptions(picture=False))
+    return mask_in_memory(task, threads=1, progress=None).classes
 
 
 def _tally_sample(spec: SampleSpec, sample: Sample, classes: NDArray[np.uint8]) -> SampleTally:

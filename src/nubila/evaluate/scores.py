@@ -150,6 +150,11 @@ class SampleTally:
     sets: tuple[int, ...]
     not_judged: int = 0
 
+    @property
+    def agreement(self) -> float | None:
+        """Share of labelled pixels whose predicted class the label allows; None for no pixel."""
+        return _share(_agreeing(self.table), int(self.table.sum()))
+
     def names(self, name: str) -> bool:
         """Tell whether some code of the label stands for this class and nothing else."""
         return any(s & ~SCORED[name] == 0 for s in self.sets)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from nubila.cli import app
+from nubila.errors import ManifestError, ModelError
+from tests.evaluate.conftest import model_path, scenes
+
+__all__ = ["model_path", "scenes"]  # fixtures that are used here too
+
+
+def _run(*arguments: object):
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+def test_a_table_and_the_files(model_path: Path, scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = ("--model", model_path, "--data", scenes, "--split", "test", "--threads", 2)
+    result = _run(*given, "-o", out)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    row = next(line for line in lines if line.strip().startswith("cloud ")).split()
+    assert row == ["cloud", "2", "44.4", "0.0..66.7", "33.3", "100.0", "44.4", "72.2"]
+    assert any("(if all were cloud)" in line and "50.0" in line for line in lines)
+    assert lines[-4:] == [
+        str(out / name) for name in ("scores.json", "scores.csv", "samples.csv", "panels.png")
+    ]
+    scores = json.loads((out / "scores.json").read_text())
+    assert scores["folders"]["alps"]["scenes"] == 2
+
+
+def test_root(model_path: Path, scenes: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "lists" / "m.csv"
+    moved.parent.mkdir()
+    scenes.rename(moved)
+    given = ("--model", model_path, "--data", moved, "-o", tmp_path / "out")
+    assert isinstance(_run(*given).exception, ManifestError)
+    assert _run(*given, "--root", tmp_path).exit_code == 0
+
+
+def test_errors_come_before_anything_is_written(
+    model_path: Path, scenes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    wrong_split = _run("--model", model_path, "--data", scenes, "--split", "tset", "-o", out)
+    assert isinstance(wrong_split.exception, ManifestError)
+    assert "did you mean 'test'" in str(wrong_split.exception)
+    no_model = _run("--model", tmp_path / "no.onnx", "--data", scenes, "-o", out)
+    assert isinstance(no_model.exception, ModelError)
+    assert not out.exists()
+
+
+def test_a_missing_band_is_named(model_path: Path, scenes: Path, tmp_path: Path) -> None:
+    scenes.write_text(scenes.read_text().replace("_mask.npy,red,", "_mask.npy,blue,"))
+    result = _run("--model", model_path, "--data", scenes, "-o", tmp_path / "out")
+    assert "needs the band red" in str(result.exception)
+    assert not (tmp_path / "out" / "scores.json").exists()
