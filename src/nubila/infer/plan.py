@@ -23,6 +23,8 @@ __all__ = ["Need", "Plan", "Span", "Tile", "make_plan", "source_key", "spans"]
 _PIXELS_AT_ONCE: Final = 4_200_000
 # Below this a tile would be mostly halo; many threads then take more memory in all.
 _LEAST_PIXELS: Final = 1_000_000
+# Cores shorter than this are not tried: there would be thousands of choices, none of them good.
+_LEAST_CORE: Final = 64
 # Pixels of a row of tiles: two such rows of counts are held, 2 bytes a band and pixel.
 _PIXELS_A_ROW: Final = 14_000_000
 
@@ -107,10 +109,10 @@ def make_plan(
     Raises:
         BandError: the scene lacks a band that the model needs.
         MissingFileError: the product has the band, but its file is not there.
-        GridError: the window is empty or outside the scene.
+        GridError: the resolution does not fit the scene, or the window is empty or outside of it.
         InputError: the tile is not larger than two halos.
     """
-    size = resolution or scene.default_resolution or scene.resolution
+    size = (scene.default_resolution or scene.resolution) if resolution is None else resolution
     grid = scene.grid_at(size)
     area = Window.whole(grid.shape) if window is None else window
     if 0 in area.shape or area.intersect(Window.whole(grid.shape)) != area:
@@ -220,7 +222,7 @@ def _cheapest(height: int, width: int, card: ModelCard, threads: int) -> tuple[i
 def _choices(extent: int, card: ModelCard) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the tile sizes that cut an extent evenly into 1, 2, 3 ... tiles, and the counts."""
     margin = 2 * card.halo
-    most = max(1, (extent - margin) // max(card.stride, margin))
+    most = max(1, (extent - margin) // max(card.stride, margin, _LEAST_CORE))
     counts = np.arange(1, most + 1, dtype=np.int64)
     sizes = -(-(extent + (counts - 1) * margin) // counts)
     return -(-sizes // card.stride) * card.stride, counts

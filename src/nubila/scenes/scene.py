@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from affine import Affine
@@ -15,12 +16,15 @@ from rasterio.crs import CRS
 
 from nubila.bands import band_name
 from nubila.classes import Validity
-from nubila.errors import BandError, MissingFileError, nearest
+from nubila.errors import BandError, GridError, MissingFileError, nearest
 from nubila.raster.grid import Grid, Window
 from nubila.scenes.band import Band, BandFile, RasterSource, Saturation, listed
 from nubila.scenes.reading import read_band
 
 __all__ = ["Band", "BandFile", "Pixels", "RasterSource", "Saturation", "Scene", "validity_of"]
+
+# Pixels that one pixel of a scene may become: finer, the output would only be large and smooth.
+_MOST_FINER: Final = 100
 
 
 @dataclass(frozen=True)
@@ -128,8 +132,26 @@ class Scene:
         return True
 
     def grid_at(self, resolution: float | None = None) -> Grid:
-        """Return the scene's grid at a resolution in metres (default: the finest)."""
-        return self.grid if resolution is None else self.grid.at(resolution)
+        """Return the scene's grid at a resolution in metres (default: the finest).
+
+        Raises:
+            GridError: the resolution is no positive number, coarser than the scene's smaller side,
+                or so fine that a pixel of the scene becomes more than a hundred.
+        """
+        if resolution is None:
+            return self.grid
+        finest = self.resolution / math.sqrt(_MOST_FINER)
+        smaller = min(n * size for n, size in zip(self.shape, self.grid.pixel_size, strict=True))
+        # A product's own choice holds even for a cutting of a single pixel.
+        coarsest = max(smaller, self.default_resolution)
+        fits = finest * (1 - 1e-6) <= resolution <= coarsest * (1 + 1e-6)
+        if math.isfinite(resolution) and resolution > 0 and not fits:
+            raise GridError(
+                f"{self.path}: a resolution of {resolution:g} m makes no sense here; give one from "
+                f"{finest:g} m ({_MOST_FINER} pixels for each of the scene's) to {coarsest:g} m "
+                f"(its smaller side)"
+            )
+        return self.grid.at(resolution)
 
     def read(
         self,
