@@ -13,7 +13,7 @@ from nubila.errors import NubilaError
 
 __all__ = ["app", "main"]
 
-# Command name -> module of this package that holds a function of the same name.
+# Each is a module of this package that holds a function of the same name.
 _COMMANDS: Final = ("info", "mask", "models", "synth", "train", "evaluate", "export")
 
 app = typer.Typer(
@@ -44,10 +44,7 @@ def _root(
 
 
 for _name in _COMMANDS:
-    try:
-        _module = importlib.import_module(f"nubila.cli.{_name}")
-    except ModuleNotFoundError:
-        continue
+    _module = importlib.import_module(f"nubila.cli.{_name}")
     app.command(_name)(getattr(_module, _name))
 
 
