@@ -6,8 +6,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,28 +98,23 @@ def run_scene(
             f"{workers}, batch {batch}, tile {tile}, preview {preview}"
         )
     threshold_list(model.card, thresholds)
-    plan = make_plan(
-        scene, model.card, resolution=resolution, window=window, threads=workers, tile=tile
-    )
-    cache = CountCache(plan.needs())
-    job = Job(
-        plan=plan,
-        scene=cache.over(scene),
-        model=model,
-        thresholds=thresholds,
-        probabilities=probabilities,
-        preview=_preview_grid(plan, preview),
-        buffers=Buffers(batch, model.card, plan.rows[0][0].seen.shape),
-    )
-    schedule = _Schedule(job, cache, batch)
-    builder = StripBuilder(job)
-    try:
+    with _naming(scene):
+        plan = make_plan(
+            scene, model.card, resolution=resolution, window=window, threads=workers, tile=tile
+        )
+        cache = CountCache(plan.needs())
+        job = Job(
+            plan=plan,
+            scene=cache.over(scene),
+            model=model,
+            thresholds=thresholds,
+            probabilities=probabilities,
+            preview=_preview_grid(plan, preview),
+            buffers=Buffers(batch, model.card, plan.rows[0][0].seen.shape),
+        )
+        schedule = _Schedule(job, cache, batch)
+        builder = StripBuilder(job)
         _drive(schedule, builder, workers, sink, progress)
-    except NubilaError as error:
-        raise _named(error, scene) from error
-    except Exception as error:
-        error.add_note(f"while masking {scene.path}")
-        raise
     return Run(
         grid=plan.grid,
         preview=builder.preview(),
@@ -152,14 +148,19 @@ def _notes(plan: Plan) -> tuple[str, ...]:
     )
 
 
-def _named(error: NubilaError, scene: Scene) -> NubilaError:
-    """Return the error with the scene in its message, if it does not name it yet."""
-    text = str(error)
-    if scene.id in text or scene.path in text:
-        return error
-    named = type(error).__new__(type(error))
-    named.args = (f"{scene.path}: {text}",)
-    return named
+@contextmanager
+def _naming(scene: Scene) -> Iterator[None]:
+    """Put the scene's name into errors of ours that do not tell it, and a note on all others."""
+    try:
+        yield
+    except NubilaError as error:
+        text = str(error)
+        if scene.id not in text and scene.path not in text:
+            error.args = (f"{scene.path}: {text}",)
+        raise
+    except Exception as error:
+        error.add_note(f"while masking {scene.path}")
+        raise
 
 
 class _Schedule:
