@@ -104,11 +104,9 @@ SENSORS: Final[dict[str, Sensor]] = {
     )
 }
 
+# Sentinel-2's labels (B02, B8A) mean one band each; Landsat's (B2, B5) depend on the sensor.
 _ALIASES: Final = {
-    "b": "blue",
-    "g": "green",
-    "r": "red",
-    "n": "nir",
+    **{label.lower(): name for label, (name, _) in _S2.items()},
     "near infrared": "nir",
     "swir1": "swir16",
     "swir2": "swir22",
@@ -124,7 +122,7 @@ _ALIASES: Final = {
 
 
 def band_name(name: str) -> str:
-    """Return the common name for `name`, which may be an alias (``swir1``) in any letter case.
+    """Return the common name for `name`, or for an alias (``swir1``, ``B8A``) in any letter case.
 
     Raises:
         BandError: the name is unknown; the message suggests the nearest.

@@ -10,7 +10,7 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.crs import CRS
-from rasterio.warp import transform
+from rasterio.warp import transform, transform_bounds
 
 from nubila.errors import GridError
 from nubila.raster import Grid, Window
@@ -144,3 +144,20 @@ def test_bounds_outside():
 def test_the_same_ground(other, same):
     assert utm().matches(other) is same
     assert other.matches(utm()) is same
+
+
+def test_mercator_metres_are_not_ground_metres():
+    """Against the distance on the ellipsoid that geographic coordinates give, within 0.5 %."""
+    corner = Affine(20, 0, 1.5e6, 0, -20, 8.87e6)
+    grid = Grid(CRS.from_epsg(3857), corner, (100, 100))
+    west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
+    middle = math.radians((south + north) / 2)
+    across = 6_378_137 * math.cos(middle) * math.radians(east - west) / 100
+    down = 6_378_137 * math.radians(north - south) / 100
+    assert grid.pixel_size == pytest.approx((down, across), rel=0.005)
+    assert grid.pixel_size[0] < 10
+
+
+@pytest.mark.parametrize("code", [32633, 3035, 2154, 3413])
+def test_other_projections_are_true_to_scale(code):
+    assert Grid(CRS.from_epsg(code), Affine(20, 0, 5e5, 0, -20, 6e6), (9, 9)).resolution == 20

@@ -51,7 +51,8 @@ for _name in _COMMANDS:
 def main() -> None:
     """Run the command line; errors of ours are printed without a traceback and exit with 2."""
     # An image without a georeference is a fact that `nubila info` tells, not a warning.
-    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
+    for start in ("Dataset has no geotransform", "The given matrix is equal to Affine.identity"):
+        warnings.filterwarnings("ignore", message=start)
     try:
         app()
     except NubilaError as error:

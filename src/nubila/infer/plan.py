@@ -309,7 +309,7 @@ class _Probe:
 
     def read(self, factor: int, window: Window) -> NDArray[Any]:
         self.asked.setdefault(factor, []).append(window)
-        return np.zeros(window.shape, np.uint8)
+        return np.zeros(window.shape, np.uint16)
 
 
 def _row_needs(plan: Plan, row: Sequence[Tile]) -> list[Need]:

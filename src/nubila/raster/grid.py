@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.transform import array_bounds
-from rasterio.warp import transform_bounds
+from rasterio.warp import transform, transform_bounds
 
 from nubila.errors import GridError
 
@@ -90,6 +91,14 @@ class Window:
         return Window(self.row + rows, self.column + columns, self.height, self.width)
 
 
+@lru_cache(maxsize=64)
+def _is_mercator(wkt: str) -> bool:
+    """Tell whether a CRS is in a normal Mercator projection, which is far from true to scale."""
+    conversion = CRS.from_wkt(wkt).to_dict(projjson=True).get("conversion", {})
+    method = str(conversion.get("method", {}).get("name", ""))
+    return "Mercator" in method and "Transverse" not in method and "Oblique" not in method
+
+
 @dataclass(frozen=True)
 class Grid:
     """A CRS, an affine transform (pixel corner to CRS) and a shape (rows, columns).
@@ -113,9 +122,13 @@ class Grid:
         xs, ys = zip(*corners, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
-    @property
+    @cached_property
     def pixel_size(self) -> tuple[float, float]:
-        """Height and width of a pixel in metres (for degrees, at the grid's middle latitude)."""
+        """Height and width of a pixel in metres on the ground, at the grid's middle.
+
+        Degrees, feet, and Mercator's scale of 1 / cos(latitude) (Snyder 1987, USGS Professional
+        Paper 1395, p. 44) are allowed for; other projections are taken as true to scale.
+        """
         a, b, _, d, e, _ = self.transform[:6]
         height, width = math.hypot(b, e), math.hypot(a, d)
         if self.crs is None:
@@ -125,6 +138,10 @@ class Grid:
             east = METRES_PER_DEGREE * max(math.cos(math.radians(middle)), 1e-6)
             return height * METRES_PER_DEGREE, width * east
         factor = float(self.crs.linear_units_factor[1])
+        if _is_mercator(self.crs.to_wkt()):
+            west, south, east, north = self.bounds
+            middle = transform(self.crs, "EPSG:4326", [(west + east) / 2], [(south + north) / 2])
+            factor *= math.cos(math.radians(middle[1][0]))
         return height * factor, width * factor
 
     @property

@@ -35,10 +35,10 @@ def read_band(
     """
     rows, columns = _axes(file, factor, grid, window)
     spill = file.spill if factor > 1 and band.nodata is not None else 0
-    counts, inner = _read_block(file, factor, rows, columns, spill)
+    counts, inner = _read_block(file, factor, rows, columns, spill and spill + 3)
     missing = _missing(counts, band.nodata)
     if missing is not None:
-        missing = _spread(missing, spill)[inner]
+        missing = (_solid(missing, spill) if spill else missing)[inner]
     counts = counts[inner]
     same = rows.identity and columns.identity
     values = target if same else np.empty(counts.shape, np.float32)
@@ -51,7 +51,8 @@ def read_band(
     if not same:
         target[...] = resample(values, rows, columns)
     limit = None
-    if band.saturated is not None and counts.max() >= band.saturated:
+    # Asked this way round because the largest of counts with NaN among them is NaN.
+    if band.saturated is not None and not counts.max() < band.saturated:
         limit = _any(counts >= band.saturated, rows, columns)
     if band.saturation is not None:
         flagged = _read_flags(band.saturation, grid, window)
@@ -68,6 +69,17 @@ def _missing(counts: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | 
         empty = counts == nodata
         missing = empty if missing is None else missing | empty
     return missing if missing is not None and missing.any() else None
+
+
+def _solid(mask: NDArray[np.bool_], spill: int) -> NDArray[np.bool_]:
+    """Return where a wavelet level has no data, from where its counts are those of no data.
+
+    A wavelet undershoots beside bright pixels and may hit the count by chance, in single pixels and
+    thin lines; what is truly empty holds a square of 3 x 3 (or lies along the image's edge), and
+    mixes into the data as far as `spill`.
+    """
+    # Taking single pixels and lines out blunts the corners of slanting edges by a pixel: one more.
+    return _spread(~_spread(~mask, 1), 2 + spill)
 
 
 def _spread(mask: NDArray[np.bool_], margin: int) -> NDArray[np.bool_]:
@@ -97,7 +109,9 @@ def _read_flags(saturation: Saturation, grid: Grid, window: Window) -> NDArray[n
     factor = max(fitting, default=1)
     rows, columns = _axes(file, factor, grid, window)
     flags, inner = _read_block(file, factor, rows, columns, 0)
-    return _any((flags[inner] & saturation.bits) != 0, rows, columns)
+    # A raster with a mask comes as floating point, and one of 8 bits may lack the bit.
+    bits = flags[inner].astype(np.int32, copy=False) & saturation.bits
+    return _any(bits != 0, rows, columns)
 
 
 def _axes(file: BandFile, factor: int, grid: Grid, window: Window) -> tuple[Axis, Axis]:
