@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import warnings
 from typing import Final
@@ -48,8 +49,14 @@ for _name in _COMMANDS:
     app.command(_name)(getattr(_module, _name))
 
 
+def _terminate(number: int, _frame: object) -> None:
+    """Stop as after Ctrl-C, so that whatever is half-written is taken away."""
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     """Run the command line; errors of ours are printed without a traceback and exit with 2."""
+    signal.signal(signal.SIGTERM, _terminate)  # a scheduler's way of saying Ctrl-C
     # An image without a georeference is a fact that `nubila info` tells, not a warning.
     for start in ("Dataset has no geotransform", "The given matrix is equal to Affine.identity"):
         warnings.filterwarnings("ignore", message=start)

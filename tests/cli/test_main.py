@@ -1,0 +1,44 @@
+import subprocess
+import sys
+
+import pytest
+
+from nubila import __version__
+
+
+def run_main(app):
+    """Run `main` in a process of its own, with `app` in place of the commands."""
+    code = (
+        "import os, signal, time, nubila.cli as cli, nubila.errors as errors\n"
+        f"def app():\n    {app}\n"
+        "cli.app = app\ncli.main()"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_our_errors_have_no_traceback_and_exit_with_2():
+    run = run_main("raise errors.BandError('no band red')")
+    assert (run.returncode, run.stderr) == (2, "error: no band red\n")
+
+
+def test_other_errors_are_not_hidden():
+    run = run_main("raise ZeroDivisionError('a defect of ours')")
+    assert run.returncode == 1
+    assert "Traceback" in run.stderr
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_signals_unwind_so_that_what_is_half_written_is_taken_away(name, code):
+    run = run_main(
+        f"\n    try:\n        os.kill(os.getpid(), signal.{name}); time.sleep(9)\n"
+        "    finally:\n        print('taken away')"
+    )
+    assert (run.returncode, run.stdout) == (code, "taken away\n")
+
+
+def test_version():
+    run = subprocess.run(
+        [sys.executable, "-c", "import nubila.cli; nubila.cli.main()", "--version"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert run.stdout == f"nubila {__version__}\n"
