@@ -1,17 +1,17 @@
-from __future__ import annotations
-
-import math
+from collections import deque
+from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nubila.classes import NO_DATA, Validity
+from nubila.classes import Validity
 from nubila.errors import InputError
+from nubila.infer import decide as module
 from nubila.infer.decide import (
-    PROBABILITY_NO_DATA,
     PROBABILITY_SCALE,
     binary,
     decide,
@@ -21,154 +21,283 @@ from nubila.infer.decide import (
     scale_probabilities,
     threshold_list,
 )
-from nubila.models_io import BandUse, ModelCard
+from tests.infer.toy import CLASSES, toy_card
 
-CLASSES = ("cloud shadow", "clear", "cloud", "water")
-CARD = ModelCard(
-    name="toy",
-    version="0",
-    summary="",
-    bands=(BandUse(name="red", required=True),),
-    classes=CLASSES,
-    resolution=(10, 60),
-    receptive_field=0,
-    stride=1,
-)
-CODES = (3, 0, 1, 5)
-
-CLASS_RASTERS = hnp.arrays(
-    np.uint8,
-    hnp.array_shapes(min_dims=2, max_dims=2, max_side=14),
-    elements=st.sampled_from([0, 1, 2, 3, 4, 5, NO_DATA]),
-)
+# In an order of its own, so that a place in the card is no class code.
+CARD = toy_card().model_copy(update={"classes": ("water", "cloud", "clear", "cloud shadow")})
+CODES = (5, 1, 0, 3)
 
 
-def pixel(*probabilities: float) -> np.ndarray:
-    return np.array(probabilities, np.float32)[:, None, None]
+def pixel(*values):
+    return np.float32(values)[:, None, None]
 
 
-# Each line: probabilities in the order of CLASSES, thresholds, code.
-TABLE = [
-    ((0.1, 0.6, 0.2, 0.1), {}, 0),
-    ((0.4, 0.1, 0.4, 0.1), {}, 3),  # of equals the first
-    ((0.0, 0.6, 0.35, 0.05), {"cloud": 0.3}, 1),  # found though clear is more probable
-    ((0.0, 0.6, 0.35, 0.05), {"cloud": 0.36}, 0),
-    ((0.0, 0.3, 0.6, 0.1), {"cloud": 0.7}, 0),  # refused though most probable
-    ((0.0, 0.7, 0.3, 0.0), {"cloud": 0.3}, 1),  # 0.3 reaches 0.3, in float32 too
-    ((0.4, 0.2, 0.3, 0.1), {"cloud": 0.2, "cloud shadow": 0.2}, 3),  # the more probable of two
-    ((0.0, 0.0, 0.1, 0.9), {"cloud": 0.0}, 1),
-    ((0.1, 0.6, 0.2, 0.1), {"shadow": 0.05}, 3),  # by an alias
-    ((0.2, np.nan, 0.4, 0.4), {}, NO_DATA),
-    ((0.2, np.inf, 0.4, 0.4), {"cloud": 0.1}, NO_DATA),
-    ((0.2, -np.inf, 0.4, 0.4), {}, NO_DATA),
-]
+def one(*values, card=CARD, **thresholds):
+    """Return the class of one pixel."""
+    named = {name.replace("_", " "): value for name, value in thresholds.items()}
+    return int(decide(pixel(*values), card, named or None)[0, 0])
 
 
-@pytest.mark.parametrize(("probabilities", "thresholds", "code"), TABLE)
-def test_decide_table(probabilities, thresholds, code):
-    assert decide(pixel(*probabilities), CARD, thresholds)[0, 0] == code
+# From probabilities to classes
 
 
-@settings(deadline=None, max_examples=40)
 @given(
-    rows=st.integers(1, 150),
-    columns=st.integers(1, 9),
-    seed=st.integers(0, 1000),
-    limits=st.dictionaries(st.sampled_from(CLASSES[1:]), st.floats(0, 1), max_size=3),
+    hnp.arrays(
+        np.float32,
+        st.tuples(st.just(4), st.integers(1, 200), st.integers(1, 9)),
+        elements=st.sampled_from(np.float32([0, 0.1, 0.25, 0.5, 1, np.nan])),
+    )
 )
-def test_decide_agrees_with_the_rule_pixel_by_pixel(rows, columns, seed, limits):
-    rng = np.random.default_rng(seed)
-    found = rng.dirichlet(np.ones(4), (rows, columns)).astype(np.float32).transpose(2, 0, 1)
-    classes = decide(found, CARD, limits)
-    for place in np.ndindex(rows, columns):
-        values = dict(zip(CLASSES, found[:, *place], strict=True))
-        reaching = [n for n in limits if values[n] >= np.float32(limits[n])]
-        among = reaching or [n for n in CLASSES if n not in limits]
-        assert classes[place] == CODES[CLASSES.index(max(among, key=values.__getitem__))]
+def test_without_thresholds_it_is_the_most_probable_class_and_the_first_of_equals(values):
+    found = decide(values, CARD)
+    assert found.dtype == np.uint8
+    for row, column in np.ndindex(found.shape):
+        pixel = values[:, row, column].tolist()
+        missing = any(v != v for v in pixel)
+        assert found[row, column] == (255 if missing else CODES[pixel.index(max(pixel))])
+
+
+def by_hand(pixel, thresholds):
+    """The rule in words: the best that reaches its threshold, else the best that has none."""
+    named = dict(zip(CARD.classes, pixel, strict=True))
+    reaching = [n for n in named if n in thresholds and named[n] >= np.float32(thresholds[n])]
+    among = reaching or [n for n in named if n not in thresholds]
+    best = max(among, key=lambda n: named[n])  # the first of equals
+    return CODES[CARD.classes.index(best)]
+
+
+@given(
+    hnp.arrays(np.float32, (4, 5, 3), elements=st.floats(0, 1, width=32)),
+    st.dictionaries(st.sampled_from(CARD.classes), st.floats(0, 1), max_size=3),
+)
+def test_thresholds(values, thresholds):
+    found = decide(values, CARD, thresholds)
+    for row, column in np.ndindex(found.shape):
+        assert found[row, column] == by_hand(values[:, row, column], thresholds)
+
+
+def test_a_low_threshold_finds_more_and_a_high_one_less():
+    assert one(0.1, 0.35, 0.45, 0.1) == 0
+    assert one(0.1, 0.35, 0.45, 0.1, cloud=0.3) == 1
+    assert one(0.1, 0.6, 0.2, 0.1) == 1
+    assert one(0.1, 0.6, 0.2, 0.1, cloud=0.7) == 0
+
+
+def test_a_probability_reaches_its_own_threshold():
+    assert one(0.2, 0.3, 0.4, 0.1, cloud=0.3) == 1
+    assert one(0.2, np.nextafter(np.float32(0.3), np.float32(0)), 0.4, 0.1, cloud=0.3) == 0
+
+
+def test_the_more_probable_of_two_that_reach_theirs():
+    assert one(0.0, 0.3, 0.35, 0.35, cloud=0.2, cloud_shadow=0.2) == 3
+    assert one(0.0, 0.3, 0.4, 0.3, cloud=0.2, cloud_shadow=0.2) == 1
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("thresholds", [{}, {"cloud": 0.2}, {"cloud": 0.2, "water": 0.0}])
+def test_what_is_no_number_is_no_data(odd, place, thresholds):
+    values = [0.25] * 4
+    values[place] = odd
+    assert one(*values, **thresholds) == 255
+
+
+def test_thresholds_go_by_the_order_of_the_card():
+    assert threshold_list(CARD, {"shadow": 0.4, "Cloud": 1}) == [None, 1.0, None, 0.4]
+    assert threshold_list(CARD, None) == [None] * 4
 
 
 @pytest.mark.parametrize(
-    ("thresholds", "told"),
+    ("thresholds", "message"),
     [
-        ({"snow": 0.5}, "does not tell"),
-        ({"clod": 0.5}, "did you mean 'cloud'"),
-        ({"cloud": 1.5}, "between 0 and 1, got 1.5"),
-        ({"cloud": math.nan}, "between 0 and 1"),
-        (dict.fromkeys(CLASSES, 0.5), "leave at least one"),
+        ({"clowd": 0.4}, "did you mean 'cloud'"),
+        ({"snow": 0.4}, "does not tell this class .*water, cloud"),
+        ({"cloud": 1.01}, "between 0 and 1, got 1.01"),
+        ({"cloud": -0.1}, "between 0 and 1"),
+        ({"cloud": float("nan")}, "between 0 and 1"),
+        (dict.fromkeys(CARD.classes, 0.5), "leave at least one"),
     ],
 )
-def test_wrong_thresholds_are_told(thresholds, told):
-    with pytest.raises(InputError, match=told):
-        threshold_list(CARD, thresholds)
-
-
-def test_probabilities_as_bytes():
-    values = np.array([[[0, 1, 0.5, 0.0021, np.nan, np.inf]]], np.float32)
-    scaled = scale_probabilities(values)
-    assert scaled.dtype == np.uint8
-    assert scaled.tolist() == [[[0, 250, 125, 1, PROBABILITY_NO_DATA, PROBABILITY_NO_DATA]]]
+def test_wrong_thresholds_are_refused(thresholds, message):
+    with pytest.raises(InputError, match=message):
+        decide(pixel(0, 0, 0, 1), CARD, thresholds)
 
 
 @given(hnp.arrays(np.float32, (2, 3, 4), elements=st.floats(0, 1, width=32)))
-def test_bytes_are_within_half_a_step(values):
-    back = scale_probabilities(values) * PROBABILITY_SCALE
-    assert np.abs(back - values).max() <= PROBABILITY_SCALE / 2 + 1e-6
+def test_probabilities_as_bytes_are_right_to_half_a_step(values):
+    found = scale_probabilities(values)
+    assert found.dtype == np.uint8 and found.max() <= 250
+    assert np.abs(found * PROBABILITY_SCALE - values).max() <= PROBABILITY_SCALE / 2 + 1e-6
 
 
-def test_judged_are_the_valid_and_the_saturated():
-    assert judged(np.array([list(Validity)], np.uint8)).tolist() == [
-        [v in (Validity.VALID, Validity.SATURATED) for v in Validity]
+def test_what_is_no_probability_as_a_byte():
+    values = pixel(np.nan, np.inf, -np.inf, 1.2, -0.1)
+    assert scale_probabilities(values).ravel().tolist() == [255, 255, 255, 250, 0]
+
+
+def test_which_pixels_are_judged():
+    kinds = np.uint8([Validity.VALID, Validity.NO_DATA, Validity.SATURATED, Validity.NOT_JUDGED])
+    assert judged(kinds).tolist() == [True, False, True, False]
+
+
+ALL = np.uint8([[0, 1, 2, 3, 4, 5, 255]])
+
+
+def test_classes_that_are_not_kept_are_clear():
+    assert keep_classes(ALL, ["cloud", "snow"]).tolist() == [[0, 1, 0, 0, 4, 0, 255]]
+    assert keep_classes(ALL, []).tolist() == [[0, 0, 0, 0, 0, 0, 255]]
+    np.testing.assert_array_equal(keep_classes(ALL, CLASSES), ALL)
+
+
+def test_binary():
+    assert binary(ALL, ["cloud", "thin_cloud"]).tolist() == [[0, 1, 1, 0, 0, 0, 255]]
+    assert binary(ALL, ["clear"]).tolist() == [[1, 0, 0, 0, 0, 0, 255]]
+
+
+@pytest.mark.parametrize("function", [keep_classes, binary])
+def test_unknown_classes_are_refused(function):
+    with pytest.raises(InputError, match="did you mean 'snow'"):
+        function(ALL, ["snoww"])
+
+
+# Growing
+
+CLASS_RASTERS = hnp.arrays(
+    np.uint8,
+    st.tuples(st.integers(1, 14), st.integers(1, 14)),
+    elements=st.sampled_from([0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 255]),
+)
+
+
+def disc(radius, size):
+    """Return the offsets whose centres lie within a radius, exactly."""
+    height, width = (Fraction(s) for s in size)
+    r = Fraction(radius)
+    rows, columns = int(r / height), int(r / width)
+    return [
+        (row, column)
+        for row, column in product(range(-rows, rows + 1), range(-columns, columns + 1))
+        if (row * height) ** 2 + (column * width) ** 2 <= r**2
     ]
 
 
-@given(CLASS_RASTERS)
-def test_subset_and_binary(classes):
-    names = ["cloud", "snow"]
-    kept, marked = keep_classes(classes, names), binary(classes, names)
-    wanted = np.isin(classes, [1, 4])
-    empty = classes == NO_DATA
-    assert (kept[wanted | empty] == classes[wanted | empty]).all()
-    assert (kept[~wanted & ~empty] == 0).all()
-    assert (marked[empty] == NO_DATA).all()
-    assert (marked[~empty] == wanted[~empty]).all()
-
-
-def test_unknown_class_names_are_told():
-    for function in (keep_classes, binary):
-        with pytest.raises(InputError, match="unknown class 'fog'"):
-            function(np.zeros((1, 1), np.uint8), ["fog"])
-
-
-def dilated_by_definition(classes: np.ndarray, radius: float, size: tuple[float, float]):
-    """Every pixel looks at every other one: slow, and obviously right."""
+def grown(classes, radius, size):
+    """Grow by brute force: each pixel asks the disc around it."""
     result = classes.copy()
-    rows, columns = np.indices(classes.shape)
-    for r, c in np.ndindex(classes.shape):
-        if classes[r, c] not in (0, 4, 5):
+    near = disc(radius, size)
+    for row, column in np.ndindex(classes.shape):
+        if classes[row, column] not in (0, 4, 5):
             continue
-        away = np.hypot((rows - r) * size[0], (columns - c) * size[1])
-        near = set(classes[away <= radius + 1e-9].tolist())
-        result[r, c] = next((code for code in (1, 2, 3) if code in near), classes[r, c])
+        around = {
+            int(classes[row + r, column + c])
+            for r, c in near
+            if 0 <= row + r < classes.shape[0] and 0 <= column + c < classes.shape[1]
+        }
+        for code in (1, 2, 3):
+            if code in around:
+                result[row, column] = code
+                break
     return result
 
 
-@settings(deadline=None, max_examples=60)
+SIDES = st.sampled_from([0.5, 1.0, 10.0, 12.5, 20.0, 30.0])
+
+
+@settings(deadline=None)
+@given(CLASS_RASTERS, st.integers(0, 240), SIDES, SIDES, st.sampled_from([1, 3, 1024]))
+def test_clouds_grow_by_a_disc_in_metres(classes, quarters, height, width, chunk):
+    radius = quarters / 4
+    assume(radius / min(height, width) <= 25)
+    before = classes.copy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_GROWN_ROWS", chunk)
+        found = postprocess(classes, pixel_size=(height, width), dilate_m=radius)
+    np.testing.assert_array_equal(found, grown(classes, radius, (height, width)))
+    np.testing.assert_array_equal(classes, before)
+
+
+def test_the_disc_of_a_single_pixel():
+    classes = np.zeros((9, 9), np.uint8)
+    classes[4, 4] = 1
+    found = postprocess(classes, pixel_size=(10, 20), dilate_m=30)
+    rows = ["".join("#" if v else "." for v in row) for row in found]
+    assert rows == [
+        ".........",
+        "....#....",
+        "...###...",
+        "...###...",
+        "...###...",
+        "...###...",
+        "...###...",
+        "....#....",
+        ".........",
+    ]
+
+
+@pytest.mark.parametrize("metres", [1e5, 1e12, 1e300])
+def test_a_disc_greater_than_the_scene_covers_it_at_once(metres):
+    classes = np.zeros((90, 70), np.uint8)
+    classes[0, 0], classes[50, 60] = 3, 255
+    expected = np.full_like(classes, 3)
+    expected[50, 60] = 255
+    found = postprocess(classes, pixel_size=(10, 10), dilate_m=metres)
+    np.testing.assert_array_equal(found, expected)
+
+
+# Small objects
+
+
+def objects(classes):
+    """Return the objects of one class connected by edges, each a set of pixels, by flooding."""
+    left = {p for p in np.ndindex(classes.shape) if classes[p] != 255}
+    found = []
+    while left:
+        start = left.pop()
+        members, queue = {start}, deque([start])
+        while queue:
+            row, column = queue.popleft()
+            for p in beside(row, column):
+                if p in left and classes[p] == classes[start]:
+                    left.remove(p)
+                    members.add(p)
+                    queue.append(p)
+        found.append(members)
+    return found
+
+
+def beside(row, column):
+    return ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1))
+
+
 @given(
-    classes=CLASS_RASTERS,
-    radius=st.sampled_from([0.0, 5.0, 10.0, 14.2, 20.0, 22.4, 35.0, 400.0]),
-    size=st.sampled_from([(10.0, 10.0), (10.0, 20.0), (15.0, 7.0)]),
+    hnp.arrays(np.uint8, (12, 13), elements=st.sampled_from([0, 0, 0, 0, 0, 0, 1, 1, 2, 255])),
+    st.integers(0, 9),
 )
-def test_dilation_against_its_definition(classes, radius, size):
-    found = postprocess(classes, pixel_size=size, dilate_m=radius)
-    assert np.array_equal(found, dilated_by_definition(classes, radius, size))
+def test_small_objects_are_filled_by_the_largest_around_them(classes, least):
+    """Every small object with one neighbour, of at least the size, becomes what that is."""
+    found = postprocess(classes, pixel_size=(10, 20), min_area_m2=least * 200)
+    np.testing.assert_array_equal(found == 255, classes == 255)
+    parts = objects(classes)
+    owner = {p: n for n, part in enumerate(parts) for p in part}
+    for n, part in enumerate(parts):
+        values = {int(found[p]) for p in part}
+        (old,) = {int(classes[p]) for p in part}
+        around = {owner[q] for p in part for q in beside(*p) if q in owner} - {n}
+        sizes = sorted((len(parts[m]) for m in around), reverse=True)
+        if len(part) >= least or not around:
+            assert values == {old}, "large ones and those with no neighbour stay"
+        elif sizes[0] >= least and sizes.count(sizes[0]) == 1:
+            largest = max(around, key=lambda m: len(parts[m]))
+            (new,) = {int(classes[p]) for p in parts[largest]}
+            assert values == {new}
 
 
-def test_dilation_leaves_no_trace_of_the_bands_it_works_in(monkeypatch):
-    rng = np.random.default_rng(0)
-    classes = rng.choice(np.array([0, 0, 0, 0, 0, 0, 1, 2, 3, 255], np.uint8), (97, 61))
-    whole = postprocess(classes, pixel_size=(10, 10), dilate_m=45)
-    monkeypatch.setattr("nubila.infer.decide._GROWN_ROWS", 7)
-    assert np.array_equal(postprocess(classes, pixel_size=(10, 10), dilate_m=45), whole)
+def test_an_object_of_just_the_size_stays_and_all_do_where_none_is_large_enough():
+    classes = np.zeros((9, 9), np.uint8)
+    classes[4, 2:6] = 1
+    for area, kept in ((400, True), (400.0001, False), (399, True), (1e12, True)):
+        found = postprocess(classes, pixel_size=(10, 10), min_area_m2=area)
+        assert (found == 1).any() == kept, area
 
 
 def test_small_objects_and_small_holes_are_filled():
@@ -176,30 +305,40 @@ def test_small_objects_and_small_holes_are_filled():
     classes[1:3, 1:3] = 1  # 4 pixels: stays
     classes[5, 5:8] = 1  # 3 pixels: goes
     classes[8:12, 8:12] = 1
+    expected = classes.copy()
+    expected[5, 5:8] = 0
     classes[9, 9] = 0  # a hole of one pixel: filled
     classes[0, 11] = 3  # alone
     found = postprocess(classes, pixel_size=(10, 10), min_area_m2=400)
-    wanted = np.zeros((12, 12), np.uint8)
-    wanted[1:3, 1:3] = 1
-    wanted[8:12, 8:12] = 1
-    assert np.array_equal(found, wanted)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_no_data_is_neither_filled_nor_fills():
-    classes = np.full((6, 6), NO_DATA, np.uint8)
+    classes = np.full((6, 6), 255, np.uint8)
     classes[2:4, 2:4] = 1
-    classes[2, 2] = NO_DATA
-    assert np.array_equal(postprocess(classes, pixel_size=(10, 10), min_area_m2=1000), classes)
+    classes[2, 2] = 255
+    found = postprocess(classes, pixel_size=(10, 10), min_area_m2=1000)
+    np.testing.assert_array_equal(found, classes)
+
+
+def test_objects_that_touch_by_a_corner_are_two():
+    classes = np.zeros((6, 6), np.uint8)
+    classes[2, 2] = classes[3, 3] = 1
+    assert not postprocess(classes, pixel_size=(1, 1), min_area_m2=2).any()
 
 
 def test_small_objects_go_before_clouds_grow():
-    classes = np.zeros((9, 9), np.uint8)
-    classes[4, 4] = 1
-    found = postprocess(classes, pixel_size=(10, 10), dilate_m=20, min_area_m2=200)
-    assert not found.any()
+    classes = np.zeros((20, 20), np.uint8)
+    classes[5, 5] = 1
+    assert not postprocess(classes, pixel_size=(1, 1), min_area_m2=2, dilate_m=3).any()
 
 
-@pytest.mark.parametrize("wrong", [{"dilate_m": -1.0}, {"min_area_m2": math.inf}])
-def test_lengths_and_areas_must_make_sense(wrong):
-    with pytest.raises(InputError, match="must be a number from 0 up"):
-        postprocess(np.zeros((2, 2), np.uint8), pixel_size=(10, 10), **wrong)
+@pytest.mark.parametrize("name", ["dilate_m", "min_area_m2"])
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
+def test_lengths_and_areas_that_make_no_sense_are_refused(name, value):
+    with pytest.raises(InputError, match=f"{name} must be a number from 0 up, got {value}"):
+        postprocess(np.zeros((2, 2), np.uint8), pixel_size=(1, 1), **{name: value})
+
+
+def test_nothing_asked_for_is_nothing_done():
+    np.testing.assert_array_equal(postprocess(ALL, pixel_size=(10, 10)), ALL)

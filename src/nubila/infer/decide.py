@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,7 +186,8 @@ def postprocess(
         pixel_size: height and width of a pixel in metres.
         dilate_m: cloud, thin cloud and cloud shadow grow by a disc of this radius in metres.
         min_area_m2: connected objects (by edges) of one class smaller than this are filled by
-            the largest of the objects around them, holes in clouds too.
+            the largest of the objects around them, holes in clouds too; where none around is
+            large enough either, they stay.
 
     Returns:
         (rows, columns) uint8. Clouds grow over clear, snow and water only; where several reach a
@@ -199,12 +200,14 @@ def postprocess(
         if not (math.isfinite(value) and value >= 0):
             raise InputError(f"{name} must be a number from 0 up, got {value}")
     result = _sieve(classes, math.ceil(min_area_m2 / (pixel_size[0] * pixel_size[1]) - 1e-9))
-    return _grow(result, _disc(dilate_m, pixel_size))
+    # A disc that reaches from corner to corner covers all; a greater one would only take longer.
+    diagonal = math.hypot(*(n * side for n, side in zip(classes.shape, pixel_size, strict=True)))
+    return _grow(result, _disc(min(dilate_m, diagonal), pixel_size))
 
 
 def _sieve(classes: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
     """Fill objects of fewer than so many pixels."""
-    if pixels <= 1:
+    if pixels <= 1 or pixels >= classes.size:
         return classes
     from rasterio.features import sieve
 
@@ -252,14 +255,16 @@ def _reached(there: NDArray[np.bool_], disc: list[int]) -> NDArray[np.bool_]:
         near = distance <= rows
         reached[:, n:] |= near[:, :-n]
         reached[:, :-n] |= near[:, n:]
+        if reached.all():
+            break
     return reached
 
 
-def _rows_away(there: NDArray[np.bool_], most: int) -> NDArray[np.uint16]:
+def _rows_away(there: NDArray[np.bool_], most: int) -> NDArray[Any]:
     """Return how many rows each pixel is from the nearest True in its column, up to `most`."""
-    distance = np.where(there, 0, most).astype(np.uint16)
+    distance = np.where(there, 0, most).astype(np.min_scalar_type(most + 1))
     for order in (range(1, len(there)), range(len(there) - 2, -1, -1)):
         for row in order:
             previous = row - order.step
-            np.minimum(distance[row], distance[previous] + np.uint16(1), out=distance[row])
+            np.minimum(distance[row], distance[previous] + 1, out=distance[row])
     return distance
