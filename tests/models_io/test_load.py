@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import numpy as np
 import onnx
@@ -93,6 +94,62 @@ def test_what_is_no_model_is_told(kind, told, file, tmp_path):
     with pytest.raises(ModelError, match=told) as caught:
         load_model(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_file_cut_short_anywhere_is_told(file, tmp_path):
+    whole = file.read_bytes()
+    path = tmp_path / "short.onnx"
+    for length in (*range(0, len(whole), 997), *range(len(whole) - 700, len(whole), 53)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ModelError, match=r"short\.onnx"):
+            load_model(path)
+
+
+BLUE = {"name": "blue", "required": True}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"bands": [{"name": "blu", "required": True}]}, "did you mean 'blue'"),
+        ({"bands": [BLUE, BLUE]}, "bands name one twice"),
+        ({"bands": []}, "bands"),
+        ({"classes": ["clear", "clowd"]}, "did you mean 'cloud'"),
+        ({"classes": ["shadow", "cloud shadow"]}, "classes name one twice"),
+        ({"format": 2}, "format"),
+        ({"colour": "red"}, "colour: Extra inputs"),
+        ({"stride": 0}, "stride: .*greater than or equal to 1"),
+        ({"receptive_field": -1}, "receptive_field"),
+        ({"resolution": [60, 10]}, "smallest and the largest, got 60.0, 10.0"),
+        ({"operating_points": {"few": {"cloud": 1.5}}}, "'few': 'cloud' = 1.5"),
+        ({"operating_points": {"few": {"fog": 0.5}}}, "unknown class 'fog'"),
+    ],
+)
+def test_a_card_that_does_not_hold_is_told(change, told, tmp_path):
+    card = json.loads(toy_card().model_dump_json()) | change
+    path = write_toy(tmp_path / "toy.onnx", metadata={CARD_KEY: json.dumps(card)})
+    with pytest.raises(ModelError, match=told) as caught:
+        load_model(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_graph_of_other_numbers_is_told(tmp_path):
+    kind = onnx.TensorProto.DOUBLE
+    ports = [
+        onnx.helper.make_tensor_value_info(name, kind, ["n", channels, "h", "w"])
+        for name, channels in (("reflectance", 6), ("probabilities", 6))
+    ]
+    node = onnx.helper.make_node("Identity", ["reflectance"], ["probabilities"])
+    graph = onnx.helper.make_graph([node], "double", ports[:1], ports[1:])
+    made = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8
+    )
+    onnx.helper.set_model_props(made, {CARD_KEY: toy_card().model_dump_json()})
+    onnx.save(made, tmp_path / "double.onnx")
+    with pytest.raises(
+        ModelError, match=r"double\.onnx: input 'reflectance' is a tensor\(double\)"
+    ):
+        load_model(tmp_path / "double.onnx")
 
 
 def test_an_absent_file_is_told(tmp_path):

@@ -13,9 +13,9 @@ Scaling, softmax and calibration are inside the graph, so any ONNX runtime gives
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nubila.bands import band_name
 from nubila.classes import class_code
@@ -73,7 +73,7 @@ class ModelCard(_Frozen):
         flops_per_pixel: floating-point operations (2 x multiply-adds) an input pixel.
     """
 
-    format: int = 1
+    format: Literal[1] = 1
     name: str
     version: str
     summary: str
@@ -100,6 +100,20 @@ class ModelCard(_Frozen):
         for name in classes:
             class_code(name)
         return classes
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> ModelCard:
+        for what, names in (("bands", [b.name for b in self.bands]), ("classes", self.class_codes)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"the {what} name one twice")
+        low, high = self.resolution
+        if not 0 < low <= high:
+            raise ValueError(f"resolution must be the smallest and the largest, got {low}, {high}")
+        for point, thresholds in self.operating_points.items():
+            for name, value in thresholds.items():
+                if class_code(name) not in self.class_codes or not 0 <= value <= 1:
+                    raise ValueError(f"operating point {point!r}: {name!r} = {value}")
+        return self
 
     @property
     def class_codes(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from nubila.errors import ModelError
+from nubila.errors import InputError, ModelError
 from nubila.models_io.card import CARD_KEY, ModelCard
 
 __all__ = ["Model", "load_model"]
@@ -129,6 +129,8 @@ def _card(file: Path, metadata: dict[str, str]) -> ModelCard:
             f"{'.'.join(str(p) for p in e['loc']) or 'card'}: {e['msg']}" for e in error.errors()
         )
         raise ModelError(f"{file}: the card in {CARD_KEY!r} does not hold: {problems}") from error
+    except InputError as error:  # an unknown band or class; the message has the nearest name
+        raise ModelError(f"{file}: the card in {CARD_KEY!r} does not hold: {error}") from error
 
 
 def _check_graph(file: Path, session: Any, card: ModelCard) -> None:  # noqa: ANN401
@@ -140,6 +142,8 @@ def _check_port(file: Path, kind: str, ports: Sequence[Any], name: str, channels
     found = {p.name: p for p in ports}
     if name not in found:
         raise ModelError(f"{file}: the graph has no {kind} {name!r} (found: {', '.join(found)})")
+    if found[name].type != "tensor(float)":
+        raise ModelError(f"{file}: {kind} {name!r} is a {found[name].type}, not of float32")
     shape = found[name].shape
     if len(shape) != 4 or shape[1] != channels:
         raise ModelError(

@@ -1,0 +1,41 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from nubila.models_io import BandUse, ModelCard
+from tests.infer.toy import BANDS, CLASSES, toy_card
+
+
+@given(field=st.integers(0, 300), stride=st.integers(1, 64))
+def test_the_halo_is_the_fewest_strides_that_hold_the_receptive_field(field, stride):
+    card = toy_card().model_copy(update={"receptive_field": field, "stride": stride})
+    assert card.halo % stride == 0
+    assert card.halo - stride < field <= card.halo
+
+
+def test_a_card_comes_back_from_its_json():
+    card = toy_card().model_copy(update={"operating_points": {"few": {"cloud": 0.7}}})
+    assert ModelCard.model_validate_json(card.model_dump_json()) == card
+
+
+def test_codes_and_required_bands_go_by_the_order_of_the_card():
+    card = toy_card().model_copy(update={"classes": ("water", "shadow", "cloud")})
+    assert card.class_codes == (5, 3, 1)
+    assert toy_card(required=2).required_bands == BANDS[:2]
+    assert toy_card().class_codes == tuple(range(len(CLASSES)))
+
+
+def test_bands_go_by_their_common_names():
+    assert BandUse(name=" SWIR1 ", required=True).name == "swir16"
+
+
+def test_two_names_of_one_band_are_one_band():
+    bands = [{"name": "swir1", "required": True}, {"name": "swir16", "required": False}]
+    with pytest.raises(ValidationError, match="bands name one twice"):
+        ModelCard.model_validate(toy_card().model_dump() | {"bands": bands})
+
+
+def test_a_card_is_not_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        toy_card().stride = 8
