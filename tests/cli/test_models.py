@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from nubila.cli import app
 from nubila.errors import ModelError
-from nubila.models_io import registry
+from nubila.models_io import CARD_KEY, registry
 from tests.infer.toy import BANDS, toy_card, write_toy
 
 
@@ -58,3 +58,16 @@ def test_an_empty_shelf_says_so(tmp_path, monkeypatch):
 def test_an_unknown_name_is_an_error(shelf):
     with pytest.raises(ModelError, match="did you mean 'visible'"):
         run("visibel")
+
+
+def test_brackets_are_no_markup(shelf):
+    card = toy_card().model_copy(update={"summary": "weights of [red] [/] brackets"})
+    write_toy(shelf / "toy.onnx", metadata={CARD_KEY: card.model_dump_json()})
+    assert "[red] [/] brackets" in run() and "[red] [/] brackets" in run("toy")
+
+
+def test_a_file_that_is_no_model_is_an_error(shelf):
+    (shelf / "visible.onnx").write_bytes((shelf / "visible.onnx").read_bytes()[:1000])
+    for arguments in ([], ["visible"], ["--json"]):
+        with pytest.raises(ModelError, match=r"visible\.onnx: .*cut short"):
+            run(*arguments)

@@ -43,18 +43,19 @@ def _print_list(found: list[Model], as_json: bool) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("name", "bands (optional)", "classes", "metres", "kFLOP/pixel", "summary")
     for card in (m.card for m in found):
         bands = " ".join(b.name if b.required else f"({b.name})" for b in card.bands)
         low, high = card.resolution
         table.add_row(
-            card.name,
+            Text(card.name),  # as Text: brackets in it are no markup
             bands,
             ", ".join(card.classes),
             f"{low:g}-{high:g}",
             f"{card.flops_per_pixel / 1000:.0f}",
-            card.summary,
+            Text(card.summary),
         )
     Console().print(table if found else "no model ships with this installation")
 
