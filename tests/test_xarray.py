@@ -148,3 +148,92 @@ def test_the_scale_of_1_that_rioxarray_writes_for_none_is_none(model, reflectanc
         array.nubila.mask(model=model, bands=BANDS)
     given = data.nubila.mask(model=model, scale=1e-4)
     assert (given.values == dataset(counts).nubila.mask(model=model, scale=1e-4).values).all()
+
+
+def write_counts(path, counts, nodata, scales=None):
+    rasterio = pytest.importorskip("rasterio")
+    with rasterio.open(
+        path, "w", driver="GTiff", count=4, dtype=counts.dtype.name, height=counts.shape[1],
+        width=counts.shape[2], nodata=nodata, crs="EPSG:32632",
+        transform=rasterio.Affine(20, 0, 6e5, 0, -20, 5.3e6),
+    ) as data:  # fmt: skip
+        data.write(counts)
+        data.descriptions = BANDS
+        if scales:
+            data.scales, data.offsets = scales
+    return path
+
+
+@pytest.fixture
+def signed(reflectance):
+    counts = np.round(reflectance[:, 160:288, 860:988] * 10000)
+    return np.where(np.isnan(counts), -9999, counts).astype(np.int16)
+
+
+def as_variables(array):
+    return array.to_dataset("band").rename(dict(enumerate(BANDS, start=1)))
+
+
+@pytest.mark.parametrize("place", ["dataset", "encoding", "rioxarray", "variable"])
+def test_no_data_is_found_wherever_it_is_told(model, signed, tmp_path, place):
+    rioxarray = pytest.importorskip("rioxarray")
+    array = rioxarray.open_rasterio(write_counts(tmp_path / "m.tif", signed, -9999))
+    if place == "dataset":
+        data = as_variables(array)
+        assert "_FillValue" in data.attrs and "_FillValue" not in data["blue"].attrs
+    else:
+        data = array.drop_attrs()
+        data.encoding = {}
+        if place == "encoding":
+            data.encoding["_FillValue"] = -9999
+        elif place == "rioxarray":
+            data.rio.set_nodata(-9999, inplace=True)
+        else:
+            data = as_variables(data)
+            for variable in data.data_vars.values():
+                variable.attrs["_FillValue"] = -9999
+            data.attrs["_FillValue"] = 0  # the variable's own goes before
+    bands = BANDS if isinstance(data, xr.DataArray) else None
+    mask = data.nubila.mask(model=model, scale=1e-4, bands=bands)
+    expected = nubila.predict(signed, BANDS, model=model, scale=1e-4, nodata=-9999).classes
+    assert (expected == 255).sum() > 1000
+    np.testing.assert_array_equal(mask.values, expected)
+
+
+@pytest.mark.parametrize("how", [{}, {"masked": True}, {"mask_and_scale": True}])
+def test_a_scale_is_applied_once_however_rioxarray_opens(model, signed, tmp_path, how):
+    rioxarray = pytest.importorskip("rioxarray")
+    path = write_counts(tmp_path / "m.tif", signed, -9999, ([1e-4] * 4, [-0.05] * 4))
+    mask = as_variables(rioxarray.open_rasterio(path, **how)).nubila.mask(model=model)
+    expected = nubila.predict(
+        signed, BANDS, model=model, scale=1e-4, offset=-0.05, nodata=-9999
+    ).classes
+    assert (mask.values == expected).mean() > 0.999
+    np.testing.assert_array_equal(mask.values == 255, expected == 255)
+
+
+def test_a_coordinate_of_names_names_the_bands(model, reflectance):
+    part = reflectance[:, :96, :128]
+    order = [3, 1, 0, 2]
+    array = xr.DataArray(
+        part[order], dims=("band", "y", "x"), coords={"band": [BANDS[i] for i in order]}
+    )
+    expected = dataset(part).nubila.mask(model=model)
+    np.testing.assert_array_equal(array.nubila.mask(model=model).values, expected.values)
+    stale = array.assign_attrs(long_name=("Band 1", "Band 2", "Band 3", "Band 4"))
+    np.testing.assert_array_equal(stale.nubila.mask(model=model).values, expected.values)
+
+
+def test_floating_point_counts_without_a_scale_are_refused(model, signed):
+    counts = np.where(signed == -9999, np.nan, signed).astype(np.float32)
+    with pytest.raises(InputError, match="no reflectance"):
+        dataset(counts).nubila.mask(model=model)
+    # The scale of 1 that rioxarray writes is none for them either.
+    with pytest.raises(InputError, match="no reflectance"):
+        dataset(counts, scale_factor=1.0, add_offset=0.0).nubila.mask(model=model)
+    lazy = dataset(counts).chunk({"y": 64}).nubila.mask(model=model)
+    with pytest.raises(InputError, match="no reflectance"):
+        lazy.compute(scheduler="synchronous")
+    lazy = dataset(counts).chunk({"y": 64}).nubila.mask(model=model, scale=1e-4)
+    expected = nubila.predict(counts, BANDS, model=model, scale=1e-4).classes
+    np.testing.assert_array_equal(lazy.compute(scheduler="synchronous").values, expected)

@@ -11,6 +11,7 @@ trace in the mask.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -61,12 +62,12 @@ class NubilaAccessor:
             model: name or path; default the model that ships.
             bands: common names in order, for a DataArray whose band coordinate does not tell.
             scale: reflectance = value * scale + offset. Default: ``scale_factor`` among the
-                attributes; floating-point values without are taken as reflectance already.
-                rioxarray writes 1 and 0 where a file has neither scale nor offset, so for
-                integers these two say nothing.
-            offset: default ``add_offset`` among the attributes, or 0.
-            nodata: value that means no data. Default: ``_FillValue`` or ``nodata`` among the
-                attributes; NaN always does.
+                attributes of variable or dataset (of integers: in the encoding too);
+                floating-point values without are taken as reflectance if they can be. rioxarray
+                writes 1 and 0 where a file has neither scale nor offset, so these two say nothing.
+            offset: default ``add_offset`` from the same place, or 0.
+            nodata: value that means no data. Default: ``_FillValue`` or ``nodata`` in the same
+                places, or what rioxarray knows; NaN always does.
             thresholds: class name -> least probability.
 
         Returns:
@@ -77,7 +78,8 @@ class NubilaAccessor:
         Raises:
             BandError: bands are unknown, or one that the model needs is missing.
             GridError: there are no two spatial dimensions.
-            InputError: integers without a scale.
+            InputError: without a scale, values are integers or too high for reflectance (of Dask
+                arrays the latter is found when a block is computed).
         """
         card = _model(model).card
         stack, names = _stack(self._data, bands, {b.name for b in card.bands})
@@ -154,10 +156,15 @@ def _array_bands(
 ) -> tuple[str, ...]:
     """Return the common name of each entry of the band dimension, ``-`` for those unknown."""
     if bands is None:
-        labels = data.attrs.get("long_name", ())
-        labels = labels if isinstance(labels, list | tuple) else data.coords.get(dim, labels)
-        names = tuple(_common_name(getattr(v, "item", lambda v=v: v)()) or "-" for v in labels)
-        if set(names) <= {"-"}:
+        # rioxarray numbers the coordinate and keeps the names that the file has as an attribute.
+        coordinate = data.coords[dim].values.tolist() if dim in data.coords else ()
+        long_names = data.attrs.get("long_name", ())
+        candidates = (
+            tuple(_common_name(v) or "-" if isinstance(v, str) else "-" for v in labels)
+            for labels in (coordinate, long_names if isinstance(long_names, list | tuple) else ())
+        )
+        names = next((found for found in candidates if set(found) - {"-"}), ())
+        if not names:
             raise BandError(
                 "the bands of this DataArray are not named; give bands='blue,green,red'"
             )
@@ -184,23 +191,20 @@ def _scaling(
     nodata: float | None,
 ) -> dict[str, float | None]:
     """Return scale, offset and nodata: as given, or from the attributes, which must agree."""
-    attributes = dict(stack.attrs)
-    if isinstance(data, xr.Dataset):
-        attributes = _agreeing(data, names)
-    integers = stack.dtype.kind in "iu"
-    if integers and attributes.get("scale_factor") == 1 and not attributes.get("add_offset"):
-        del attributes["scale_factor"]
-    scale = scale if scale is not None else attributes.get("scale_factor")
-    offset = offset if offset is not None else attributes.get("add_offset")
-    nodata = (
-        nodata if nodata is not None else attributes.get("_FillValue", attributes.get("nodata"))
-    )
-    if scale is None and integers:
+    said = _agreeing(data, names) if isinstance(data, xr.Dataset) else _said(data)
+    scale = scale if scale is not None else said.get("scale_factor")
+    offset = offset if offset is not None else said.get("add_offset")
+    nodata = nodata if nodata is not None else said.get("nodata")
+    if scale is None and stack.dtype.kind in "iu":
         raise InputError(
             f"values are {stack.dtype} and no scale is known; give scale=1e-4 for reflectance x "
             "10000 (and offset=-0.1 for Sentinel-2 from baseline 04.00, if it is in the counts)"
         )
-    return {"scale": float(scale or 1.0), "offset": float(offset or 0.0), "nodata": nodata}
+    return {
+        "scale": None if scale is None else float(scale),
+        "offset": float(offset or 0.0),
+        "nodata": nodata,
+    }
 
 
 def _agreeing(data: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:
@@ -209,8 +213,9 @@ def _agreeing(data: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:
     for name, variable in data.data_vars.items():
         if _common_name(name) not in names:
             continue
-        for key in ("scale_factor", "add_offset", "_FillValue", "nodata"):
-            value = variable.attrs.get(key)
+        said = _said(variable, data)
+        for key in ("scale_factor", "add_offset", "nodata"):
+            value = said.get(key)
             first = found.setdefault(key, value)
             # NaN, which floating-point bands have for no data, is not equal to itself.
             if first != value and not (first != first and value != value):
@@ -219,6 +224,32 @@ def _agreeing(data: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:
                     "give scale=, offset= and nodata= after bringing them to one scaling"
                 )
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _said(variable: xr.DataArray, dataset: xr.Dataset | None = None) -> dict[str, Any]:
+    """Return ``scale_factor``, ``add_offset`` and ``nodata``, each where it is known.
+
+    They are looked for among the variable's attributes and encoding, then the dataset's, to whose
+    attributes ``DataArray.to_dataset("band")`` moves them, last in what rioxarray knows. An
+    encoding counts for integers only: to floating-point values xarray has applied it already.
+    """
+    holders = [variable] if dataset is None else [variable, dataset]
+    integers = variable.dtype.kind in "iu"
+    found: dict[str, Any] = {}
+    for holder in holders:
+        for source in (holder.attrs, holder.encoding if integers else {}):
+            scaling = {k: source[k] for k in ("scale_factor", "add_offset") if k in source}
+            # rioxarray writes 1 and 0 where a file says neither.
+            silent = scaling.get("scale_factor", 1) == 1 and not scaling.get("add_offset")
+            # One belongs to the other, so that they are never taken from two places.
+            if not silent and not {"scale_factor", "add_offset"} & set(found):
+                found |= scaling
+            nodata = source.get("_FillValue", source.get("nodata"))
+            if nodata is not None:
+                found.setdefault("nodata", nodata)
+    if "nodata" not in found and "rioxarray" in sys.modules:
+        found["nodata"] = variable.rio.nodata
+    return found
 
 
 def _classes(values: Any, settings: dict[str, Any], halo: int, stride: int) -> Any:  # noqa: ANN401 (NumPy or Dask)
