@@ -56,3 +56,50 @@ def test_a_missing_band_and_a_wrong_shape_are_told(model):
         nubila.predict(np.zeros((2, 8, 8), np.float32), "blue,green", model=model)
     with pytest.raises(InputError, match="4 bands are named"):
         nubila.predict(np.zeros((3, 8, 8), np.float32), BANDS, model=model)
+
+
+def test_what_a_masked_array_masks_is_no_data(model):
+    values = counts(empty=False)
+    hidden = np.zeros(values.shape[1:], bool)
+    hidden[40:90, 30:150] = True
+    stack = np.ma.masked_array(values, np.broadcast_to(hidden, values.shape))
+    found = nubila.predict(stack, BANDS, model=model, scale=1e-4)
+    reflectance = values * np.float32(1e-4)
+    reflectance[:, hidden] = np.nan
+    expected = nubila.predict(reflectance, BANDS, model=model)
+    np.testing.assert_array_equal(found.classes == 255, hidden)
+    np.testing.assert_array_equal(found.classes, expected.classes)
+    for other in (stack * np.float32(1e-4), list(stack * np.float32(1e-4))):
+        again = nubila.predict(other, BANDS, model=model)
+        np.testing.assert_array_equal(again.classes, expected.classes)
+
+
+def test_integers_without_a_scale_are_refused(model):
+    with pytest.raises(InputError, match=r"uint16.*scale=1e-4.*offset=-0\.1"):
+        nubila.predict(counts(), BANDS, model=model)
+    flat = np.ones((4, 16, 16), np.uint8)
+    given = nubila.predict(flat, BANDS, model=model, scale=1)
+    expected = nubila.predict(flat.astype(np.float32), BANDS, model=model)
+    np.testing.assert_array_equal(given.classes, expected.classes)
+
+
+def test_floating_point_counts_without_a_scale_are_refused(model):
+    values = counts(empty=False).astype(np.float32)
+    with pytest.raises(InputError, match=r"band blue has values to \d{4}.*scale=1e-4"):
+        nubila.predict(values, BANDS, model=model)
+    nubila.predict(values, BANDS, model=model, scale=1.0)  # at one's word
+    # Few outliers, no data and what is masked do not make reflectance counts.
+    values *= np.float32(1e-4)
+    values[:, :2, :60] = 20
+    values[:, 100:] = 30000
+    nubila.predict(values, BANDS, model=model, nodata=30000)
+    nubila.predict(np.ma.masked_equal(values, 30000), BANDS, model=model)
+
+
+def test_lists_become_arrays_or_are_refused(model):
+    values = counts((16, 16)) * 1e-4
+    found = nubila.predict(values.tolist(), BANDS, model=model)
+    np.testing.assert_array_equal(found.classes, nubila.predict(values, BANDS, model=model).classes)
+    for wrong in ([[1.0, 2.0], [3.0]], ["a"], [[["a"]]] * 4):
+        with pytest.raises(InputError, match="array must"):
+            nubila.predict(wrong, BANDS, model=model)

@@ -93,6 +93,7 @@ def predict_sample(model: Model, sample: Sample, spec: SampleSpec) -> NDArray[np
     scene = scene_from_array(
         sample.image,
         sample.bands,
+        scale=1.0,  # samples are reflectance already
         resolution=sample.meta.resolution or _UNKNOWN_RESOLUTION,
         name=f"{spec.manifest}: line {spec.line}: {'; '.join(str(p) for p in spec.images)}",
     )

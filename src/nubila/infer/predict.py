@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from nubila.infer.delivery import mask_in_memory, prepare
 from nubila.infer.mask import CloudMask
@@ -19,11 +18,11 @@ __all__ = ["predict"]
 
 
 def predict(
-    array: NDArray[Any],
+    array: ArrayLike,
     bands: str | Sequence[str],
     *,
     model: Model | str | Path | None = None,
-    scale: float | Mapping[str, float] = 1.0,
+    scale: float | Mapping[str, float] | None = None,
     offset: float | Mapping[str, float] = 0.0,
     nodata: float | None = None,
     saturated: float | None = None,
@@ -36,10 +35,12 @@ def predict(
     """Mask an array; reflectance = array * scale + offset.
 
     Args:
-        array: (bands, rows, columns) of any real number type; NaN and infinity are no data.
+        array: (bands, rows, columns) of any real number type; NaN, infinity, and what a masked
+            array masks are no data.
         bands: common names in the order of the first axis; ``-`` leaves one out.
         model: a loaded model, the name of one that ships, or a path; default the first that ships.
-        scale: of all bands, or by name.
+        scale: of all bands, or by name. Default: floating-point values are taken as reflectance
+            if they can be, integers are refused. What is given, 1 too, is taken at its word.
         offset: of all bands, or by name.
         nodata: value that means no data.
         saturated: value from which a pixel is saturated.
@@ -55,7 +56,8 @@ def predict(
     Raises:
         BandError: a band name is unknown, or one that the model needs is missing.
         GridError: the grid has another shape than the array.
-        InputError: an argument is wrong.
+        InputError: an argument is wrong; without a scale, values are integers, or their 99th
+            percentile is above 10 (1000 %), which no reflectance is.
         ModelError: there is no such model, or it does not run.
 
     >>> mask = predict(counts, "blue,green,red,nir", scale=1e-4)  # doctest: +SKIP

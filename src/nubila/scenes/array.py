@@ -5,22 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 from affine import Affine
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nubila.bands import parse_bands
 from nubila.errors import GridError, InputError
 from nubila.raster import Grid, Window
+from nubila.scenes.reflectance import too_high
 from nubila.scenes.scene import Band, BandFile, Scene
 
 __all__ = ["ArraySource", "scene_from_array"]
 
+_SAMPLE: Final = 512  # rows and columns that are looked at, evenly over the array
+
 
 @dataclass(frozen=True, eq=False)
 class ArraySource:
-    """Counts (rows, columns) in memory, in one block; reading gives views, not copies."""
+    """Counts (rows, columns) in memory, in one block; reading gives views, not copies.
+
+    Of a masked array it gives floating-point copies, NaN where it is masked.
+    """
 
     values: NDArray[Any]
     name: str = "array"
@@ -42,15 +49,22 @@ class ArraySource:
         return self.shape
 
     def read(self, factor: int, window: Window) -> NDArray[Any]:
-        """Return a view of the window."""
-        return self.values[window.slices]
+        """Return the window."""
+        part = self.values[window.slices]
+        if not isinstance(part, np.ma.MaskedArray):
+            return part
+        # No count need be free to mean no data; a float32 holds those of 24 bits exactly.
+        plain: NDArray[Any] = np.ma.filled(
+            part.astype(np.result_type(part.dtype, np.float32)), np.nan
+        )
+        return plain
 
 
 def scene_from_array(
-    array: NDArray[Any],
+    array: ArrayLike,
     bands: str | Sequence[str],
     *,
-    scale: float | Mapping[str, float] = 1.0,
+    scale: float | Mapping[str, float] | None = None,
     offset: float | Mapping[str, float] = 0.0,
     nodata: float | None = None,
     saturated: float | None = None,
@@ -61,9 +75,11 @@ def scene_from_array(
     """Return a scene over an array; reflectance = array * scale + offset.
 
     Args:
-        array: (bands, rows, columns) of any real number type; NaN and infinity are no data.
+        array: (bands, rows, columns) of any real number type; NaN, infinity, and what a masked
+            array masks are no data.
         bands: common names in the order of the first axis; ``-`` leaves one out.
-        scale: of all bands, or by name.
+        scale: of all bands, or by name. None takes floating-point values as reflectance if they
+            can be, and refuses integers; a scale that is given, 1 too, is taken at its word.
         offset: of all bands, or by name.
         nodata: value that means no data.
         saturated: value from which a pixel is saturated.
@@ -73,25 +89,30 @@ def scene_from_array(
 
     Raises:
         InputError: the array is not three-dimensional, not of numbers, empty, or has another
-            number of bands than named; scale is 0 or something is not finite.
+            number of bands than named; scale is 0 or something is not finite; without a scale,
+            values are integers or so high that they are no reflectance.
         GridError: the grid has another shape than the array.
 
     >>> scene_from_array(np.zeros((3, 64, 64), "uint16"), "blue,green,red", scale=1e-4).shape
     (64, 64)
     """
     names = parse_bands(bands)
-    _check(array, names)
-    rows, columns = array.shape[1:]
+    stack = _stack(array)
+    _check(stack, names)
+    rows, columns = stack.shape[1:]
     if grid is None:
         _check_numbers(resolution=resolution)
         grid = Grid(None, Affine(resolution, 0, 0, 0, -resolution, 0), (rows, columns))
     if grid.shape != (rows, columns):
         raise GridError(f"{name}: the grid has shape {grid.shape}, the array {(rows, columns)}")
     found = {}
-    for band, values in zip(names, array, strict=True):
+    for band, values in zip(names, stack, strict=True):
         if band == "-":
             continue
-        factor, addend = _of(scale, band, "scale"), _of(offset, band, "offset")
+        if scale is None:
+            _check_reflectance(values, band, name, nodata)
+        factor = 1.0 if scale is None else _of(scale, band, "scale")
+        addend = _of(offset, band, "offset")
         _check_numbers(scale=factor)
         found[band] = Band(
             name=band,
@@ -112,6 +133,37 @@ def scene_from_array(
         grid=grid,
         default_resolution=grid.resolution,
     )
+
+
+def _stack(array: ArrayLike) -> NDArray[Any]:
+    """Return an array of whatever NumPy makes one of, masks kept."""
+    try:
+        if isinstance(array, list | tuple) and any(isinstance(a, np.ma.MaskedArray) for a in array):
+            return np.ma.stack(array)
+        return array if isinstance(array, np.ma.MaskedArray) else np.asarray(array)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"an array must be (bands, rows, columns) of numbers, got a {type(array).__name__} "
+            f"that does not make one: {error}"
+        ) from error
+
+
+def _check_reflectance(values: NDArray[Any], band: str, name: str, nodata: float | None) -> None:
+    """Refuse integers and values that no reflectance has."""
+    told = "give scale=1e-4 for reflectance x 10000 (and offset=-0.1 for Sentinel-2 from baseline "
+    told += "04.00, if it is in the counts)"
+    if values.dtype.kind != "f":
+        raise InputError(
+            f"{name}: values are {values.dtype} and no scale is known; {told}, or scale=1 if they "
+            "are reflectance as they are"
+        )
+    step_rows, step_columns = (-(-n // _SAMPLE) for n in values.shape)
+    high = too_high(values[::step_rows, ::step_columns], nodata)
+    if high is not None:
+        raise InputError(
+            f"{name}: band {band} has values to {high:g} and no scale is known, so it is no "
+            f"reflectance (1 = 100 %); {told}"
+        )
 
 
 def _check(array: NDArray[Any], names: Sequence[str]) -> None:

@@ -18,12 +18,12 @@ from nubila.raster.gdal import GdalSource, RasterInfo, open_source
 from nubila.raster.grid import Window
 from nubila.scenes.grids import common_grid
 from nubila.scenes.location import gdal_path, is_url
+from nubila.scenes.reflectance import too_high
 from nubila.scenes.scene import Band, BandFile, Scene
 
 __all__ = ["open_raster"]
 
 _THERMAL: Final = ("lwir11", "lwir12")
-_MOST_REFLECTANCE: Final = 10.0  # nothing on Earth, glint included, comes near 1000 %
 _SAMPLE: Final = 128  # rows and columns of the blocks that are looked at
 
 
@@ -280,9 +280,8 @@ def _check_reflectance(layer: _Layer, band: Band) -> None:
         for column in sorted({0, (columns - _SAMPLE) // 2, columns - _SAMPLE}):
             place = Window(row, column, _SAMPLE, _SAMPLE).intersect(Window.whole((rows, columns)))
             values.append(layer.source.read(factor, place).ravel())
-    counts = np.concatenate(values)
-    counts = counts[np.isfinite(counts) & (counts != band.nodata)]
-    if counts.size and (high := float(np.percentile(counts, 99))) > _MOST_REFLECTANCE:
+    high = too_high(np.concatenate(values), band.nodata)
+    if high is not None:
         raise MetadataError(
             f"{layer.path}: band {layer.index} ({band.name}) has values to {high:g} and no scale, "
             f"so it is no reflectance (1 = 100 %). Say how it becomes one, such as --scale 0.0001"
