@@ -191,3 +191,31 @@ def test_what_is_no_area_is_refused(value, message):
 def test_an_unknown_crs_is_refused():
     with pytest.raises(InputError, match="EPSG:999999"):
         read_area(TRIANGLE, "EPSG:999999")
+
+
+def test_metres_that_are_taken_as_degrees_are_told():
+    bounds = (600_400, 5_299_000, 601_200, 5_299_600)
+    with pytest.raises(GridError, match=r"look like metres; give --bounds-crs EPSG:32632,"):
+        place_area(read_area(bounds), GRID)
+    ring = [[600_400, 5_299_000], [601_200, 5_299_000], [600_400, 5_299_600], [600_400, 5_299_000]]
+    with pytest.raises(GridError, match=r'"properties": \{"name": "EPSG:32632"\}\} in the GeoJSON'):
+        place_area(read_area({"type": "Polygon", "coordinates": [ring]}), GRID)
+
+
+def test_what_does_not_transform_is_told():
+    with pytest.raises(GridError, match="does not transform to EPSG:32632"):
+        place_area(read_area((-2e8, 0, 2e8, 1e9), 32601), GRID)
+
+
+def test_degrees_beyond_the_180th_meridian_are_degrees():
+    grid = Grid(CRS.from_epsg(32701), Affine(20, 0, 200_000, 0, -20, 8_000_000), (2000, 2000))
+    west, north = (v[0] for v in transform(grid.crs, "OGC:CRS84", [210_000], [7_990_000]))
+    here = place_area(read_area((west, north - 0.1, west + 0.1, north)), grid)
+    around = place_area(read_area((west + 360, north - 0.1, west + 360.1, north)), grid)
+    assert here.window == around.window
+
+
+def test_geojson_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "area.geojson"
+    path.write_text(json.dumps(TRIANGLE), encoding="utf-8-sig")
+    assert read_area(path) == read_area(TRIANGLE)

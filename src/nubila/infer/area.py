@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
@@ -28,6 +29,8 @@ _GEOJSON_CRS: Final = "OGC:CRS84"
 # A straight edge in one CRS is a curve in another; so many pieces of it are transformed.
 _PIECES: Final = 16
 _STRIP_ROWS: Final = 1024
+# PROJ's own errors come through where rasterio does not turn them into one of its own.
+_PROJ_ERRORS: Final = (RasterioError, rasterio._err.CPLE_BaseError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ def place_area(area: Area, grid: Grid) -> PlacedArea:
     """
     if grid.crs is None and area.crs is not None:
         raise GridError("an area of interest needs a scene with a CRS, and this one has none")
+    _check_degrees(area, grid)
     same = area.crs is None or area.crs == grid.crs
     geometry = area.geometry if same else _transformed(area, grid)
     window = _window(geometry, area, grid)
@@ -150,6 +154,24 @@ def place_area(area: Area, grid: Grid) -> PlacedArea:
     return placed
 
 
+def _check_degrees(area: Area, grid: Grid) -> None:
+    """Refuse what is said to be longitude and latitude and cannot be."""
+    if area.crs is None or not area.crs.is_geographic:
+        return
+    west, south, east, north = geometry_bounds(area.geometry)
+    # Not 180: areas across the 180th meridian are often given as 179 to 181.
+    if max(abs(west), abs(east)) <= 360 and max(abs(south), abs(north)) <= 90:
+        return
+    scene = "EPSG:..." if grid.crs is None else grid.crs.to_string()
+    member = json.dumps({"crs": {"type": "name", "properties": {"name": scene}}})[1:-1]
+    told = f"--bounds-crs {scene}" if area.rectangle else f"{member} in the GeoJSON"
+    raise GridError(
+        f"the area of interest ({west:.8g} {south:.8g} {east:.8g} {north:.8g}) is taken as "
+        f"longitude and latitude, but these look like metres; give {told}, or area_crs= in Python "
+        f"(the scene is in {scene})"
+    )
+
+
 def _window(geometry: Mapping[str, Any], area: Area, grid: Grid) -> Window:
     west, south, east, north = geometry_bounds(geometry)
     try:
@@ -158,7 +180,10 @@ def _window(geometry: Mapping[str, Any], area: Area, grid: Grid) -> Window:
         if area.crs is None or grid.crs is None:
             raise
         # In the area's own CRS, where a person knows the way about.
-        scene = transform_bounds(grid.crs, area.crs, *grid.bounds)
+        try:
+            scene = transform_bounds(grid.crs, area.crs, *grid.bounds)
+        except _PROJ_ERRORS:
+            raise error from None
         given, there = (
             " ".join(f"{v:.8g}" for v in b) for b in (geometry_bounds(area.geometry), scene)
         )
@@ -191,7 +216,7 @@ def _load(source: str | Path) -> Any:  # noqa: ANN401 (JSON)
     text = str(source)
     try:
         if not text.lstrip().startswith("{"):
-            text = Path(source).expanduser().read_text(encoding="utf-8")
+            text = Path(source).expanduser().read_text(encoding="utf-8-sig")
         return json.loads(text)
     except (OSError, ValueError) as error:
         raise InputError(f"{source}: cannot be read as GeoJSON: {error}") from error
@@ -256,7 +281,7 @@ def _transformed(area: Area, grid: Grid) -> dict[str, Any]:
     try:
         found = transform_geom(area.crs, grid.crs, dense)
         finite = all(math.isfinite(v) for v in geometry_bounds(found))
-    except (RasterioError, ValueError) as error:
+    except _PROJ_ERRORS as error:
         raise GridError(
             f"the area of interest does not transform to {grid.crs}: {error}"
         ) from error
