@@ -116,6 +116,21 @@ def test_offsets_by_band(tmp_path: Path) -> None:
     scene = open_scene(write_safe(tmp_path, SafeSpec(mtd=change)))
     assert scene.band("red").offset == pytest.approx(-0.09)
     assert scene.band("green").offset == pytest.approx(-0.1)
+    (note,) = scene.notes
+    assert "-1000 for B01, B02, B03, B05" in note and note.endswith("; -900 for B04")
+
+
+@pytest.mark.parametrize("level", ["L1C", "L2A"])
+def test_an_offset_before_baseline_4_contradicts(tmp_path: Path, level: str) -> None:
+    folder = write_safe(tmp_path, SafeSpec(level=level, baseline="03.01", offset=-1000))
+    with pytest.raises(MetadataError, match=rf"MTD_MSI{level}.xml: .*03\.01.*ADD_OFFSET is -1000"):
+        open_scene(folder)
+
+
+def test_offsets_of_zero_before_baseline_4_say_the_same(tmp_path: Path) -> None:
+    scene = open_scene(write_safe(tmp_path, SafeSpec(baseline="02.09", offset=0)))
+    assert scene.band("red").offset == 0
+    assert not scene.notes
 
 
 @pytest.mark.parametrize("given", ["folder", "main", "manifest", "zip"])

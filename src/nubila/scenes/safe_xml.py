@@ -203,9 +203,36 @@ def _offsets(
             raise MetadataError(
                 f"{name}: {tag} is given for {', '.join(found)} but not for {', '.join(absent)}"
             )
+        _check_baseline(found, baseline, tag, name)
         values = " and ".join(f"{value:g}" for value in sorted(set(found.values())))
-        return found, f"{tag} {values}", ()
+        return found, f"{tag} {values}", _uneven(found, tag)
     return dict.fromkeys(LABELS, 0.0), *_no_offset(baseline, tag, name)
+
+
+def _check_baseline(found: Mapping[str, float], baseline: str, tag: str, name: str) -> None:
+    """Refuse offsets in a product of a baseline that had none."""
+    try:
+        too_early = float(baseline) < _FIRST_BASELINE_WITH_OFFSET
+    except ValueError:
+        return
+    if too_early and any(found.values()):
+        values = " and ".join(f"{value:g}" for value in sorted(set(found.values())))
+        raise MetadataError(
+            f"{name}: baseline {baseline} is before 04.00, when there were no offsets, but {tag} "
+            f"is {values}; the metadata contradict each other, so the reflectance is unknown. "
+            f"Fetch the product's own XML again"
+        )
+
+
+def _uneven(found: Mapping[str, float], tag: str) -> tuple[str, ...]:
+    """Note offsets that differ between bands; those of every product so far are the same."""
+    labels: dict[float, list[str]] = {}
+    for label, value in found.items():
+        labels.setdefault(value, []).append(label)
+    if len(labels) < 2:
+        return ()
+    said = "; ".join(f"{value:g} for {', '.join(labels[value])}" for value in sorted(labels))
+    return (f"{tag} differs between bands: {said}",)
 
 
 def _no_offset(baseline: str, tag: str, name: str) -> tuple[str, tuple[str, ...]]:
