@@ -11,7 +11,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from nubila.classes import Validity
-from nubila.errors import BandError, DamagedFileError, InputError, ModelError, OutputError
+from nubila.errors import (
+    BandError,
+    DamagedFileError,
+    GridError,
+    InputError,
+    ModelError,
+    OutputError,
+)
+from nubila.infer.api import mask_scene
 from nubila.infer.engine import default_threads, run_scene
 from nubila.models_io import CARD_KEY, Model, load_model
 from nubila.raster import Window
@@ -217,6 +225,14 @@ def test_a_resolution_the_model_was_not_trained_on_is_noted(model):
     assert "10 to 60 m" in note and "5 m" in note
 
 
+def test_a_resolution_that_makes_no_sense_is_refused_before_anything_is_read(model):
+    scene, log = watched(make_scene())
+    for resolution in (1e9, 1e-3):
+        with pytest.raises(GridError, match="my scene: .* from 1 m .* to 1000 m"):
+            mask_scene(scene, model=model, resolution=resolution)
+    assert not log
+
+
 # Validity
 
 
@@ -392,27 +408,21 @@ def test_thresholds_reach_the_classes(model):
 
 
 def test_the_model_works_while_the_sink_is_busy(model):
-    """Each strip takes the sink as long as the model takes for a row: they overlap."""
-    pause, rows = 0.05, 12
-    values = np.ones((3, rows * 28, 40), np.float32)
-
-    class Slow(Model):
-        def run(self, reflectance, out=None):
-            time.sleep(pause)
-            out[...] = 1 / out.shape[1]
-            return out
-
-    scene = scene_from_array(values, BANDS[:3])
-    slow = Slow(model.card, "m", "0", "cpu", None)
-    strips = []
+    """The sink waits for the model to run once more; in turns, it would wait in vain."""
+    counting = CountingModel(model.card, "m", "0", "cpu", [])
+    last, strips, met = 10, [], []
 
     def sink(strip):
-        time.sleep(pause)
         strips.append(strip)
+        limit = time.monotonic() + PATIENCE
+        while len(counting.session) <= len(strips) <= last and time.monotonic() < limit:
+            time.sleep(0.001)
+        met.append(len(counting.session) > len(strips))
 
-    start = time.perf_counter()
-    run_scene(scene, slow, sink=sink, tile=60, threads=1)
-    assert time.perf_counter() - start < 1.6 * pause * len(strips)
+    scene = scene_from_array(np.ones((3, 600, 40), np.float32), BANDS[:3])
+    run_scene(scene, counting, sink=sink, tile=60, threads=1)
+    assert len(strips) > last + 5
+    assert all(met[:last])
 
 
 def test_threads_are_as_many_as_processors_by_default():
