@@ -9,6 +9,7 @@ from rio_cogeo.cogeo import cog_validate
 from nubila.classes import COLOURS, Validity
 from nubila.errors import GridError, InputError, MissingFileError, OutputError
 from nubila.infer.api import mask_scene, mask_to_folder
+from nubila.infer.area import read_area
 from nubila.infer.decide import postprocess, scale_probabilities
 from nubila.infer.provenance import MaskOptions
 from nubila.models_io import load_model
@@ -359,3 +360,42 @@ def test_what_is_no_item_is_told(model, tmp_path):
     (tmp_path / "X1.json").write_text("[]")
     with pytest.raises(OutputError, match="found list"):
         mask_to_folder(scene(), tmp_path, model=model)
+
+
+def matters(whole, row, column, size):
+    """Whether clouds outside of a window reach pixels in it that those inside do not."""
+    inner = Window(row, column, size, size).slices
+    alone, expected = (
+        postprocess(classes, pixel_size=(20.0, 20.0), dilate_m=50.0)
+        for classes in (whole.classes[inner], whole.classes)
+    )
+    return (alone != expected[inner])[np.tri(size, dtype=bool)].any()
+
+
+@pytest.mark.parametrize("kind", ["bounds", "polygon"])
+def test_clouds_grow_into_the_area_from_outside(whole, model, kind, tmp_path):
+    row, column = next(
+        (r, c) for r in range(0, 180, 20) for c in range(24, 220, 20) if matters(whole, r, c, 20)
+    )
+    west, south, east, north = GRID.crop(Window(row, column, 20, 20)).bounds
+    ring = [[west, north], [west, south], [east, south], [west, north]]
+    polygon = {"type": "Polygon", "coordinates": [ring]}
+    area = read_area((west, south, east, north) if kind == "bounds" else polygon, 32632)
+    found = mask_scene(scene(), model=model, area=area, dilate=50.0, probabilities=True)
+    window = GRID.window_of(found.grid.bounds)
+    assert found.grid == GRID.crop(window)
+    expected = postprocess(whole.classes, pixel_size=(20.0, 20.0), dilate_m=50.0)[window.slices]
+    inside = found.validity != Validity.NO_DATA
+    np.testing.assert_array_equal(found.classes[inside], expected[inside])
+    np.testing.assert_allclose(
+        found.probabilities[:, inside], whole.probabilities[:, *window.slices][:, inside], atol=1e-5
+    )
+    assert np.isnan(found.probabilities[:, ~inside]).all()
+    np.testing.assert_array_equal(found.image, whole.image[:, *window.slices])
+    assert found.statistics.pixels == found.statistics.valid == inside.sum()
+    options = MaskOptions(area=area, dilate=50.0, probabilities=True)
+    result = mask_to_folder(scene(), tmp_path, model=model, options=options)
+    with rasterio.open(result.paths["mask"]) as data:
+        np.testing.assert_array_equal(data.read(1), found.classes)
+    with rasterio.open(result.paths["probabilities"]) as data:
+        np.testing.assert_array_equal(data.read(), scale_probabilities(found.probabilities))

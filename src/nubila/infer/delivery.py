@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -19,8 +19,9 @@ from nubila.infer.mask import CloudMask
 from nubila.infer.output import PICTURE_SIZE
 from nubila.infer.provenance import MaskOptions, Provenance, provenance_of
 from nubila.infer.statistics import Counter, Statistics
+from nubila.infer.tiles import PreviewGrid
 from nubila.models_io import Model, find_model, load_model
-from nubila.raster import Grid
+from nubila.raster import Grid, Window
 from nubila.scenes import Scene
 
 __all__ = ["Arrays", "Target", "Task", "deliver", "mask_in_memory", "prepare"]
@@ -30,14 +31,38 @@ _ROWS: Final = 1024
 
 @dataclass(frozen=True)
 class Task:
-    """A scene, a model and options that fit together."""
+    """A scene, a model and options that fit together.
+
+    Attributes:
+        scene: the scene.
+        model: the model.
+        options: as given.
+        placed: the area of interest, or None.
+        grid: of the mask.
+        seen: pixels of the scene that the model judges: the area, and as much around it as clouds
+            may grow from into it; None = the whole scene.
+        provenance: where the mask comes from.
+    """
 
     scene: Scene
     model: Model
     options: MaskOptions
     placed: PlacedArea | None
     grid: Grid
+    seen: Window | None
     provenance: Provenance
+
+    @property
+    def inner(self) -> Window:
+        """Where the mask lies in what is seen."""
+        if self.placed is None or self.seen is None:
+            return Window.whole(self.grid.shape)
+        return self.placed.window.shift(-self.seen.row, -self.seen.column)
+
+    @property
+    def seen_shape(self) -> tuple[int, int]:
+        """Rows and columns of what is seen."""
+        return self.grid.shape if self.seen is None else self.seen.shape
 
     def outside(self, row: int, rows: int) -> NDArray[np.bool_] | None:
         """Return where pixels of some rows are not of the area, or None where all are."""
@@ -67,11 +92,13 @@ def prepare(
     if size is None:
         size = scene.default_resolution or scene.resolution
     grid = scene.grid_at(size)
-    placed = None
+    placed = seen = None
     if options.area is not None:
         placed = place_area(options.area, grid)
+        reach = math.ceil(options.dilate / min(grid.pixel_size))
+        seen = placed.window.expand(reach, within=grid.shape)
         grid = placed.grid
-    return Task(scene, model, options, placed, grid, provenance_of(scene, model, options))
+    return Task(scene, model, options, placed, grid, seen, provenance_of(scene, model, options))
 
 
 class Target(Protocol):
@@ -137,13 +164,13 @@ def deliver(
     options = task.options
     delivery = _Delivery(task, target)
     if progress is not None:
-        progress(0, task.grid.shape[0] * task.grid.shape[1])
+        progress(0, math.prod(task.seen_shape))
     run = run_scene(
         task.scene,
         task.model,
         sink=delivery.take,
         resolution=options.resolution,
-        window=None if task.placed is None else task.placed.window,
+        window=task.seen,
         threads=threads,
         thresholds=options.thresholds or None,
         probabilities=probability_type if options.probabilities else None,
@@ -151,7 +178,21 @@ def deliver(
         progress=progress,
     )
     delivery.finish()
+    run = replace(run, grid=task.grid, preview=_inner_preview(run.preview, task))
     return run, delivery.counter.statistics()
+
+
+def _inner_preview(preview: NDArray[np.float32] | None, task: Task) -> NDArray[np.float32] | None:
+    """Cut the picture of what was seen down to the mask, as near as its pixels allow."""
+    inner = task.inner
+    if preview is None or inner.shape == task.seen_shape:
+        return preview
+    factor = PreviewGrid.of(Window.whole(task.seen_shape), PICTURE_SIZE).factor
+    return preview[
+        :,
+        inner.row // factor : -(-inner.stop_row // factor),
+        inner.column // factor : -(-inner.stop_column // factor),
+    ]
 
 
 class _Delivery:
@@ -163,13 +204,12 @@ class _Delivery:
         self._task, self._target = task, target
         self._whole: Arrays | None = None
         if task.options.dilate or task.options.min_area:
-            self._whole = Arrays(task.grid.shape, 0)
+            self._whole = Arrays(task.seen_shape, 0)
 
     def take(self, strip: Strip) -> None:
         """Take in a strip of the engine."""
         if strip.probabilities is not None:
-            outside = self._task.outside(strip.row, len(strip.classes))
-            self._target.write_probabilities(_without(strip.probabilities, outside))
+            self._hand_on_probabilities(strip.row, strip.probabilities)
         if self._whole is None:
             self._hand_on(strip.row, strip.classes, strip.validity)
         else:
@@ -186,8 +226,19 @@ class _Delivery:
             dilate_m=options.dilate,
             min_area_m2=options.min_area,
         )
+        inner = self._task.inner.slices
+        classes, validity = classes[inner], validity[inner]
         for row in range(0, len(classes), _ROWS):
             self._hand_on(row, classes[row : row + _ROWS], validity[row : row + _ROWS])
+
+    def _hand_on_probabilities(self, row: int, probabilities: NDArray[Any]) -> None:
+        rows, columns = probabilities.shape[1:]
+        inner = self._task.inner
+        part = Window(row, 0, rows, columns).intersect(inner)
+        if part.height:
+            outside = self._task.outside(part.row - inner.row, part.height)
+            found = probabilities[:, *part.shift(-row, 0).slices]
+            self._target.write_probabilities(_without(found, outside))
 
     def _hand_on(self, row: int, classes: NDArray[np.uint8], validity: NDArray[np.uint8]) -> None:
         outside = self._task.outside(row, len(classes))
