@@ -61,8 +61,9 @@ class ModelCard(_Frozen):
         bands: in the order of the graph's input.
         classes: class names in the order of the graph's output.
         resolution: smallest and largest ground resolution in metres it was trained on.
-        receptive_field: pixels to each side that an output pixel can depend on, at most; tiles
-            are read with a halo of at least this.
+        receptive_field: pixels to each side that an output pixel can depend on, at most, counted
+            from the edge of its cell of `stride` pixels; tiles, which consist of whole cells, are
+            read with a halo of at least this.
         stride: input heights and widths are multiples of this, and so are tile corners.
         calibration: how probabilities were calibrated, or "none".
         operating_points: name -> class name -> least probability to be called that class.

@@ -103,8 +103,10 @@ class CompactUNet(nn.Module):
         return sub_pixels
 
     def receptive_field(self) -> int:
-        """Return how far away, in pixels, an input pixel can still change an output pixel.
+        """Return how far outside of an output pixel's own cell input can still change it, in pixels.
 
+        Cells are the squares of `stride` pixels that the coarsest features stand for; tiles consist
+        of whole cells, so that counting from the pixel itself would ask for more than is needed.
         By interval arithmetic over the deepest path, for each place of the output pixel within a
         stride: nearest up-sampling and strided convolution map cell i to cells 2i and 2i + 1.
         """
@@ -117,7 +119,7 @@ class CompactUNet(nn.Module):
             for level in range(deepest, -1, -1):  # encoder: 3x3 convolutions, then to finer cells
                 reach = 2 if level else 1
                 low, high = 2 * (low - reach), 2 * (high + reach) + 1
-            worst = max(worst, pixel - low, high - pixel)
+            worst = max(worst, -low, high - (self.stride - 1))
         return worst
 
     def flops_per_pixel(self) -> float:
