@@ -103,7 +103,7 @@ class CompactUNet(nn.Module):
         return sub_pixels
 
     def receptive_field(self) -> int:
-        """Return how far outside of an output pixel's own cell input can still change it, in pixels.
+        """Return how far outside of its cell, in pixels, input can change an output pixel.
 
         Cells are the squares of `stride` pixels that the coarsest features stand for; tiles consist
         of whole cells, so that counting from the pixel itself would ask for more than is needed.
