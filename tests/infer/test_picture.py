@@ -1,10 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from nubila.classes import COLOURS
+from nubila.infer.api import mask_scene
 from nubila.infer.legend import make_legend
 from nubila.infer.picture import Caption, draw_picture, stretch
-from nubila.infer.statistics import Counter
+from nubila.infer.statistics import Counter, Statistics
+from nubila.models_io import load_model
+from tests.infer.scenes import BANDS, scene
+from tests.infer.toy import write_toy
 
 
 def picture(values, image, **legend):
@@ -59,3 +65,19 @@ def test_stretch_keeps_dark_land_and_bright_cloud_apart():
     assert 60 < shown[30, 0, 0] < 180
     assert shown[60, 0, 0] < 40
     assert (shown[99] == 222).any()
+
+
+def test_a_little_cloud_is_not_told_as_none(monkeypatch, tmp_path):
+    said = []
+
+    def spy(**arguments):
+        said.append(arguments["caption"].details)
+        return draw_picture(**arguments)
+
+    monkeypatch.setattr("nubila.infer.picture.draw_picture", spy)
+    model = load_model(write_toy(tmp_path / "toy.onnx", bands=BANDS))
+    mask = mask_scene(scene(), model=model)
+    for count, expected in ((18, "cloud < 0.1 %"), (0, "cloud 0.0 %"), (31_200, "cloud 31.2 %")):
+        statistics = Statistics({0: 100_000 - count, 1: count}, {0: 100_000}, 400.0)
+        replace(mask, statistics=statistics).write(tmp_path)
+        assert expected in said[-1].split("  ·  ")

@@ -21,7 +21,7 @@ from nubila.infer.decide import PROBABILITY_NO_DATA, PROBABILITY_SCALE
 from nubila.infer.legend import VALIDITY_LEGEND, Legend, make_legend
 from nubila.infer.provenance import MaskOptions, Provenance
 from nubila.infer.stac import stac_item
-from nubila.infer.statistics import Statistics
+from nubila.infer.statistics import Statistics, percent
 from nubila.raster import Grid
 from nubila.raster.atomic import atomic_path
 from nubila.raster.cog import CogLook, CogWriter, open_cog
@@ -261,7 +261,7 @@ def _details(provenance: Provenance, grid: Grid, statistics: Statistics) -> str:
         provenance.level,
         f"{grid.resolution:.4g} m",
         "area of interest" if provenance.options.area else "",
-        f"cloud {statistics.cloud_cover:.1f} %" if statistics.cloud_cover is not None else "",
+        f"cloud {percent(statistics.cloud_cover)}" if statistics.cloud_cover is not None else "",
         f"model {provenance.card.name} {provenance.card.version}",
     ]
     return "  ·  ".join(part for part in parts if part)
