@@ -50,6 +50,7 @@ def test_json_lines(run, tmp_path):
     assert [line["status"] for line in lines] == ["written", "failed", "written"]
     assert lines[1]["kind"] == "MissingFileError"
     assert sum(lines[0]["cover"].values()) == pytest.approx(100, abs=0.01)
+    assert lines[0]["cloud_cover"] == round(lines[0]["cloud_cover"], 4)
     assert set(lines[0]["paths"]) == {"mask", "style", "item"}
 
 
@@ -130,7 +131,38 @@ def test_a_wrong_option_is_told(run, tmp_path, arguments, message):
     assert result.exit_code != 0
     assert isinstance(result.exception, InputError)
     assert message in str(result.exception)
-    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+    assert not (tmp_path / "out").exists()
+
+
+def test_scenes_that_fail_leave_no_empty_folder(run, tmp_path):
+    empty = write_raster(tmp_path / "empty.tif")
+    with rasterio.open(empty, "r+") as data:
+        data.write(np.zeros((4, 200, 240), np.uint16))  # found only when all is read
+    for scene in ("none.tif", "empty.tif"):
+        assert run(tmp_path / scene, folder="one/out").exit_code != 0
+        assert not (tmp_path / "one").exists()
+    (tmp_path / "out").mkdir()
+    assert run(empty).exit_code != 0
+    assert (tmp_path / "out").is_dir(), "a folder that was there stays"
+
+
+def test_words_fit_how_many_scenes_failed(run, tmp_path):
+    image = write_raster(tmp_path / "a.tif")
+    one = str(run(tmp_path / "none.tif", "--json").exception)
+    assert "none.tif" in one and "others" not in one and "of the scenes" not in one
+    both = str(run(tmp_path / "none.tif", tmp_path / "nothing.tif").exception)
+    assert both.startswith("2 of 2 scenes failed: ")
+    some = str(run(tmp_path / "none.tif", image).exception)
+    assert some.startswith("1 of 2 scenes failed, the others are done: ")
+
+
+def test_notes_are_told_again_when_a_mask_was_done_already(run, tmp_path):
+    image = write_raster(tmp_path / "image.tif")
+    first, again = run(image, "--resolution", 200), run(image, "--resolution", 200)
+    assert "done already" in again.output
+    notes = [line for line in first.output.splitlines() if "note:" in line]
+    assert any("was trained for" in note for note in notes)
+    assert [line for line in again.output.splitlines() if "note:" in line] == notes
 
 
 def test_an_output_that_is_a_file_is_told(run, tmp_path):
@@ -185,9 +217,10 @@ def test_a_command_cut_short_and_started_again_ends_with_the_same_files(model, t
         time.sleep(0.1)
         process.send_signal(end)
         assert process.wait() != 0
-    left = [p.name for p in (tmp_path / "out").iterdir()]
+    folder = tmp_path / "out"
+    left = [p.name for p in folder.iterdir()] if folder.exists() else []
     assert not [name for name in left if not name.startswith(".")], "no half file under a real name"
-    assert end == signal.SIGKILL or not left, "Ctrl-C leaves nothing at all"
+    assert end == signal.SIGKILL or not folder.exists(), "Ctrl-C leaves nothing at all"
     for folder in ("out", "straight"):
         arguments[5] = str(tmp_path / folder)
         assert CliRunner().invoke(app, arguments).exit_code == 0

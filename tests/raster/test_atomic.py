@@ -10,7 +10,7 @@ import time
 import pytest
 
 from nubila.errors import OutputError
-from nubila.raster.atomic import atomic_path, make_folder
+from nubila.raster.atomic import atomic_path, check_folder, make_folder, new_folder
 
 
 def names(folder):
@@ -122,6 +122,29 @@ def test_ctrl_c_leaves_nothing(tmp_path):
 def test_make_folder(tmp_path):
     assert make_folder(tmp_path / "a" / "b").is_dir()
     assert names(tmp_path / "a" / "b") == []
+
+
+def test_a_new_folder_goes_again_if_the_body_fails_and_it_is_empty(tmp_path):
+    folder = tmp_path / "a" / "b"
+    with pytest.raises(ValueError, match="why"), new_folder(folder):
+        raise ValueError("why")
+    assert names(tmp_path) == []
+    with pytest.raises(ValueError, match="why"), new_folder(folder) as made:
+        (made / "kept").touch()
+        raise ValueError("why")
+    assert names(folder) == ["kept"]
+    with new_folder(tmp_path / "c"):
+        pass
+    assert (tmp_path / "c").is_dir()
+
+
+def test_check_folder_leaves_nothing(tmp_path):
+    check_folder(tmp_path / "a" / "b")
+    assert names(tmp_path) == []
+    (tmp_path / "file").touch()
+    for wrong in (tmp_path / "file", tmp_path / "file" / "folder"):
+        with pytest.raises(OutputError):
+            check_folder(wrong)
 
 
 def test_make_folder_refuses_a_file(tmp_path):

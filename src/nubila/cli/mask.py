@@ -204,7 +204,6 @@ def mask(
     from nubila.infer.batch import mask_many
     from nubila.infer.provenance import MaskOptions
     from nubila.models_io import find_model, load_model
-    from nubila.raster.atomic import make_folder
 
     if bounds_crs is not None and bounds is None:
         raise InputError("--bounds-crs is given without --bounds")
@@ -222,7 +221,6 @@ def mask(
         picture=not no_picture,
     )
     opening = {"bands": bands, "scale": scale, "offset": offset, "nodata": nodata}
-    make_folder(output)
     with _progress(quiet=as_json) as progress:
         outcomes = mask_many(
             [s.split(";") if ";" in s else s for s in scenes],
@@ -234,8 +232,8 @@ def mask(
             overwrite=overwrite,
             progress=progress,
         )
-        failed = [o for o in _printed(outcomes, as_json=as_json, many=len(scenes) > 1) if o.error]
-    _raise(failed, as_json=as_json, many=len(scenes) > 1)
+        found = _printed(outcomes, as_json=as_json, many=len(scenes) > 1)
+    _raise(found, as_json=as_json, many=len(scenes) > 1)
 
 
 def _area(area: Path | None, bounds: str | None, crs: str | None) -> Any:  # noqa: ANN401 (an Area, imported late)
@@ -345,17 +343,20 @@ def _print_result(outcome: Outcome) -> None:
         typer.secho(f"  note: {note}", fg="yellow")
 
 
-def _raise(failed: list[Outcome], *, as_json: bool, many: bool) -> None:
+def _raise(outcomes: list[Outcome], *, as_json: bool, many: bool) -> None:
     """End with an error if a scene failed; a single scene's error is told once, as it is."""
     from nubila.errors import BatchError
 
+    failed = [outcome for outcome in outcomes if outcome.error]
     if not failed:
         return
     error = failed[0].error
-    if not many and len(failed) == 1 and error is not None and not as_json:
-        raise error
+    if not many and len(failed) == 1 and error is not None:
+        # A line of JSON has told of what was not foreseen too; nobody needs a traceback beside it.
+        raise BatchError(_told(failed[0])) if as_json else error
     names = ", ".join(outcome.scene_id or outcome.source for outcome in failed)
-    raise BatchError(f"{len(failed)} of the scenes failed, the others are done: {names}")
+    rest = ", the others are done" if len(failed) < len(outcomes) else ""
+    raise BatchError(f"{len(failed)} of {len(outcomes)} scenes failed{rest}: {names}")
 
 
 def _told(outcome: Outcome) -> str:

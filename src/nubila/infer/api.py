@@ -20,7 +20,7 @@ from nubila.infer.stac import is_same_mask, local_href
 from nubila.infer.statistics import Statistics
 from nubila.models_io import Model
 from nubila.raster import Grid
-from nubila.raster.atomic import make_folder
+from nubila.raster.atomic import new_folder
 from nubila.scenes import Scene
 
 __all__ = ["MaskResult", "mask_scene", "mask_to_folder"]
@@ -121,7 +121,7 @@ def mask_to_folder(
 
     Args:
         scene: a scene, or what `nubila.open_scene` takes; files are named after its ``id``.
-        folder: made if it is not there.
+        folder: made if it is not there, once there is something to write.
         model: a loaded model, the name of one that ships, or a path; default the first that ships.
         options: resolution, area of interest, thresholds, kind of output.
         threads: default one a processor.
@@ -132,14 +132,16 @@ def mask_to_folder(
         BandError, GridError, InputError, ModelError, ProductError: as `mask_scene`.
         OutputError: files cannot be written, or the folder holds another mask of this name.
     """
-    folder = make_folder(folder)
     task = prepare(scene, model, options or MaskOptions())
-    files = FileSet(folder, task.scene.id)
+    files = FileSet(Path(folder), task.scene.id)
     _check_apart(task.scene, files)
     if not overwrite and (done := _finished(task, files)):
         return done
     legend = legend_of(task.options)
-    with open_files(files, task.grid, task.provenance, legend) as writer:
+    with (
+        new_folder(folder),
+        open_files(files, task.grid, task.provenance, legend) as writer,
+    ):
         run, statistics = deliver(task, writer, "uint8", threads, progress)
         _check_valid(statistics, task)
     paths = write_rest(files, task.grid, task.provenance, legend, statistics, run.preview)

@@ -14,7 +14,7 @@ from nubila.infer.decide import threshold_list
 from nubila.infer.output import legend_of
 from nubila.infer.provenance import MaskOptions
 from nubila.models_io import Model
-from nubila.raster.atomic import make_folder
+from nubila.raster.atomic import check_folder
 from nubila.scenes import Scene
 
 __all__ = ["Outcome", "SceneProgress", "mask_many"]
@@ -59,9 +59,10 @@ class Outcome:
         if self.result is None:
             return found | {"error": str(self.error), "kind": type(self.error).__name__}
         statistics = self.result.statistics
+        cloud = statistics.cloud_cover
         return found | {
             "cover": {name: round(share, 4) for name, share in statistics.cover.items()},
-            "cloud_cover": statistics.cloud_cover,
+            "cloud_cover": None if cloud is None else round(cloud, 4),
             "pixels": statistics.pixels,
             "valid_pixels": statistics.valid,
             "resolution": self.result.grid.resolution,
@@ -86,7 +87,7 @@ def mask_many(
     Args:
         sources: what `nubila.open_scenes` takes; a product of several granules gives several
             outcomes.
-        folder: made if it is not there.
+        folder: made if it is not there, once there is something to write.
         model: the model.
         options: for all of them.
         opening: keywords of `nubila.open_scenes` for plain rasters.
@@ -98,7 +99,7 @@ def mask_many(
         InputError: an option is wrong; nothing was done.
         OutputError: the folder cannot be written to; nothing was done.
     """
-    folder = make_folder(folder)
+    folder = check_folder(folder)
     legend_of(options)
     threshold_list(model.card, options.thresholds)
     return _outcomes(sources, folder, model, options, opening or {}, threads, overwrite, progress)

@@ -14,7 +14,7 @@ from nubila.classes import NO_DATA, Validity
 from nubila.errors import InputError
 from nubila.infer.area import PlacedArea, place_area
 from nubila.infer.decide import PROBABILITY_NO_DATA, postprocess
-from nubila.infer.engine import Progress, Run, Strip, run_scene
+from nubila.infer.engine import Progress, Run, Strip, resolution_notes, run_scene
 from nubila.infer.mask import CloudMask
 from nubila.infer.output import PICTURE_SIZE
 from nubila.infer.provenance import MaskOptions, Provenance, provenance_of
@@ -69,9 +69,11 @@ class Task:
         return None if self.placed is None else self.placed.outside(row, rows)
 
     def notes(self, run: Run | None = None) -> tuple[str, ...]:
-        """Return what a person should know of scene, area and run."""
+        """Return what a person should know of scene, area and run (None: an earlier one)."""
         placed = self.placed.notes if self.placed else ()
-        return (*self.scene.notes, *placed, *(run.notes if run else ()))
+        size = _resolution(self.scene, self.options)
+        told = resolution_notes(self.model.card, size) if run is None else run.notes
+        return (*self.scene.notes, *placed, *told)
 
 
 def prepare(
@@ -88,10 +90,7 @@ def prepare(
         scene = open_scene(scene)
     if not isinstance(model, Model):
         model = load_model(find_model(model))
-    size = options.resolution
-    if size is None:
-        size = scene.default_resolution or scene.resolution
-    grid = scene.grid_at(size)
+    grid = scene.grid_at(_resolution(scene, options))
     placed = seen = None
     if options.area is not None:
         placed = place_area(options.area, grid)
@@ -99,6 +98,13 @@ def prepare(
         seen = placed.window.expand(reach, within=grid.shape)
         grid = placed.grid
     return Task(scene, model, options, placed, grid, seen, provenance_of(scene, model, options))
+
+
+def _resolution(scene: Scene, options: MaskOptions) -> float:
+    """Return metres a pixel: as asked for, or the scene's own choice."""
+    if options.resolution is not None:
+        return options.resolution
+    return scene.default_resolution or scene.resolution
 
 
 class Target(Protocol):

@@ -21,11 +21,11 @@ from nubila.infer.decide import threshold_list
 from nubila.infer.plan import Plan, Tile, make_plan
 from nubila.infer.strips import Strip, StripBuilder
 from nubila.infer.tiles import VISIBLE, Answer, Buffers, Job, PreviewGrid, run_tiles
-from nubila.models_io import Model
+from nubila.models_io import Model, ModelCard
 from nubila.raster import Grid, Window
 from nubila.scenes import Scene
 
-__all__ = ["Progress", "Run", "Sink", "Strip", "default_threads", "run_scene"]
+__all__ = ["Progress", "Run", "Sink", "Strip", "default_threads", "resolution_notes", "run_scene"]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def run_scene(
     return Run(
         grid=plan.grid,
         preview=builder.preview(),
-        notes=_notes(plan),
+        notes=resolution_notes(model.card, plan.resolution),
         decode_seconds=schedule.decode_seconds,
         tile_seconds=schedule.tile_seconds,
         model_seconds=schedule.model_seconds,
@@ -138,13 +138,14 @@ def _preview_grid(plan: Plan, longest: int) -> PreviewGrid | None:
     return PreviewGrid.of(plan.area, longest)
 
 
-def _notes(plan: Plan) -> tuple[str, ...]:
-    low, high = plan.card.resolution
-    if low * 0.99 <= plan.resolution <= high * 1.01:
+def resolution_notes(card: ModelCard, resolution: float) -> tuple[str, ...]:
+    """Return a note if a model was not trained for a resolution in metres."""
+    low, high = card.resolution
+    if low * 0.99 <= resolution <= high * 1.01:
         return ()
     return (
-        f"model {plan.card.name} was trained for {low:g} to {high:g} m a pixel, not for "
-        f"{plan.resolution:g} m; look at the result before trusting it",
+        f"model {card.name} was trained for {low:g} to {high:g} m a pixel, not for "
+        f"{resolution:g} m; look at the result before trusting it",
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from nubila.errors import OutputError
 
-__all__ = ["atomic_path", "make_folder", "scratch_path"]
+__all__ = ["atomic_path", "check_folder", "make_folder", "new_folder", "scratch_path"]
 
 _NUMBER = itertools.count()
 
@@ -92,6 +92,37 @@ def make_folder(folder: str | Path) -> Path:
         raise OutputError(f"{folder}: there is a file of this name; name a folder") from error
     except OSError as error:
         raise OutputError(_message(folder, error)) from error
+    return folder
+
+
+@contextmanager
+def new_folder(folder: str | Path) -> Iterator[Path]:
+    """Make a folder as `make_folder` does; if the body fails, take away what stayed empty.
+
+    Raises:
+        OutputError: it cannot be made, is no folder, or is not writable.
+    """
+    folder = Path(folder)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield make_folder(folder)
+    except BaseException:
+        with suppress(OSError):  # that of a folder which is not empty
+            for path in made:
+                path.rmdir()
+        raise
+
+
+def check_folder(folder: str | Path) -> Path:
+    """Find out whether a folder can be written to, or made, without leaving anything behind.
+
+    Raises:
+        OutputError: it cannot be made, is no folder, or is not writable.
+    """
+    folder = Path(folder)
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if there == folder or not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        make_folder(folder)  # which tries, or fails with the system's own reason
     return folder
 
 
