@@ -112,6 +112,39 @@ def test_xml_that_is_no_product(tmp_path: Path) -> None:
         open_scene(touch(tmp_path / "letter.xml", "<a/>"))
 
 
+@pytest.mark.parametrize("name", ["README.md", "model.onnx"])
+def test_a_file_of_another_kind_is_told_what_would_do(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ProductError, match=r"nubila opens a Sentinel-2 .* STAC item") as caught:
+        open_scene(touch(tmp_path / name, "Dear Sir"))
+    assert "cut short" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_name_is_not_the_working_folder(text: str) -> None:
+    with pytest.raises(InputError, match="empty name"):
+        open_scene(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("b.tif;g.tif; r.tif;", ["b.tif", "g.tif", "r.tif"]),
+        ("https://a.org/b.tif?x;/vsis3/a/g.tif", ["https://a.org/b.tif?x", "/vsis3/a/g.tif"]),
+        ("https://a.org/b.tif?x=1;y=2", ["https://a.org/b.tif?x=1;y=2"]),
+        (";".join(f"{i}.tif" for i in range(2000)), [f"{i}.tif" for i in range(2000)]),
+    ],
+)
+def test_names_joined_are_one_raster_a_band(text: str, paths: list[str], called: list) -> None:
+    open_scene(text)
+    assert called[0][:2] == ("raster", paths)
+
+
+def test_a_file_with_a_semicolon_in_its_name(tmp_path: Path, called: list) -> None:
+    path = str(touch(tmp_path / "a;b.tif"))
+    open_scene(path)
+    assert called[0][:2] == ("raster", [path])
+
+
 def test_a_file_that_is_nothing(tmp_path: Path) -> None:
     with pytest.raises((DamagedFileError, ProductError), match=r"letter\.txt"):
         open_scene(touch(tmp_path / "letter.txt", "Dear Sir"))

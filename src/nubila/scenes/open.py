@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import os
 import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from nubila.errors import InputError, MissingFileError, ProductError
+from nubila.errors import DamagedFileError, InputError, MissingFileError, ProductError
 from nubila.scenes.archive import Tree, is_archive, open_tree
 from nubila.scenes.jp2_folder import band_images, open_jp2_folder
 from nubila.scenes.location import is_url
@@ -23,6 +24,7 @@ _ACCEPTED: Final = (
     "images, a Landsat Collection 2 product (folder, tar, or its MTL), a raster that GDAL opens, "
     "or a STAC item"
 )
+_RASTERS: Final = (".tif", ".tiff", ".jp2", ".vrt", ".png", ".img")
 
 
 def open_scene(
@@ -65,8 +67,8 @@ def open_scenes(
     """Recognise what is given and open it; no pixel is read.
 
     Args:
-        source: a path or URL of a product, raster or STAC item; a list of rasters, one a band; a
-            STAC item as a mapping or pystac object.
+        source: a path or URL of a product, raster or STAC item; a list of rasters, one a band,
+            or their names joined with ``;``; a STAC item as a mapping or pystac object.
         bands: of a plain raster, in file order; ``-`` leaves one out.
         scale: of a plain raster: reflectance = value * scale + offset.
         offset: see scale.
@@ -89,6 +91,10 @@ def open_scenes(
     if isinstance(source, (list, tuple)):
         return _raster([str(path) for path in source], granule, options)
     text = str(source)
+    if not text.strip():
+        raise InputError(f"an empty name was given; nubila opens {_ACCEPTED}")
+    if parts := _joined(text):
+        return _raster(parts, granule, options)
     if is_url(text) or text.startswith("/vsi"):
         return _remote(text, granule, options)
     path = Path(source)
@@ -97,6 +103,18 @@ def open_scenes(
     if not path.exists():
         raise MissingFileError(f"{path}: no such file or folder (looked in {Path.cwd()})")
     return _file(path, granule, options)
+
+
+def _joined(text: str) -> list[str]:
+    """Return the names that a text joins with ``;``, or none if it is a single name.
+
+    A file may have a ``;`` in its name, and so may a URL.
+    """
+    if ";" not in text or os.path.exists(text):  # noqa: PTH110 (Path's fails for a long text)
+        return []
+    parts = [part.strip() for part in text.split(";") if part.strip()]
+    remote = [is_url(part) or part.startswith("/vsi") for part in parts]
+    return [] if remote[:1] == [True] and not all(remote) else parts
 
 
 def _file(path: Path, granule: str | None, options: Mapping[str, Any]) -> tuple[Scene, ...]:
@@ -110,7 +128,15 @@ def _file(path: Path, granule: str | None, options: Mapping[str, Any]) -> tuple[
     if name.endswith((".xml", ".safe")):
         _refuse(str(path), {k: v for k, v in options.items() if v is not None})
         return open_safe(path, granule=granule)
-    return _raster([str(path)], granule, options)
+    try:
+        return _raster([str(path)], granule, options)
+    except DamagedFileError as error:
+        if path.suffix.lower() in _RASTERS:
+            raise
+        raise ProductError(
+            f"{path}: GDAL knows no raster in it, and it has not the name of a product or an "
+            f"item; nubila opens {_ACCEPTED}"
+        ) from error
 
 
 def _tree(tree: Tree, granule: str | None, options: Mapping[str, Any]) -> tuple[Scene, ...]:
