@@ -131,6 +131,26 @@ def test_a_file_a_band(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "identifier"),
+    [
+        (
+            ["blue_patch_26_2_by_6_LC08_L1TP_01_T1", "red_patch_26_2_by_6_LC08_L1TP_01_T1"],
+            "patch_26_2_by_6_LC08_L1TP_01_T1",
+        ),
+        (["S2_B02_20200101_T33UUU", "S2_B03_20200101_T33UUU"], "20200101_T33UUU"),
+        (["T33UUU_B02_10m", "T33UUU_B11_10m"], "T33UUU"),
+        (["B02_10m", "B03_10m"], "folder"),
+        (["scene_B02", "scenery_B03"], "folder"),
+    ],
+)
+def test_a_file_a_band_is_named_after_what_the_names_share(tmp_path, names, identifier):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    paths = [write(folder / f"{name}.tif", counts(1)) for name in names]
+    assert open_raster(paths, bands="blue,red", scale=1e-4).id == identifier
+
+
 def test_files_of_two_resolutions(tmp_path):
     fine = write(tmp_path / "B02.tif", counts(1, (60, 40)))
     coarse = counts(1, (30, 20))

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +24,7 @@ __all__ = ["open_raster"]
 
 _THERMAL: Final = ("lwir11", "lwir12")
 _SAMPLE: Final = 128  # rows and columns of the blocks that are looked at
+_FEWEST_LETTERS: Final = 4  # of what names share, to name a scene: not "10m", "sr" or "toa"
 
 
 @dataclass(frozen=True)
@@ -300,12 +300,24 @@ def _unsigned(path: str) -> str:
 
 
 def _identifier(paths: Sequence[str]) -> str:
-    """Return the file's name, or what the names of several begin with, or their folder's name."""
+    """Return the file's name, or the longest part that the names of several share.
+
+    Parts end at separators: of scene_B02 and scene_B03, "scene" and not "scene_B0". Where they
+    share nothing but a few letters at the end (``10m``), it is their folder's name.
+    """
     plain = [Path(path.partition("?")[0].rstrip("/")) for path in paths]
-    if len(plain) == 1:
-        return plain[0].stem
-    letters = zip(*(path.stem for path in plain), strict=False)
-    whole = "".join(column[0] for column in takewhile(lambda c: len(set(c)) == 1, letters))
-    # Up to a separator: of scene_B02 and scene_B03, "scene" and not "scene_B0".
-    common = re.sub(r"(^|[_.\- ])[^_.\- ]*$", "", whole)
-    return common or plain[0].parent.name or plain[0].stem
+    stems = [path.stem for path in plain]
+    if len(stems) == 1:
+        return stems[0]
+    words = list(re.finditer(r"[^_.\- ]+", stems[0]))
+    parts = [
+        (first.start(), stems[0][first.start() : last.end()])
+        for i, first in enumerate(words)
+        for last in words[i:]
+    ]
+    for start, part in sorted(parts, key=lambda p: -len(p[1])):
+        bounded = re.compile(rf"(?<![^_.\- ]){re.escape(part)}(?![^_.\- ])")
+        telling = start == 0 or len(part) >= _FEWEST_LETTERS
+        if telling and all(bounded.search(stem) for stem in stems):
+            return part
+    return plain[0].parent.name or stems[0]
