@@ -156,12 +156,26 @@ def test_a_truncated_tiff(tmp_path):
         source.read(1, Window.whole(COUNTS.shape))
 
 
+@pytest.mark.parametrize("left", [0, 1, 20, 300, 1000])
+@pytest.mark.parametrize("suffix", [".jp2", ".tif"])
+def test_a_file_cut_within_its_header(tmp_path, suffix, left):
+    whole = write_jp2(tmp_path / "a.jp2") if suffix == ".jp2" else ""
+    whole = whole or write(tmp_path / "a.tif", "GTiff")
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(Path(whole).read_bytes()[: left if suffix == ".jp2" else left // 10])
+    with pytest.raises(DamagedFileError, match="cut short") as caught:
+        read_info(str(cut))
+    text = str(caught.value)
+    assert text.startswith(f"{cut}: ") and text.count(str(tmp_path)) == 1
+    assert text.count(cut.name) == 1 and text.endswith("Fetch the file again.")
+
+
 def test_nothing_there_and_no_raster(tmp_path):
     with pytest.raises(MissingFileError, match=r"absent\.tif"):
         read_info(str(tmp_path / "absent.tif"))
     text = tmp_path / "text.tif"
     text.write_text("no raster")
-    with pytest.raises(DamagedFileError, match="cannot open"):
+    with pytest.raises(DamagedFileError, match="cannot be opened as a raster"):
         read_info(str(text))
 
 

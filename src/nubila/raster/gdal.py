@@ -132,13 +132,24 @@ def read_info(path: str) -> RasterInfo:
         if any(sign in text for sign in _ABSENT):
             raise MissingFileError(f"{shown}: no such file") from error
         _raise_of_network(shown, error, text)
-        raise DamagedFileError(f"{shown}: GDAL cannot open it as a raster: {text}") from error
+        raise DamagedFileError(
+            f"{shown}: cannot be opened as a raster ({_without_path(text, path)}); damaged or cut "
+            f"short? Fetch the file again."
+        ) from error
 
 
 def _shown(path: str) -> str:
     """Return a path for people: a web address as it was given, without what signs it."""
     address = path.removeprefix("/vsicurl/")
     return address.partition("?")[0] if address.startswith(("http://", "https://")) else path
+
+
+def _without_path(text: str, path: str) -> str:
+    """Return what GDAL said without the file's name, which our message begins with."""
+    name = path.rpartition("/")[2]
+    for said in (f"'{path}' ", f"{path}: ", f"{path}:", f"{name}: "):
+        text = text.replace(said, "")
+    return text.strip().rstrip(".")
 
 
 def _raise_of_network(shown: str, error: BaseException, text: str) -> None:
