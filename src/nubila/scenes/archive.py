@@ -187,12 +187,12 @@ def _trick(archive: Path, member: str, why: str) -> ProductError:
 
 def _read_file(folder: Path, name: str) -> bytes:
     with (folder / name).open("rb") as data:
-        return _whole(name, data.read(_MOST_BYTES + 1))
+        return _whole(folder, name, data.read(_MOST_BYTES + 1))
 
 
 def _read_zip(archive: Path, name: str) -> bytes:
     with zipfile.ZipFile(archive) as data, data.open(_stored(data.namelist(), name)) as member:
-        return _whole(name, member.read(_MOST_BYTES + 1))
+        return _whole(archive, name, member.read(_MOST_BYTES + 1))
 
 
 def _read_tar(archive: Path, name: str) -> bytes:
@@ -200,7 +200,7 @@ def _read_tar(archive: Path, name: str) -> bytes:
         member = data.extractfile(_stored(data.getnames(), name))
         if member is None:
             raise tarfile.ReadError("not a file")
-        return _whole(name, member.read(_MOST_BYTES + 1))
+        return _whole(archive, name, member.read(_MOST_BYTES + 1))
 
 
 def _stored(names: Iterable[str], name: str) -> str:
@@ -208,7 +208,10 @@ def _stored(names: Iterable[str], name: str) -> str:
     return name if name in names else f"./{name}"
 
 
-def _whole(name: str, content: bytes) -> bytes:
+def _whole(place: Path, name: str, content: bytes) -> bytes:
     if len(content) > _MOST_BYTES:
-        raise ProductError(f"{name}: larger than {_MOST_BYTES} bytes, so it is not read whole")
+        raise ProductError(
+            f"{place}: {name!r} in it is larger than {_MOST_BYTES} bytes, which no product's "
+            f"metadata are, so it is not read"
+        )
     return content
