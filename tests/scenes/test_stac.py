@@ -569,7 +569,7 @@ def test_no_item(tmp_path, content, error, said):
 
 def test_real_item_of_an_old_stac_is_refused(shared_data):
     path = next((shared_data / "landsat_c2l2").glob("*/*_stac.json"))
-    with pytest.raises(MetadataError, match=r"STAC before 1\.0"):
+    with pytest.raises(MetadataError, match=r"stac_version is '0\.7\.0'.*MTL"):
         open_stac(path)
 
 
@@ -698,3 +698,21 @@ def test_gdal_path_of_another_scheme():
 )
 def test_resolve(reference, base, expected):
     assert resolve(reference, base) == expected
+
+
+@pytest.mark.parametrize(
+    ("identifier", "advice"), [("LC08_L2SP_005009_20150710_20200908_02_T2", True), ("a", False)]
+)
+def test_an_item_before_1_0_is_told_its_version(tmp_path, identifier, advice):
+    item = planetary_landsat(tmp_path)[0] | {"stac_version": "0.7.0", "id": identifier}
+    with pytest.raises(MetadataError, match=r"stac_version is '0\.7\.0'") as caught:
+        open_stac(item)
+    assert ("MTL" in str(caught.value)) is advice
+
+
+def test_the_flag_of_the_cogs_is_not_of_the_jpeg_2000_assets(tmp_path):
+    item, _ = earth_search(tmp_path, applied=True, offset=0)
+    jp2 = {k: v for k, v in item["assets"].items() if k.endswith("-jp2")}
+    said = r"boa_offset_applied is true, but of the COGs.*JPEG 2000.*offset -0\.1"
+    with pytest.raises(MetadataError, match=said):
+        open_stac(item | {"assets": jp2})

@@ -190,10 +190,25 @@ def _load(item: Any) -> _Item:  # noqa: ANN401 (see open_stac)
     name = name or f"STAC item {identifier}"
     if not (identifier and isinstance(properties, Mapping) and isinstance(assets, Mapping)):
         raise ProductError(f"{name}: a STAC item has id, properties and assets")
+    _check_version(content, name)
     for key, asset in assets.items():
         if not (isinstance(asset, Mapping) and asset.get("href")):
             raise ProductError(f"{name}: asset {key!r} has no href")
     return _Item(content, name, base or _self_link(content.get("links")))
+
+
+def _check_version(content: Json, name: str) -> None:
+    """Refuse items before STAC 1.0, whose fields had other names."""
+    version = str(content.get("stac_version", ""))
+    if not version.startswith("0."):
+        return
+    advice = ""
+    if re.match(r"L[COTEM]\d\d_", str(content["id"])):
+        # The U.S. Geological Survey puts such an item into each of its products.
+        advice = "; give the product's folder, or its *_MTL.txt, .json or .xml beside the item"
+    raise MetadataError(
+        f"{name}: stac_version is {version!r}, and nubila reads items of STAC 1.0 and 1.1{advice}"
+    )
 
 
 def _plain(item: Any) -> Any:  # noqa: ANN401 (see open_stac)

@@ -99,6 +99,8 @@ def _sentinel(layer: Layer, properties: Mapping[str, Any]) -> Calibration | None
     if flag is not None and properties[flag] is True:
         return _already_applied(layer, flag, by_baseline)
     said = "" if flag is None else f" and {flag} is {str(properties[flag]).lower()}"
+    if layer.is_jp2 and (of_cogs := next((f for f in _FLAGS if properties.get(f) is True), None)):
+        said = f" and {of_cogs} is true, but of the COGs and not of the JPEG 2000 assets"
     if layer.scale is None:
         if by_baseline is None:
             return None
