@@ -228,7 +228,7 @@ def test_a_resolution_the_model_was_not_trained_on_is_noted(model):
 def test_a_resolution_that_makes_no_sense_is_refused_before_anything_is_read(model):
     scene, log = watched(make_scene())
     for resolution in (1e9, 1e-3):
-        with pytest.raises(GridError, match="my scene: .* from 1 m .* to 1000 m"):
+        with pytest.raises(GridError, match=r"my scene: .* from 1 m .* to 1000 m"):
             mask_scene(scene, model=model, resolution=resolution)
     assert not log
 

@@ -255,12 +255,8 @@ def _drive(
     running: set[Future[_Done]] = set()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="nubila")
     try:
-        while True:
-            # Twice the workers, so that they have work while this thread is in the sink.
-            while len(running) < 2 * workers and (task := schedule.next()) is not None:
-                running.add(pool.submit(task))
-            if not running:
-                break
+        _submit(schedule, pool, running, 2 * workers)
+        while running:
             finished, running = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 done = future.result()
@@ -270,9 +266,19 @@ def _drive(
                     done_pixels += answer.core.height * answer.core.width
                 if done.answers and progress is not None:
                     progress(done_pixels, total)
+            # Twice the workers, so that they have work while this thread is in the sink.
+            _submit(schedule, pool, running, 2 * workers)
             for strip in builder.finished():
                 sink(strip)
     finally:
         # After an error or Ctrl-C too: what has not begun does not, what runs is waited for.
         schedule.stopped.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submit(
+    schedule: _Schedule, pool: ThreadPoolExecutor, running: set[Future[_Done]], most: int
+) -> None:
+    """Hand tasks to the workers until so many run or wait for one."""
+    while len(running) < most and (task := schedule.next()) is not None:
+        running.add(pool.submit(task))
