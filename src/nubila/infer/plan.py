@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, cast
 
 import numpy as np
@@ -85,10 +86,15 @@ class Plan:
     optional: tuple[str, ...]
     rows: tuple[tuple[Tile, ...], ...]
 
+    @cached_property
+    def scene_grid(self) -> Grid:
+        """Grid of the whole scene at this resolution."""
+        return self.scene.grid_at(self.resolution)
+
     @property
     def scene_shape(self) -> tuple[int, int]:
         """Rows and columns of the whole scene at this resolution."""
-        return self.scene.grid_at(self.resolution).shape
+        return self.scene_grid.shape
 
     def needs(self) -> list[list[Need]]:
         """Return, for each row of tiles, the counts that the scene will read for it."""
