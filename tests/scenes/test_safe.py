@@ -250,6 +250,20 @@ def test_a_missing_band_file_is_named(copy: Path) -> None:
     assert "or read at" not in str(caught.value)  # no resolution would help
 
 
+def test_a_resolution_is_named_only_where_another_would_do(copy: Path, level_2: Path) -> None:
+    next(copy.rglob("*_B04.jp2")).unlink()
+    with pytest.raises(MissingFileError, match=r"SAFE: cannot be read:\nband red is not there"):
+        open_scene(copy).read(["blue", "red"])
+    lacking = Path(shutil.copytree(level_2, copy.parent / level_2.name))
+    for resolution in (10, 20):
+        next(lacking.rglob(f"*_B02_{resolution}m.jp2")).unlink()
+    with pytest.raises(
+        MissingFileError, match=r"cannot be read at 20 m:(.|\n)*or read at 60 m"
+    ) as e:
+        open_scene(lacking).read(["blue", "red"], resolution=20)
+    assert "B02_20m.jp2" in str(e.value)
+
+
 def test_a_missing_near_infrared_is_not_replaced_in_silence(copy: Path) -> None:
     lost = next(copy.rglob("*_B08.jp2"))
     lost.unlink()

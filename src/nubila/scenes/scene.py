@@ -208,8 +208,10 @@ class Scene:
         if problems:
             at = max(coarser, default=0.0) if len(coarser) == len(bands) else 0.0
             advice = f", or read at {at:g} m" if at > resolution else ""
+            # Bands without any file are missing at whatever resolution was asked for.
+            where = f" at {resolution:g} m" if len(coarser) > len(found) else ""
             raise MissingFileError(
-                f"{self.path}: cannot be read at {resolution:g} m:\n"
+                f"{self.path}: cannot be read{where}:\n"
                 + "\n".join(problems)
                 + f"\nFetch the missing files{advice}."
             )
