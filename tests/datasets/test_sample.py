@@ -68,6 +68,47 @@ def test_nodata_of_the_file_itself(manifest: WriteManifest, folder: Path) -> Non
     assert not np.isnan(_load(manifest({"nodata": "0"})).image).any()
 
 
+def test_nodata_of_each_band_by_itself(manifest: WriteManifest, folder: Path) -> None:
+    values = np.full((4, 6), 500, np.uint16)
+    values[0, 0], values[0, 1] = 7, 9
+    band = "<VRTRasterBand dataType='UInt16' band='{0}'><NoDataValue>{1}</NoDataValue>"
+    band += "<SimpleSource><SourceFilename relativeToVRT='1'>one.tif</SourceFilename>"
+    band += "<SourceBand>{0}</SourceBand></SimpleSource></VRTRasterBand>"
+    write_raster(folder / "alps/one.tif", np.stack([values] * 3))
+    bands = "".join(band.format(i, n) for i, n in ((1, 7), (2, 9), (3, 11)))
+    path = folder / "alps/a.vrt"
+    path.write_text(f"<VRTDataset rasterXSize='6' rasterYSize='4'>{bands}</VRTDataset>")
+    image = _load(manifest({"image": "alps/a.vrt"})).image
+    assert np.argwhere(np.isnan(image)).tolist() == [[0, 0, 0], [1, 0, 1]]
+
+
+def test_what_a_mask_leaves_out_is_no_data(manifest: WriteManifest, folder: Path) -> None:
+    path = folder / "alps/a.tif"
+    valid = np.full((4, 6), 255, np.uint8)
+    valid[0, 0] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as data:
+        data.write_mask(valid)
+    sample = _load(manifest({"nodata": "100"}))
+    assert np.isnan(sample.image[:, 0, 0]).all() and sample.label[0, 0] == 0
+    assert np.argwhere(np.isnan(sample.image)).tolist() == [
+        [0, 0, 0],
+        [0, 0, 1],
+        [1, 0, 0],
+        [2, 0, 0],
+    ]
+
+
+def test_an_alpha_band_tells_what_is_no_data(manifest: WriteManifest, folder: Path) -> None:
+    image = np.full((4, 4, 6), 200, np.uint8)
+    image[3] = 255
+    image[3, 2, 3] = 0
+    write_raster(folder / "alps/a.png", image)
+    row = {"image": "alps/a.png", "bands": "red;green;blue;-", "scale": "0.001"}
+    sample = _load(manifest(row))
+    assert np.argwhere(np.isnan(sample.image[0])).tolist() == [[2, 3]]
+    assert sample.label[2, 3] == 0
+
+
 @pytest.mark.parametrize("bands_first", [True, False])
 def test_npy_images_either_way_round(
     manifest: WriteManifest, folder: Path, bands_first: bool

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from nubila.datasets.manifest import LEFT_OUT, SampleSpec
-from nubila.raster.gdal import gdal_env
+from nubila.raster.gdal import gdal_env, masked_bands
 from nubila.raster.grid import Grid
 
 __all__ = ["Sample", "SampleMeta", "load_sample"]
@@ -62,10 +62,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class _Raster:
-    """Values (bands, rows, columns), and what the file says of itself."""
+    """Values (bands, rows, columns), and what the file says of itself.
+
+    Attributes:
+        nodata: of each band, or empty.
+        empty: (rows, columns) for each band, where a mask or an alpha band says that there are no
+            data, or None; or empty.
+    """
 
     values: NDArray[Any]
-    nodata: float | None = None
+    nodata: tuple[float | None, ...] = ()
+    empty: tuple[NDArray[np.bool_] | None, ...] = ()
     resolution: float | None = None
 
 
@@ -112,7 +119,13 @@ def _read(spec: SampleSpec, column: str, path: Path) -> _Raster:
             return _Raster(np.load(path, mmap_mode="r", allow_pickle=False))
         with gdal_env(), rasterio.open(path) as data:
             grid = Grid(data.crs, data.transform, (data.height, data.width))
-            return _Raster(data.read(), data.nodata, grid.resolution if data.crs else None)
+            masked = enumerate(masked_bands(data), 1)
+            return _Raster(
+                values=data.read(),
+                nodata=data.nodatavals,
+                empty=tuple(data.read_masks(i) == 0 if is_so else None for i, is_so in masked),
+                resolution=grid.resolution if data.crs else None,
+            )
     except (RasterioError, ValueError, EOFError, OSError) as error:
         raise spec.error(column, f"{path} cannot be decoded as an image: {error}") from error
 
@@ -172,21 +185,37 @@ def _reflectance(spec: SampleSpec, rasters: list[_Raster]) -> NDArray[np.float32
             "bands", f"{len(spec.bands)} names for {found} bands in the image; write - to leave out"
         )
     file_of = [i for i, n in enumerate(counts) for _ in range(n)]
-    planes = [plane for raster in rasters for plane in raster.values]
+    place = [(raster, i) for raster, n in zip(rasters, counts, strict=True) for i in range(n)]
     used = [i for i, band in enumerate(spec.bands) if band != LEFT_OUT]
-    image = np.empty((len(used), *planes[0].shape), np.float32)
+    image = np.empty((len(used), *rasters[0].values.shape[1:]), np.float32)
     for target, i in zip(image, used, strict=True):
-        nodata = _of(spec.nodata, i, file_of) if spec.nodata else rasters[file_of[i]].nodata
-        empty = ~np.isfinite(planes[i]) if planes[i].dtype.kind == "f" else None
-        if nodata is not None and np.isfinite(nodata):
-            without = planes[i] == nodata
-            empty = without if empty is None else empty | without
+        raster, index = place[i]
+        plane = raster.values[index]
+        nodata = _of(spec.nodata, i, file_of) if spec.nodata else None
+        empty = _without_data(raster, index, nodata)
         scale, offset = _of(spec.scale, i, file_of), _of(spec.offset, i, file_of)
-        np.multiply(planes[i], np.float32(scale), out=target, dtype=np.float32, casting="unsafe")
+        np.multiply(plane, np.float32(scale), out=target, dtype=np.float32, casting="unsafe")
         target += np.float32(offset)
         if empty is not None:
             target[empty] = np.nan
     return image
+
+
+def _without_data(raster: _Raster, index: int, nodata: float | None) -> NDArray[np.bool_] | None:
+    """Return where a band has no data, or None for nowhere; `nodata` wins over the file's."""
+    plane = raster.values[index]
+    empty = raster.empty[index] if raster.empty else None
+    own = raster.nodata[index] if raster.nodata else None
+    count = own if nodata is None else nodata
+    if plane.dtype.kind == "f":
+        empty = _either(empty, ~np.isfinite(plane))
+    if count is not None and np.isfinite(count):
+        empty = _either(empty, plane == count)
+    return empty
+
+
+def _either(one: NDArray[np.bool_] | None, other: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return other if one is None else one | other
 
 
 def _of(values: tuple[float, ...], band: int, file_of: list[int]) -> float:

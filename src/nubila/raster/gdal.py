@@ -15,12 +15,13 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from nubila.errors import DamagedFileError, MissingFileError, ProductError
 from nubila.raster.grid import Grid, Window
 
-__all__ = ["GdalSource", "RasterInfo", "gdal_env", "open_source", "read_info"]
+__all__ = ["GdalSource", "RasterInfo", "gdal_env", "masked_bands", "open_source", "read_info"]
 
 # No directory listings over the network, three tries with a pause, and a small block cache: the
 # engine keeps what it needs again, so GDAL's own (5 % of the memory) would only add to the peak.
@@ -120,7 +121,7 @@ def read_info(path: str) -> RasterInfo:
                 block=data.block_shapes[0],
                 overviews=tuple(data.overviews(1)),
                 nodata=tuple(data.nodatavals),
-                masked=tuple(MaskFlags.per_dataset in flags for flags in data.mask_flag_enums),
+                masked=masked_bands(data),
                 scales=tuple(data.scales),
                 offsets=tuple(data.offsets),
                 descriptions=tuple(data.descriptions),
@@ -136,6 +137,11 @@ def read_info(path: str) -> RasterInfo:
             f"{shown}: cannot be opened as a raster ({_without_path(text, path)}); damaged or cut "
             f"short? Fetch the file again."
         ) from error
+
+
+def masked_bands(data: DatasetReader) -> tuple[bool, ...]:
+    """Tell for each band of an open raster whether a mask or an alpha band says where data are."""
+    return tuple(MaskFlags.per_dataset in flags for flags in data.mask_flag_enums)
 
 
 def _shown(path: str) -> str:
