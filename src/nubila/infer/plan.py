@@ -19,9 +19,9 @@ from nubila.scenes import RasterSource, Scene
 __all__ = ["Need", "Plan", "Span", "Tile", "make_plan", "source_key", "spans"]
 
 # What the model sees at once, in pixels, shared out over the threads. A small U-Net's activations
-# took 90 to 110 bytes a pixel in ONNX Runtime's arena, input and output another 52 (see
-# benchmarks/README.md), so 4.2 million pixels are about 0.7 GB whatever the number of threads.
-_PIXELS_AT_ONCE: Final = 4_200_000
+# took 90 to 110 bytes a pixel in ONNX Runtime's arena, input and output another 52,
+# so 4.8 million pixels are about 0.8 GB whatever the number of threads.
+_PIXELS_AT_ONCE: Final = 4_800_000
 # Below this a tile would be mostly halo; many threads then take more memory in all.
 _LEAST_PIXELS: Final = 1_000_000
 # Cores shorter than this are not tried: there would be thousands of choices, none of them good.
