@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from nubila.cli import app
 from tests.scenes.safe_product import SafeSpec, write_safe
+from tests.scenes.test_stac import planetary_sentinel
 
 
 def info(*arguments: object) -> str:
@@ -66,6 +67,44 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     assert list(json.loads(info(product, "--json"))["missing"]) == ["red"]
 
 
+def test_many_missing_files_are_one_line_a_folder(tmp_path: Path) -> None:
+    product = write_safe(tmp_path, SafeSpec(level="L2A"))
+    for path in product.rglob("*.jp2"):
+        path.unlink()
+    lines = [line for line in info(product).splitlines() if "missing:" in line]
+    folder = "GRANULE/L2A_T33UUU_A042640_20230821T101024/IMG_DATA/R10m"
+    expected = f"4 files: {folder}/T33UUU_20230821T101021_{{B02, B03, B04, B08}}_10m.jp2"
+    assert f"  missing: {expected}" in lines
+    assert len(lines) == 3
+    missing = json.loads(info(product, "--json"))["missing"]
+    assert sum(map(len, missing.values())) == 25
+
+
+def test_bands_scaled_alike_are_one_line(tmp_path: Path) -> None:
+    item, _ = planetary_sentinel(tmp_path, baseline="05.09")
+    (tmp_path / "item.json").write_text(json.dumps(item))
+    (line,) = [t for t in info(tmp_path / "item.json").splitlines() if "scale and offset" in t]
+    assert line.endswith("asset '{B02, B04, B05 and 4 more}': processing baseline 05.09")
+    item["assets"]["B04"]["raster:bands"] = [{"scale": 1e-4, "offset": -0.1}]
+    (tmp_path / "item.json").write_text(json.dumps(item))
+    lines = [t for t in info(tmp_path / "item.json").splitlines() if "scale and offset" in t]
+    assert len(lines) == 2 and "asset 'B04': scale and offset in the item" in lines[1]
+
+
+def test_rasters_one_a_band(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}_patch_1.tif" for name in ("blue", "green", "red")]
+    for path in paths:
+        with rasterio.open(
+            path, "w", driver="GTiff", count=1, height=8, width=8, dtype="uint16",
+            crs="EPSG:32633", transform=Affine(10, 0, 3e5, 0, -10, 5e6),
+        ) as data:  # fmt: skip
+            data.write(np.full((1, 8, 8), 500, np.uint16))
+            data.scales = (1e-4,)
+    text = info(";".join(map(str, paths)), "--bands", "blue,green,red")
+    assert text.startswith("patch_1\n")
+    assert f"from: tags of {tmp_path}/{{blue, green, red}}_patch_1.tif" in text
+
+
 def test_several_granules(tmp_path: Path) -> None:
     tiles = ("T33UUU", "T33UVU")
     spec = SafeSpec(layout="old", baseline="02.01", offset=None, size=24, tiles=tiles)
@@ -80,7 +119,7 @@ def test_real_metadata(shared_data: Path) -> None:
         text = info(path)
         assert "metadata alone" in text
         assert "quantification 10000" in text
-        assert "_B02" in text
+        assert "B02, B03" in text
 
 
 def test_brackets_in_names_are_no_markup_and_nan_is_json(tmp_path: Path) -> None:

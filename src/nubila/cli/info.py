@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from itertools import takewhile
+from typing import Annotated, Any, Final
 
 import typer
 
 __all__ = ["info"]
+
+# What several texts share is cut where a word of a path or of a sentence ends.
+_END_OF_PART: Final = re.compile(r"[^/_ ']*$")
+_START_OF_PART: Final = re.compile(r"^[^/_. ':]*")
 
 
 def info(
@@ -67,10 +73,10 @@ def _print(facts: dict[str, Any]) -> None:
         table.add_row(*map(Text, _row(band)))
     if facts["bands"]:
         console.print(table)
-    for source in dict.fromkeys(b["scale_from"] for b in facts["bands"]):
+    for source in _scale_sources(facts):
         line(f"  scale and offset from: {source}")
-    for path in _missing(facts):
-        line(f" {path}", "  missing:")
+    for text in _missing(facts):
+        line(f" {text}", "  missing:")
     for note in facts["notes"]:
         line(f" {note}", "  note:")
 
@@ -100,9 +106,45 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
+def _scale_sources(facts: dict[str, Any]) -> list[str]:
+    """Return where scales and offsets are from, once for bands that differ only in their file."""
+    kinds: dict[str, dict[str, None]] = {}
+    for text in (band["scale_from"] for band in facts["bands"]):
+        kind = re.sub(r"(?<=, asset )'.*?'|(?<=^tags of ).*", "", text)
+        kinds.setdefault(kind, {})[text] = None
+    return [_folded(list(texts), shown=3) for texts in kinds.values()]
+
+
 def _missing(facts: dict[str, Any]) -> list[str]:
-    of_bands = [path for band in facts["bands"] for path in band["missing"]]
-    return [*of_bands, *(path for paths in facts["missing"].values() for path in paths)]
+    """Return the missing files, those of one folder in one line."""
+    paths = [path for band in facts["bands"] for path in band["missing"]]
+    paths += [path for of_band in facts["missing"].values() for path in of_band]
+    folders: dict[str, list[str]] = {}
+    for path in dict.fromkeys(paths):
+        folders.setdefault(path.rpartition("/")[0], []).append(path)
+    return [
+        (f"{len(same)} files: " if len(same) > 1 else "") + _folded(same, shown=13)
+        for same in folders.values()
+    ]
+
+
+def _folded(texts: list[str], *, shown: int) -> str:
+    """Return texts as one: what they begin and end with, and between braces what differs."""
+    if len(texts) == 1:
+        return texts[0]
+    start = _END_OF_PART.sub("", _beginning(texts))
+    rests = [text[len(start) :] for text in texts]
+    end = _beginning([rest[::-1] for rest in rests])[::-1]
+    end = _START_OF_PART.sub("", end)
+    differing = [rest[: len(rest) - len(end)] for rest in rests]
+    more = f" and {len(texts) - shown} more" if len(texts) > shown else ""
+    return f"{start}{{{', '.join(differing[:shown])}{more}}}{end}"
+
+
+def _beginning(texts: list[str]) -> str:
+    """Return the letters that all texts begin with."""
+    letters = zip(*texts, strict=False)
+    return "".join(same[0] for same in takewhile(lambda each: len(set(each)) == 1, letters))
 
 
 def _extents(footprint: dict[str, Any]) -> list[str]:
