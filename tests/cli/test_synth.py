@@ -48,3 +48,15 @@ def test_wrong_words(tmp_path: Path) -> None:
     assert result.exit_code == 2 and "only --format landsat" in result.output
     result = CliRunner().invoke(app, ["synth", str(tmp_path), "--sensor", "landsat-tm"])
     assert result.exit_code == 2 and "sentinel-2-msi" in result.output
+
+
+def test_a_geotiff_is_one_file_and_not_packed(tmp_path: Path) -> None:
+    words = ("-f", "geotiff", "--size", "30")
+    for name, rest, said in (
+        ("a.tif", ["--zip"], "--zip"),
+        ("scene", [], "scene.tif"),
+        ("", [], "scene.tif"),
+    ):
+        result = CliRunner().invoke(app, ["synth", str(tmp_path / name), *words, *rest])
+        assert isinstance(result.exception, InputError) and said in str(result.exception)
+    assert not list(tmp_path.iterdir())

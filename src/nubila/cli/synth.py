@@ -89,8 +89,11 @@ def synth(
 
     Physics make the pixels (surfaces, air, clouds with height and shadows), so the truth is exact.
     """
+    from nubila.errors import InputError
     from nubila.synth import write_geotiff, write_landsat, write_safe
 
+    if zipped and format_ is Format.GEOTIFF:
+        raise InputError("--zip packs products; a GeoTIFF is one file already, so leave it out")
     if format_ is Format.SAFE and sensor not in (None, "sentinel-2-msi"):
         raise typer.BadParameter(
             f"a SAFE is of sentinel-2-msi, not {sensor}", param_hint="--sensor"

@@ -12,6 +12,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
+from nubila.errors import InputError
 from nubila.raster.grid import Grid
 from nubila.synth.describe import describe_scene
 from nubila.synth.product import (
@@ -74,6 +75,11 @@ def write_geotiff(
         OutputError: the file is there already, or cannot be written.
     """
     final = Path(path)
+    if final.suffix.lower() not in (".tif", ".tiff"):
+        raise InputError(
+            f"{final}: a GeoTIFF is one file, whose name ends in .tif; give one such as "
+            f"{final / 'scene.tif' if final.is_dir() else f'{final}.tif'}"
+        )
     names = check_bands(sensor, level, bands)
     description = describe_scene(
         (shape[0] * resolution, shape[1] * resolution), seed=seed, preset=preset, biome=biome,
