@@ -102,6 +102,17 @@ class ModelCard(_Frozen):
             class_code(name)
         return classes
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known_layout(cls, values: Any) -> Any:  # noqa: ANN401 (whatever JSON holds)
+        """Refuse later layouts before their other fields look wrong."""
+        found = values.get("format", 1) if isinstance(values, dict) else 1
+        if isinstance(found, int) and found > 1:
+            raise ValueError(
+                f"its layout is format {found}, and this nubila reads 1: a newer nubila is needed"
+            )
+        return values
+
     @model_validator(mode="after")
     def _holds_together(self) -> ModelCard:
         for what, names in (("bands", [b.name for b in self.bands]), ("classes", self.class_codes)):
