@@ -24,6 +24,7 @@ export:
   name: toy
   summary: A toy.
   licences: {places: CC0-1.0}
+  biases: {snow: -0.5}
 """
 
 

@@ -104,9 +104,10 @@ SENSORS: Final[dict[str, Sensor]] = {
     )
 }
 
-# Sentinel-2's labels (B02, B8A) mean one band each; Landsat's (B2, B5) depend on the sensor.
+# Sentinel-2's labels (B02, B8A) mean one band each; Landsat's (B2, B5) depend on the sensor, and
+# B10 and B11 are thermal there.
 _ALIASES: Final = {
-    **{label.lower(): name for label, (name, _) in _S2.items()},
+    **{k.lower(): name for k, (name, _) in _S2.items() if k not in ("B10", "B11")},
     "near infrared": "nir",
     "swir1": "swir16",
     "swir2": "swir22",

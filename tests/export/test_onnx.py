@@ -13,11 +13,11 @@ import torch
 from nubila.errors import InputError, NubilaError
 from nubila.export import export_onnx
 from nubila.export import onnx as onnx_module
-from nubila.export.calibrate import _golden_section, fit_temperature
+from nubila.export.calibrate import _golden_section, fit_calibration
 from nubila.models_io import load_model
 from nubila.nn import CompactUNet
 from nubila.train import fit, load_recipe
-from nubila.train.data import Labelled
+from nubila.train.data import Labelled, load_split
 from nubila.train.state import load_weights
 from tests.toy_run import write_toy_recipe
 
@@ -39,13 +39,17 @@ def model_file(run: Path) -> Path:
 def test_the_file_gives_what_pytorch_gives_at_any_size(run: Path, model_file: Path) -> None:
     model = load_model(model_file)
     network = load_weights(run / "best.ckpt")
-    temperature = float(model.card.calibration.split()[1])
+    recipe = load_recipe(run / "recipe.yaml")
+    biases = (0.0, 0.0, 0.0, 0.0, -0.5, 0.0)  # as in the toy recipe
+    fitted = fit_calibration(network, load_split(recipe, recipe.data.validation), biases)
+    assert f"temperature {fitted.temperature:.4f}" in model.card.calibration
     random = np.random.default_rng(0)
     for shape in ((1, 7, 4, 4), (3, 7, 20, 52), (2, 7, 64, 8)):
         image = random.uniform(0, 1.2, shape).astype(np.float32)
         image[:, 3:][:, :, : shape[2] // 2] = np.nan
         with torch.inference_mode():
-            expected = (network(torch.from_numpy(image)) / temperature).softmax(1).numpy()
+            logits = network(torch.from_numpy(image))
+            expected = torch.stack([fitted.apply(x) for x in logits]).softmax(1).numpy()
         found = model.run(image)
         np.testing.assert_allclose(found, expected, atol=1e-5)
         np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
@@ -90,7 +94,7 @@ def test_the_stac_item_agrees_with_the_card(model_file: Path) -> None:
 
 def test_a_file_that_differs_is_not_written(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folded = CompactUNet.folded
-    monkeypatch.setattr(CompactUNet, "folded", lambda self, t: folded(self, t * 1.1))
+    monkeypatch.setattr(CompactUNet, "folded", lambda self, t, b: folded(self, t * 1.1, b))
     with pytest.raises(NubilaError, match="differ from PyTorch"):
         export_onnx(run, run / "wrong.onnx", report=lambda _: None)
     assert not list(run.glob("*wrong*"))
@@ -116,17 +120,18 @@ class _Fixed(CompactUNet):
         return reflectance[:, :6]
 
 
-def test_the_temperature_undoes_overconfidence() -> None:
+def test_calibration_undoes_overconfidence_and_a_shifted_mixture() -> None:
     random = np.random.default_rng(0)
     true_logits = random.normal(0, 1.5, (7, 256, 256)).astype(np.float32)
-    noise = random.gumbel(
-        size=(6, 256, 256)
-    )  # the largest of logit + Gumbel is a draw from softmax
+    # The largest of logit + Gumbel is a draw from the softmax.
+    noise = random.gumbel(size=(6, 256, 256))
     label = (1 << (true_logits[:6] + noise).argmax(0)).astype(np.uint8)
-    sample = Labelled((true_logits * 2.5).astype(np.float16), label, "x")
-    temperature, before, after = fit_temperature(_Fixed((16, 16)).eval(), [sample])
-    assert temperature == pytest.approx(2.5, rel=0.1)
-    assert after < before
+    seen = true_logits * 2.5
+    seen[4] += 2.5 * 1.2  # the network takes snow for e^1.2 times as likely as it is
+    sample = Labelled(seen.astype(np.float16), label, "x")
+    fitted = fit_calibration(_Fixed((16, 16)).eval(), [sample], (0, 0, 0, 0, -1.2, 0))
+    assert fitted.temperature == pytest.approx(2.5, rel=0.1)
+    assert fitted.after < fitted.before
 
 
 def test_golden_section_finds_a_minimum() -> None:

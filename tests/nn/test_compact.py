@@ -74,12 +74,16 @@ def test_probabilities_are_the_softmax() -> None:
         torch.testing.assert_close(network.probabilities(image), expected)
 
 
-def test_folding_batch_norms_and_temperature_changes_nothing_else() -> None:
+def test_folding_batch_norms_and_calibration_changes_nothing_else() -> None:
     network = _shaken()
+    biases = (0.0, 0.5, -0.5, 1.0, -1.0, 2.0)
     image = torch.rand(1, 7, 16, 16)
     with torch.inference_mode():
         torch.testing.assert_close(
-            network.folded(temperature=2.0)(image), network(image) / 2, rtol=1e-4, atol=1e-5
+            network.folded(2.0, biases)(image),
+            network(image) / 2 + torch.tensor(biases).view(1, 6, 1, 1),
+            rtol=1e-4,
+            atol=1e-5,
         )
     assert not any(isinstance(m, nn.BatchNorm2d) for m in network.folded().modules())
 

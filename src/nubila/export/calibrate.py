@@ -1,40 +1,73 @@
-"""Temperature scaling: one number that makes probabilities agree with how often they are right."""
+"""Calibration: a temperature that makes probabilities agree with how often they are right, after
+a bias a class for what the training mixture shows more often than the Earth does.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from nubila.nn import CompactUNet, partial_cross_entropy
+from nubila.nn import CLASS_ORDER, CompactUNet, partial_cross_entropy
 from nubila.train.data import Labelled
 from nubila.train.validate import logits_of
 
-__all__ = ["fit_temperature"]
+__all__ = ["Calibration", "fit_calibration"]
 
 _EVERY: Final = 4  # neighbouring pixels say the same; a sixteenth of them is plenty
 _RANGE: Final = (0.25, 4.0)
 
 
-def fit_temperature(
-    network: CompactUNet, samples: Sequence[Labelled]
-) -> tuple[float, float, float]:
-    """Return the temperature with the least loss on samples, and the loss before and after.
+@dataclass(frozen=True)
+class Calibration:
+    """Calibrated logits are ``logits / temperature + biases``.
+
+    Attributes:
+        temperature: above 1 where the network is too sure of itself.
+        biases: one a class, in `CLASS_ORDER`.
+        before: the loss without calibration.
+        after: the loss with it.
+    """
+
+    temperature: float
+    biases: tuple[float, ...] = (0.0,) * len(CLASS_ORDER)
+    before: float = float("nan")
+    after: float = float("nan")
+
+    def apply(self, logits: Tensor) -> Tensor:
+        """Return calibrated logits (C, ...) for logits (C, ...)."""
+        biases = torch.tensor(self.biases).view(-1, *[1] * (logits.ndim - 1))
+        return logits / self.temperature + biases
+
+
+def fit_calibration(
+    network: CompactUNet, samples: Sequence[Labelled], biases: Sequence[float]
+) -> Calibration:
+    """Return the temperature with the least loss on samples, the biases being given.
 
     Logits are divided by the temperature (Guo et al. 2017, arXiv:1706.04599); the loss is the
     partial cross-entropy, convex in the inverse temperature for plain labels, found by golden
     section between 1/4 and 4.
+
+    Args:
+        network: gives the logits.
+        samples: to fit on.
+        biases: one a class: the logarithm of how much rarer a class is than it was in training
+            (Saerens et al. 2002, doi:10.1162/089976602753284446).
     """
     logits, labels = _collect(network, samples)
 
     def loss(log_temperature: float) -> float:
-        return float(partial_cross_entropy(logits / math.exp(log_temperature), labels))
+        fitted = Calibration(math.exp(log_temperature), tuple(biases))
+        return float(partial_cross_entropy(fitted.apply(logits[0])[None], labels))
 
     best = _golden_section(loss, math.log(_RANGE[0]), math.log(_RANGE[1]))
-    return math.exp(best), loss(0.0), loss(best)
+    before = float(partial_cross_entropy(logits, labels))
+    return Calibration(math.exp(best), tuple(biases), before, loss(best))
 
 
 def _collect(network: CompactUNet, samples: Sequence[Labelled]) -> tuple[Tensor, Tensor]:

@@ -13,14 +13,15 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from nubila.classes import class_code
 from nubila.errors import NubilaError
-from nubila.export.calibrate import fit_temperature
+from nubila.export.calibrate import Calibration, fit_calibration
 from nubila.export.card import build_card, mlm_item, read_scores
 from nubila.models_io import CARD_KEY, ModelCard, load_model
-from nubila.nn import BAND_ORDER, CompactUNet
+from nubila.nn import BAND_ORDER, CLASS_ORDER, CompactUNet
 from nubila.raster.atomic import atomic_path
 from nubila.train.data import Labelled, load_split, pad
-from nubila.train.recipe import load_recipe
+from nubila.train.recipe import Recipe, load_recipe
 from nubila.train.state import load_weights
 from nubila.train.validate import logits_of
 
@@ -52,15 +53,15 @@ def export_onnx(
     found = read_scores(scores)
     train, held_back = (load_split(recipe, s) for s in (recipe.data.train, recipe.data.validation))
 
-    temperature, before, after = fit_temperature(network, held_back)
-    report(f"temperature {temperature:.3f}: validation loss {before:.4f} -> {after:.4f}")
-    calibration = f"temperature {temperature:.4f} fitted on the validation split"
+    fitted = fit_calibration(network, held_back, _biases(recipe))
+    calibration = _describe(fitted)
+    report(f"{calibration}: loss {fitted.before:.4f} -> {fitted.after:.4f}")
     card = build_card(
         recipe, network, train=train, validation=held_back, calibration=calibration, scores=found
     )
     with atomic_path(output) as temporary:
-        write_onnx(network.folded(temperature), card, temporary)
-        difference = parity(network, temperature, temporary, held_back[:_PARITY_SAMPLES])
+        write_onnx(network.folded(fitted.temperature, fitted.biases), card, temporary)
+        difference = parity(network, fitted, temporary, held_back[:_PARITY_SAMPLES])
         report(f"largest difference from PyTorch on real samples: {difference:.2e}")
         if not difference <= _TOLERANCE:
             raise NubilaError(
@@ -72,6 +73,19 @@ def export_onnx(
         temporary.write_text(json.dumps(mlm_item(card, output, when), indent=2) + "\n", "utf-8")
     report(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {card.parameters} parameters")
     return output
+
+
+def _biases(recipe: Recipe) -> tuple[float, ...]:
+    given = {class_code(name): bias for name, bias in recipe.export.biases.items()}
+    return tuple(given.get(class_code(name), 0.0) for name in CLASS_ORDER)
+
+
+def _describe(fitted: Calibration) -> str:
+    named = zip(CLASS_ORDER, fitted.biases, strict=True)
+    biases = ", ".join(f"{name} {bias:+g}" for name, bias in named if bias)
+    return f"temperature {fitted.temperature:.4f} fitted on the validation split" + (
+        f", after biases of the recipe: {biases}" if biases else ""
+    )
 
 
 class _Probabilities(nn.Module):
@@ -129,7 +143,7 @@ def _strip(model: Any) -> None:  # noqa: ANN401 (untyped library)
 
 
 def parity(
-    network: CompactUNet, temperature: float, path: Path, samples: Sequence[Labelled]
+    network: CompactUNet, fitted: Calibration, path: Path, samples: Sequence[Labelled]
 ) -> float:
     """Return the largest difference in probability between PyTorch and a model file.
 
@@ -139,7 +153,7 @@ def parity(
     worst = 0.0
     for sample in samples:
         rows, columns = sample.label.shape
-        expected = (logits_of(network, sample.image) / temperature).softmax(dim=0).numpy()
+        expected = fitted.apply(logits_of(network, sample.image)).softmax(dim=0).numpy()
         batch = pad(sample.image.astype(np.float32), network.stride)[None]
         found = model.run(batch)[0, :, :rows, :columns]
         worst = max(worst, float(np.abs(found - expected).max()))

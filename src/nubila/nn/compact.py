@@ -135,8 +135,13 @@ class CompactUNet(nn.Module):
                 flops += 2 * self.widths[level - 1] * width * (4 + 1) / pixels
         return flops
 
-    def folded(self, temperature: float = 1.0) -> CompactUNet:
-        """Return a copy in evaluation mode, batch norms folded, logits divided by `temperature`."""
+    def folded(self, temperature: float = 1.0, biases: Sequence[float] = ()) -> CompactUNet:
+        """Return a copy in evaluation mode, with batch norms and calibration folded in.
+
+        Args:
+            temperature: logits are divided by it.
+            biases: then added to the logits, one a class in `CLASS_ORDER`; default none.
+        """
         copy = CompactUNet(self.widths)
         copy.load_state_dict(self.state_dict())
         copy.eval()
@@ -148,6 +153,8 @@ class CompactUNet(nn.Module):
             copy.head.weight /= temperature
             if copy.head.bias is not None:
                 copy.head.bias /= temperature
+                if biases:  # four sub-pixels a class
+                    copy.head.bias += torch.tensor(biases).repeat_interleave(4)
         return copy
 
 

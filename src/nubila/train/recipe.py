@@ -134,7 +134,12 @@ class Optimiser(_Section):
 
 
 class Export(_Section):
-    """What the exported model says of itself."""
+    """What the exported model says of itself.
+
+    Attributes:
+        biases: class name -> what is added to its calibrated logit: the logarithm of how much rarer
+            the class is on Earth than in the training mixture.
+    """
 
     name: str = Field(default="compact", pattern=r"^[a-z0-9][a-z0-9-]*$")
     version: str = "1"
@@ -143,6 +148,9 @@ class Export(_Section):
     resolution: tuple[float, float] = (10.0, 60.0)
     limits: tuple[str, ...] = ()
     licences: dict[str, str] = {}
+    biases: dict[
+        Literal["clear", "cloud", "thin cloud", "cloud shadow", "snow", "water"], float
+    ] = {}
 
 
 class Recipe(_Section):
