@@ -74,7 +74,7 @@ def test_tiles_of_its_own_choice_stay_within_memory(shape, threads, field):
     height, width = found.rows[0][0].seen.shape
     # With a great halo no tile is that small: then it is the smallest that is worth it.
     least = (4 * card.halo + 64 + STRIDE) ** 2
-    assert height * width <= max(1_000_000, 4_200_000 // threads, least)
+    assert height * width <= max(1_000_000, 4_800_000 // threads, least)
     assert sum(t.core.height * t.core.width for row in found.rows for t in row) == np.prod(shape)
 
 

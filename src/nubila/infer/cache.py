@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nubila.infer.plan import Need, source_key
 from nubila.raster import Window
+from nubila.raster.gdal import GdalSource, read_together
 from nubila.scenes import RasterSource, Scene
 
 __all__ = ["Block", "CountCache"]
@@ -22,14 +23,18 @@ _LEAST_ROWS: Final = 256
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows of one source at one level: what one decoding task reads.
+    """Some rows of a source at one level: what one decoding task reads.
 
     Attributes:
-        key: place of the source in the cache, level, and number of the block row.
+        places: of the source in the cache, or of several that are decoded together.
+        factor: the level.
+        number: of the block row.
         window: rows and needed columns, in pixels of the level.
     """
 
-    key: tuple[int, int, int]
+    places: tuple[int, ...]
+    factor: int
+    number: int
     window: Window
 
 
@@ -47,29 +52,37 @@ class CountCache:
         self._columns: dict[tuple[int, int], tuple[int, int]] = {}
         self.arriving: list[list[Block]] = [[] for _ in needs]
         self.leaving: list[list[Block]] = [[] for _ in needs]
-        self._schedule([[b for need in row for b in self._blocks_of(need)] for row in needs])
+        self._schedule(
+            [[b for together in _groups(row) for b in self._blocks_of(together)] for row in needs]
+        )
 
     def _schedule(self, rows: list[list[Block]]) -> None:
         last: dict[Block, int] = {}
         for i, blocks in enumerate(rows):
             self.arriving[i] = [b for b in blocks if b not in last]
             # The longest first, so that no thread is left alone with one at the end.
-            self.arriving[i].sort(key=lambda b: -b.window.height * b.window.width)
+            self.arriving[i].sort(key=lambda b: -b.window.height * b.window.width * len(b.places))
             last.update(dict.fromkeys(blocks, i))
         for block, i in last.items():
             self.leaving[i].append(block)
 
-    def _blocks_of(self, need: Need) -> list[Block]:
-        place = self._places.setdefault(source_key(need.source), len(self._places))
-        self._sources[place] = need.source
-        # Columns are the same for every row of tiles.
-        left, right = need.window.column, need.window.stop_column
-        self._columns[place, need.factor] = left, right
+    def _blocks_of(self, together: Sequence[Need]) -> list[Block]:
+        places = []
+        for need in together:
+            places.append(self._places.setdefault(source_key(need.source), len(self._places)))
+            self._sources[places[-1]] = need.source
+            # Columns are the same for every row of tiles.
+            columns = need.window.column, need.window.stop_column
+            self._columns[places[-1], need.factor] = columns
+        need = together[0]
         height = _block_rows(need.source)
         bottom = -(-need.source.shape[0] // need.factor)
+        left, right = need.window.column, need.window.stop_column
         return [
             Block(
-                (place, need.factor, k),
+                tuple(places),
+                need.factor,
+                k,
                 Window.between(k * height, left, min((k + 1) * height, bottom), right),
             )
             for k in range(need.window.row // height, -(-need.window.stop_row // height))
@@ -77,12 +90,19 @@ class CountCache:
 
     def decode(self, block: Block) -> None:
         """Read a block from its source; called once for each, from any thread."""
-        place, factor, _ = block.key
-        self._counts[block.key] = self._sources[place].read(factor, block.window)
+        sources = [self._sources[place] for place in block.places]
+        files = [source for source in sources if isinstance(source, GdalSource)]
+        if len(block.places) > 1:
+            counts = read_together(files, block.factor, block.window)
+        else:
+            counts = [sources[0].read(block.factor, block.window)]
+        for place, values in zip(block.places, counts, strict=True):
+            self._counts[place, block.factor, block.number] = values
 
     def drop(self, block: Block) -> None:
         """Forget a block."""
-        self._counts.pop(block.key, None)
+        for place in block.places:
+            self._counts.pop((place, block.factor, block.number), None)
 
     def over(self, scene: Scene) -> Scene:
         """Return the scene reading from this cache."""
@@ -112,6 +132,18 @@ class CountCache:
         if len(held) == 1:
             return held[0][window.row - top : window.stop_row - top, columns]
         return _stack(held, window, top, height, columns)
+
+
+def _groups(needs: Sequence[Need]) -> list[list[Need]]:
+    """Bring together the bands of a file that stores them pixel by pixel: decoded once for all."""
+    groups: dict[Hashable, list[Need]] = {}
+    for need in needs:
+        source = need.source
+        key: Hashable = (source_key(source), need.factor)
+        if isinstance(source, GdalSource) and source.interleaved:
+            key = (source.path, need.factor, need.window)
+        groups.setdefault(key, []).append(need)
+    return list(groups.values())
 
 
 def _stack(

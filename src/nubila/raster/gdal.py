@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
@@ -21,7 +21,15 @@ from rasterio.windows import Window as RasterioWindow
 from nubila.errors import DamagedFileError, MissingFileError, ProductError
 from nubila.raster.grid import Grid, Window
 
-__all__ = ["GdalSource", "RasterInfo", "gdal_env", "masked_bands", "open_source", "read_info"]
+__all__ = [
+    "GdalSource",
+    "RasterInfo",
+    "gdal_env",
+    "masked_bands",
+    "open_source",
+    "read_info",
+    "read_together",
+]
 
 # No directory listings over the network, three tries with a pause, and a small block cache: the
 # engine keeps what it needs again, so GDAL's own (5 % of the memory) would only add to the peak.
@@ -82,6 +90,7 @@ class RasterInfo:
         overviews: decimations of the first band's overviews.
         nodata: counts that mean no data, or None.
         masked: whether a mask or an alpha band says where there are no data.
+        interleaved: whether the file's several bands are stored pixel by pixel.
     """
 
     path: str
@@ -96,6 +105,7 @@ class RasterInfo:
     offsets: tuple[float, ...]
     descriptions: tuple[str | None, ...]
     tags: dict[str, str]
+    interleaved: bool
 
 
 def read_info(path: str) -> RasterInfo:
@@ -126,6 +136,7 @@ def read_info(path: str) -> RasterInfo:
                 offsets=tuple(data.offsets),
                 descriptions=tuple(data.descriptions),
                 tags=dict(data.tags()),
+                interleaved=data.count > 1 and _layout(data) == "PIXEL",
             )
     except RasterioError as error:
         text = str(error)
@@ -187,6 +198,8 @@ class GdalSource:
         path: a path or a GDAL ``/vsi...`` name.
         index: band number in the file, from 1.
         masked: whether the file's mask or alpha band says where there are no data.
+        interleaved: whether the file's bands are stored pixel by pixel, so that decoding one
+            decodes all; see `read_together`.
     """
 
     path: str
@@ -195,6 +208,7 @@ class GdalSource:
     factors: tuple[int, ...]
     block: tuple[int, int]
     masked: bool = False
+    interleaved: bool = False
 
     @property
     def name(self) -> str:
@@ -210,22 +224,44 @@ class GdalSource:
             DamagedFileError: the pixels cannot be decoded.
             ProductError: the server refuses them or cannot be reached.
         """
-        level = {} if factor == 1 else {"overview_level": self.factors.index(factor) - 1}
-        area = RasterioWindow(window.column, window.row, window.width, window.height)
-        try:
-            with gdal_env(**_options_for(self.path)), rasterio.open(self.path, **level) as data:
-                counts: NDArray[Any] = data.read(self.index, window=area)
-                if not self.masked:
-                    return counts
-                empty = data.read_masks(self.index, window=area) == 0
-                return np.where(empty, np.float32(np.nan), counts)
-        except RasterioError as error:
-            shown = _shown(self.path)
-            _raise_of_network(shown, error, _reason(error))
-            raise DamagedFileError(
-                f"{shown}: rows {window.row} to {window.stop_row} of level 1/{factor} cannot "
-                f"be decoded ({_reason(error)}); damaged or cut short? Fetch the file again."
-            ) from error
+        return read_together([self], factor, window)[0]
+
+
+def read_together(sources: Sequence[GdalSource], factor: int, window: Window) -> list[NDArray[Any]]:
+    """Return the counts of several bands of one file, which is opened and decoded once.
+
+    Args:
+        sources: of the same file.
+        factor: one of theirs.
+        window: in pixels of the level `factor`.
+
+    Raises:
+        DamagedFileError: the pixels cannot be decoded.
+        ProductError: the server refuses them or cannot be reached.
+    """
+    path = sources[0].path
+    level = {} if factor == 1 else {"overview_level": sources[0].factors.index(factor) - 1}
+    area = RasterioWindow(window.column, window.row, window.width, window.height)
+    try:
+        with gdal_env(**_options_for(path)), rasterio.open(path, **level) as data:
+            counts = list(data.read([source.index for source in sources], window=area))
+            for number, source in enumerate(sources):
+                if source.masked:
+                    empty = data.read_masks(source.index, window=area) == 0
+                    counts[number] = np.where(empty, np.float32(np.nan), counts[number])
+            return counts
+    except RasterioError as error:
+        shown = _shown(path)
+        _raise_of_network(shown, error, _reason(error))
+        raise DamagedFileError(
+            f"{shown}: rows {window.row} to {window.stop_row} of level 1/{factor} cannot "
+            f"be decoded ({_reason(error)}); damaged or cut short? Fetch the file again."
+        ) from error
+
+
+def _layout(data: Any) -> str:  # noqa: ANN401 (rasterio's datasets are untyped)
+    """Return how GDAL says that bands are interleaved: PIXEL, BAND, LINE, TILE or nothing."""
+    return str(data.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE", ""))
 
 
 def _reason(error: BaseException) -> str:
@@ -249,7 +285,7 @@ def open_source(path: str, index: int = 1) -> tuple[GdalSource, RasterInfo]:
     # left unused, for its pixels would be shifted against the others.
     usable = takewhile(lambda f: _is_plain(path, f, info, shape), info.overviews)
     masked = info.masked[index - 1]
-    return GdalSource(path, index, shape, (1, *usable), info.block, masked), info
+    return GdalSource(path, index, shape, (1, *usable), info.block, masked, info.interleaved), info
 
 
 def _is_plain(path: str, factor: int, info: RasterInfo, shape: tuple[int, int]) -> bool:
