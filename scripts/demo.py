@@ -26,11 +26,9 @@ def main() -> int:
     scene = find_scene()
     # The command of the environment that runs this file, whether or not it is on the PATH.
     command = Path(sys.executable).with_name("nubila")
-    options = ["-o", os.fspath(DEMO / "masks"), "--overwrite"]
-    if scene == CROP:
-        options += ["--resolution", "10"]
-    print(f"$ nubila mask {os.path.relpath(scene)} {' '.join(options[:1])} demo/masks", flush=True)
-    return subprocess.run([command, "mask", scene, *options], check=False).returncode
+    arguments = ["mask", os.path.relpath(scene, ROOT), "-o", "demo/masks", "--overwrite"]
+    print("$ nubila", *arguments, flush=True)
+    return subprocess.run([command, *arguments], check=False, cwd=ROOT).returncode
 
 
 def find_scene() -> Path:

@@ -223,7 +223,7 @@ def mask(
     opening = {"bands": bands, "scale": scale, "offset": offset, "nodata": nodata}
     with _progress(quiet=as_json) as progress:
         outcomes = mask_many(
-            [s.split(";") if ";" in s else s for s in scenes],
+            scenes,
             output,
             model=load_model(find_model(model), provider=provider),
             options=options,

@@ -126,7 +126,7 @@ def make_plan(
             f"{scene.path}: the area {area} is empty or reaches beyond the scene, which has "
             f"{grid.shape[0]} x {grid.shape[1]} pixels at {size:g} m"
         )
-    required, optional = _bands(scene, card)
+    required, optional = _bands(scene, card, size)
     sides = _sides(grid.shape, area, card, threads, tile)
     vertical, horizontal = (
         spans(start, stop, tile=side, halo=card.halo, stride=card.stride, length=length)
@@ -241,11 +241,13 @@ def _tile(rows: Span, columns: Span) -> Tile:
     )
 
 
-def _bands(scene: Scene, card: ModelCard) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _bands(
+    scene: Scene, card: ModelCard, resolution: float
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the bands to read: those needed, and the optional ones that the scene has."""
     lacking = [name for name in card.required_bands if not scene.has_band(name)]
     # Bands that the product has, but whose files are not there: the error names the files.
-    scene.levels([name for name in lacking if _is_missing(scene, name)], scene.resolution)
+    scene.levels([name for name in lacking if _is_missing(scene, name)], resolution)
     if lacking:
         raise BandError(
             f"{scene.path}: model {card.name} needs the band{'s'[: len(lacking) > 1]} "
