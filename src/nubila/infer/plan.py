@@ -214,8 +214,10 @@ def _cheapest(height: int, width: int, card: ModelCard, threads: int) -> tuple[i
     heights, rows = _choices(height, card)
     widths, columns = _choices(width, card)
     area = heights[:, None] * widths
-    rounds = -(-(rows[:, None] * columns) // threads)
-    cost = (rounds * threads * area).astype(np.float64)
+    # A thread's first tile costs half as much again: its memory is new to the process, which a
+    # small image in one large tile a thread would feel most.
+    rounds = -(-(rows[:, None] * columns) // threads) + 0.5
+    cost = rounds * threads * area
     limit = max(_LEAST_PIXELS, _PIXELS_AT_ONCE // threads)
     fits = (area <= limit) & (heights[:, None] <= max(_PIXELS_A_ROW // width, heights.min()))
     if not fits.any():

@@ -19,7 +19,7 @@ from nubila.scenes.scene import Band, BandFile, Scene
 
 __all__ = ["ArraySource", "scene_from_array"]
 
-_SAMPLE: Final = 512  # rows and columns that are looked at, evenly over the array
+_SAMPLE: Final = 128  # rows and columns that are looked at, evenly over the array
 
 
 @dataclass(frozen=True, eq=False)
