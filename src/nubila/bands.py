@@ -17,7 +17,10 @@ __all__ = ["BANDS", "SENSORS", "BandInfo", "Sensor", "band_name", "parse_bands"]
 
 @dataclass(frozen=True)
 class BandInfo:
-    """A band by its common name, with a typical centre wavelength in micrometres."""
+    """A band by its common name, with a typical centre wavelength in micrometres.
+
+    ``elevation`` is no band of a sensor: kilometres above sea level, from a raster of its own.
+    """
 
     name: str
     wavelength: float
@@ -42,6 +45,7 @@ BANDS: Final[dict[str, BandInfo]] = {
         BandInfo("pan", 0.590),
         BandInfo("lwir11", 10.9),
         BandInfo("lwir12", 12.0),
+        BandInfo("elevation", 0.0),
     )
 }
 

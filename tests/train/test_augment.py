@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nubila.recipe.augment import Augment
 from nubila.train.augment import crop, drop_bands, radiometry, tear, turn
-from nubila.train.recipe import Augment
 
 
 def _pair(rows: int, columns: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

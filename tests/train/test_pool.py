@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nubila.recipe.data import Synth
 from nubila.train import pool as pool_module
 from nubila.train.pool import synthetic_pool
-from nubila.train.recipe import Synth
 
 
 def _lines(spec: Synth, seed: int = 3) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:

@@ -6,6 +6,7 @@ is one of three classes and the label does not say which; a prediction is right 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from nubila.classes import CLASS_NAMES, class_set
 from nubila.errors import InputError, ManifestError
 
-__all__ = ["NUBILA_CODES", "LabelCodes", "parse_codes"]
+__all__ = ["NUBILA_CODES", "LabelCodes", "output_sets", "parse_codes"]
 
 _OTHER: Final = "*"
 
@@ -87,6 +88,22 @@ def parse_codes(text: str) -> LabelCodes:
         raise ManifestError("no code is given, so every pixel would be ignored")
     codes = tuple(sorted(found))
     return LabelCodes(codes, tuple(found[c] for c in codes), other)
+
+
+def output_sets(classes: Mapping[str, Sequence[str]]) -> NDArray[np.uint8]:
+    """Return the table from a label (a set of nubila's classes) to a set of a network's outputs.
+
+    Args:
+        classes: output name -> the classes that count as it, in the order of the outputs.
+
+    Returns:
+        (256,) uint8; bit k of entry s is set where the label s allows a class of output k.
+    """
+    labels = np.arange(256)
+    sets = np.zeros(256, np.uint8)
+    for output, members in enumerate(classes.values()):
+        sets |= ((labels & class_set(members)) != 0).astype(np.uint8) << output
+    return sets
 
 
 def _classes(entry: str, names: str) -> int:

@@ -5,14 +5,17 @@ a bias a class for what the training mixture shows more often than the Earth doe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from nubila.nn import CLASS_ORDER, CompactUNet, partial_cross_entropy
+from nubila.datasets import output_sets
+from nubila.nn import Segmenter, partial_cross_entropy
 from nubila.train.data import Labelled
 from nubila.train.validate import logits_of
 
@@ -28,13 +31,13 @@ class Calibration:
 
     Attributes:
         temperature: above 1 where the network is too sure of itself.
-        biases: one a class, in `CLASS_ORDER`.
+        biases: one a class, in the network's order.
         before: the loss without calibration.
         after: the loss with it.
     """
 
     temperature: float
-    biases: tuple[float, ...] = (0.0,) * len(CLASS_ORDER)
+    biases: tuple[float, ...]
     before: float = float("nan")
     after: float = float("nan")
 
@@ -45,7 +48,10 @@ class Calibration:
 
 
 def fit_calibration(
-    network: CompactUNet, samples: Sequence[Labelled], biases: Sequence[float]
+    network: Segmenter,
+    classes: Mapping[str, Sequence[str]],
+    samples: Sequence[Labelled],
+    biases: Sequence[float],
 ) -> Calibration:
     """Return the temperature with the least loss on samples, the biases being given.
 
@@ -55,11 +61,12 @@ def fit_calibration(
 
     Args:
         network: gives the logits.
+        classes: what counts as which output, as in a recipe.
         samples: to fit on.
         biases: one a class: the logarithm of how much rarer a class is than it was in training
             (Saerens et al. 2002, doi:10.1162/089976602753284446).
     """
-    logits, labels = _collect(network, samples)
+    logits, labels = _collect(network, output_sets(classes), samples)
 
     def loss(log_temperature: float) -> float:
         fitted = Calibration(math.exp(log_temperature), tuple(biases))
@@ -70,11 +77,13 @@ def fit_calibration(
     return Calibration(math.exp(best), tuple(biases), before, loss(best))
 
 
-def _collect(network: CompactUNet, samples: Sequence[Labelled]) -> tuple[Tensor, Tensor]:
-    """Return logits (1, 6, n, 1) and labels (1, n, 1) of the labelled pixels of a sparse grid."""
+def _collect(
+    network: Segmenter, outputs: NDArray[np.uint8], samples: Sequence[Labelled]
+) -> tuple[Tensor, Tensor]:
+    """Return logits (1, C, n, 1) and labels (1, n, 1) of the labelled pixels of a sparse grid."""
     found, labels = [], []
     for sample in samples:
-        label = torch.from_numpy(sample.label[::_EVERY, ::_EVERY].copy())
+        label = torch.from_numpy(outputs[sample.label[::_EVERY, ::_EVERY]])
         logits = logits_of(network, sample.image)[:, ::_EVERY, ::_EVERY]
         found.append(logits[:, label != 0])
         labels.append(label[label != 0])

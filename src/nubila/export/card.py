@@ -14,20 +14,19 @@ import onnx
 from nubila.classes import CLASS_NAMES, class_code
 from nubila.errors import InputError
 from nubila.models_io import BandUse, ModelCard, TrainingSource
-from nubila.nn import BAND_ORDER, CLASS_ORDER, CompactUNet
+from nubila.nn import Segmenter
+from nubila.recipe import Recipe
 from nubila.train.data import Labelled
-from nubila.train.recipe import Recipe
 
 __all__ = ["build_card", "mlm_item", "read_scores"]
 
-_REQUIRED: Final = ("blue", "green", "red")
 _MLM: Final = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 _CLASSIFICATION: Final = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 
 
 def build_card(
     recipe: Recipe,
-    network: CompactUNet,
+    network: Segmenter,
     *,
     train: Sequence[Labelled],
     validation: Sequence[Labelled],
@@ -40,10 +39,10 @@ def build_card(
         name=about.name,
         version=about.version,
         summary=about.summary,
-        bands=tuple(BandUse(name=b, required=b in _REQUIRED) for b in BAND_ORDER),
-        classes=CLASS_ORDER,
+        bands=tuple(BandUse(name=b, required=b in recipe.required) for b in network.bands),
+        classes=network.classes,
         resolution=about.resolution,
-        receptive_field=network.receptive_field(),
+        receptive_field=_reach(network),
         stride=network.stride,
         calibration=calibration,
         training=_sources(recipe, train),
@@ -56,6 +55,13 @@ def build_card(
         parameters=sum(p.numel() for p in network.parameters()),
         flops_per_pixel=network.flops_per_pixel(),
     )
+
+
+def _reach(network: Segmenter) -> int:
+    reach = network.receptive_field()
+    if reach is None:
+        raise InputError("a network that looks at the whole image cannot be exported yet")
+    return reach
 
 
 def read_scores(path: Path | None) -> dict[str, Any]:
@@ -165,7 +171,7 @@ def _measured(validation: Sequence[Labelled]) -> tuple[str, ...]:
 def _portable(recipe: Recipe) -> str:
     """Return the recipe's text with file names in place of this machine's paths."""
     data = recipe.data.model_copy(
-        update={"manifest": Path(recipe.data.manifest.name), "root": Path(recipe.data.root.name)}
+        update={k: Path(v.name) for k, v in recipe.data if isinstance(v, Path)}
     )
     synth = recipe.synth.model_copy(update={"cache": Path(recipe.synth.cache.name)})
     return recipe.model_copy(update={"data": data, "synth": synth}).to_yaml()

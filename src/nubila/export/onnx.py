@@ -13,15 +13,14 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from nubila.classes import class_code
 from nubila.errors import NubilaError
 from nubila.export.calibrate import Calibration, fit_calibration
 from nubila.export.card import build_card, mlm_item, read_scores
 from nubila.models_io import CARD_KEY, ModelCard, load_model
-from nubila.nn import BAND_ORDER, CLASS_ORDER, CompactUNet
+from nubila.nn import Segmenter
 from nubila.raster.atomic import atomic_path
+from nubila.recipe import Recipe, load_recipe
 from nubila.train.data import Labelled, load_split, pad
-from nubila.train.recipe import Recipe, load_recipe
 from nubila.train.state import load_weights
 from nubila.train.validate import logits_of
 
@@ -53,8 +52,8 @@ def export_onnx(
     found = read_scores(scores)
     train, held_back = (load_split(recipe, s) for s in (recipe.data.train, recipe.data.validation))
 
-    fitted = fit_calibration(network, held_back, _biases(recipe))
-    calibration = _describe(fitted)
+    fitted = fit_calibration(network, recipe.classes, held_back, _biases(recipe))
+    calibration = _describe(fitted, network.classes)
     report(f"{calibration}: loss {fitted.before:.4f} -> {fitted.after:.4f}")
     card = build_card(
         recipe, network, train=train, validation=held_back, calibration=calibration, scores=found
@@ -76,12 +75,12 @@ def export_onnx(
 
 
 def _biases(recipe: Recipe) -> tuple[float, ...]:
-    given = {class_code(name): bias for name, bias in recipe.export.biases.items()}
-    return tuple(given.get(class_code(name), 0.0) for name in CLASS_ORDER)
+    given: dict[str, float] = dict(recipe.export.biases.items())
+    return tuple(given.get(name, 0.0) for name in recipe.classes)
 
 
-def _describe(fitted: Calibration) -> str:
-    named = zip(CLASS_ORDER, fitted.biases, strict=True)
+def _describe(fitted: Calibration, classes: Sequence[str]) -> str:
+    named = zip(classes, fitted.biases, strict=True)
     biases = ", ".join(f"{name} {bias:+g}" for name, bias in named if bias)
     return f"temperature {fitted.temperature:.4f} fitted on the validation split" + (
         f", after biases of the recipe: {biases}" if biases else ""
@@ -91,7 +90,7 @@ def _describe(fitted: Calibration) -> str:
 class _Probabilities(nn.Module):
     """The graph that is exported; its argument's name becomes the input's."""
 
-    def __init__(self, network: CompactUNet) -> None:
+    def __init__(self, network: Segmenter) -> None:
         super().__init__()
         self.network = network
 
@@ -99,7 +98,7 @@ class _Probabilities(nn.Module):
         return self.network.probabilities(reflectance)
 
 
-def write_onnx(network: CompactUNet, card: ModelCard, path: Path) -> None:
+def write_onnx(network: Segmenter, card: ModelCard, path: Path) -> None:
     """Write a folded network with its card; the same network gives the same bytes.
 
     Args:
@@ -109,7 +108,7 @@ def write_onnx(network: CompactUNet, card: ModelCard, path: Path) -> None:
     """
     stride = network.stride
     # Sizes that differ from one another keep the exporter from taking one for another.
-    example = torch.zeros(2, len(BAND_ORDER), 3 * stride, 4 * stride)
+    example = torch.zeros(2, len(network.bands), 3 * stride, 4 * stride)
     rows, columns = (stride * torch.export.Dim(name) for name in ("rows", "columns"))
     batch = torch.export.Dim("batch")
     program = torch.onnx.export(
@@ -143,7 +142,7 @@ def _strip(model: Any) -> None:  # noqa: ANN401 (untyped library)
 
 
 def parity(
-    network: CompactUNet, fitted: Calibration, path: Path, samples: Sequence[Labelled]
+    network: Segmenter, fitted: Calibration, path: Path, samples: Sequence[Labelled]
 ) -> float:
     """Return the largest difference in probability between PyTorch and a model file.
 

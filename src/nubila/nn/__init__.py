@@ -7,7 +7,13 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("torch", extra="train") from error
 
-from nubila.nn.compact import BAND_ORDER, CLASS_ORDER, CompactUNet
-from nubila.nn.losses import partial_cross_entropy
+from nubila.nn._torchvision import declare_operators
 
-__all__ = ["BAND_ORDER", "CLASS_ORDER", "CompactUNet", "partial_cross_entropy"]
+declare_operators()
+
+from nubila.nn.build import build_network  # noqa: E402 (torchvision has to be mended first)
+from nubila.nn.compact import CompactUNet  # noqa: E402
+from nubila.nn.losses import partial_cross_entropy  # noqa: E402
+from nubila.nn.segmenter import Segmenter  # noqa: E402
+
+__all__ = ["CompactUNet", "Segmenter", "build_network", "partial_cross_entropy"]

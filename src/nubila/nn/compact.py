@@ -17,10 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["BAND_ORDER", "CLASS_ORDER", "CompactUNet"]
-
-BAND_ORDER: Final = ("blue", "green", "red", "nir", "swir16", "swir22", "cirrus")
-CLASS_ORDER: Final = ("clear", "cloud", "thin cloud", "cloud shadow", "snow", "water")
+__all__ = ["CompactUNet"]
 
 # Reflectance above this tells clouds from nothing else; snow and thick cloud reach about 1.2.
 _BRIGHTEST: Final = 2.0
@@ -33,18 +30,25 @@ class CompactUNet(nn.Module):
 
     Args:
         widths: channels at strides 2, 4, 8 and so on.
+        inputs: number of bands B.
+        outputs: number of classes C.
 
-    The input is (N, 7, H, W) float32 in `BAND_ORDER`, NaN where there is no data or no such band;
+    The input is (N, B, H, W) float32, NaN where there is no data or no such band;
     H and W are multiples of `stride`. The square root (the noise of photon counting becomes even,
     dark surfaces are spread) keeps absolute brightness, and no normalisation looks at the image.
     """
 
-    def __init__(self, widths: Sequence[int] = (16, 48, 112, 192)) -> None:
+    takes_nan = True
+
+    def __init__(
+        self, widths: Sequence[int] = (16, 48, 112, 192), *, inputs: int = 7, outputs: int = 6
+    ) -> None:
         super().__init__()
         self.widths = tuple(widths)
+        self.inputs, self.outputs = inputs, outputs
         first, last = self.widths[0], len(self.widths) - 1
-        self.stem = nn.Conv2d(len(BAND_ORDER), first, 2, stride=2)
-        self.available = nn.Conv2d(len(BAND_ORDER), first, 1, bias=False)
+        self.stem = nn.Conv2d(inputs, first, 2, stride=2)
+        self.available = nn.Conv2d(inputs, first, 1, bias=False)
         self.encoders = nn.ModuleList(
             _Residual(width) if level else _ConvUnit(width, width, 3)
             for level, width in enumerate(self.widths)
@@ -58,7 +62,7 @@ class CompactUNet(nn.Module):
         self.decoders = nn.ModuleList(
             _ConvUnit(self.widths[i], self.widths[i], 3) for i in reversed(range(last))
         )
-        self.head = nn.Conv2d(first, 4 * len(CLASS_ORDER), 1)
+        self.head = nn.Conv2d(first, 4 * outputs, 1)
 
     @property
     def stride(self) -> int:
@@ -66,7 +70,7 @@ class CompactUNet(nn.Module):
         return int(2 ** len(self.widths))
 
     def forward(self, reflectance: Tensor) -> Tensor:
-        """Return logits (N, 6, H, W) in `CLASS_ORDER` for reflectance (N, 7, H, W)."""
+        """Return logits (N, C, H, W) for reflectance (N, B, H, W)."""
         return functional.pixel_shuffle(self._sub_pixels(reflectance), 2)
 
     def probabilities(self, reflectance: Tensor) -> Tensor:
@@ -77,15 +81,13 @@ class CompactUNet(nn.Module):
         logits = self._sub_pixels(reflectance)
         shape = logits.shape
         grouped = (
-            logits.clamp(-_STEEPEST, _STEEPEST)
-            .exp()
-            .view(shape[0], len(CLASS_ORDER), 4, *shape[2:])
+            logits.clamp(-_STEEPEST, _STEEPEST).exp().view(shape[0], self.outputs, 4, *shape[2:])
         )
         shares = grouped / grouped.sum(dim=1, keepdim=True)
         return functional.pixel_shuffle(shares.view(shape), 2)
 
     def _sub_pixels(self, reflectance: Tensor) -> Tensor:
-        """Return logits (N, 6 * 4, H / 2, W / 2): four sub-pixels a class."""
+        """Return logits (N, 4 C, H / 2, W / 2): four sub-pixels a class."""
         missing = torch.isnan(reflectance)
         # One look at every other pixel is enough to tell which bands there are.
         available = (~missing[:, :, ::2, ::2]).to(reflectance.dtype)
@@ -124,8 +126,8 @@ class CompactUNet(nn.Module):
 
     def flops_per_pixel(self) -> float:
         """Return floating-point operations (2 x multiply-adds of convolutions) an input pixel."""
-        flops = 2 * len(BAND_ORDER) * self.widths[0] * 5 / 4  # stem 2x2 and availability 1x1
-        flops += 2 * self.widths[0] * 4 * len(CLASS_ORDER) / 4
+        flops = 2 * self.inputs * self.widths[0] * 5 / 4  # stem 2x2 and availability 1x1
+        flops += 2 * self.widths[0] * 4 * self.outputs / 4
         last = len(self.widths) - 1
         for level, width in enumerate(self.widths):
             pixels = 4 ** (level + 1)
@@ -140,9 +142,9 @@ class CompactUNet(nn.Module):
 
         Args:
             temperature: logits are divided by it.
-            biases: then added to the logits, one a class in `CLASS_ORDER`; default none.
+            biases: then added to the logits, one a class; default none.
         """
-        copy = CompactUNet(self.widths)
+        copy = CompactUNet(self.widths, inputs=self.inputs, outputs=self.outputs)
         copy.load_state_dict(self.state_dict())
         copy.eval()
         for module in copy.modules():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from nubila.train.recipe import Recipe, load_recipe
+from nubila.recipe import Recipe, load_recipe
 
 __all__ = ["Recipe", "fit", "load_recipe"]
 

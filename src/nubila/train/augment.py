@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nubila.raster.resample import plan_axis, resample
-from nubila.train.recipe import Augment
+from nubila.recipe.augment import Augment
 
 __all__ = ["crop", "drop_bands", "radiometry", "tear", "turn"]
 

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from nubila.datasets import Sample, load_sample, read_manifest
-from nubila.errors import ManifestError
+from nubila.datasets import Sample, load_sample, output_sets, read_manifest
+from nubila.errors import ManifestError, RecipeError
+from nubila.recipe import Recipe
 from nubila.train.augment import crop, drop_bands, radiometry, tear, turn
-from nubila.train.recipe import Recipe
 
-__all__ = ["NETWORK_BANDS", "Chips", "Labelled", "load_split", "pad", "to_network"]
-
-NETWORK_BANDS: Final = ("blue", "green", "red", "nir", "swir16", "swir22", "cirrus")
+__all__ = ["Chips", "Labelled", "load_split", "pad", "to_network"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class Labelled:
     """A sample as the network takes it.
 
     Attributes:
-        image: (7, rows, columns) reflectance in half precision, NaN = no data or no such band.
+        image: (bands, rows, columns) reflectance in half precision, NaN = no data or no such band.
         label: (rows, columns) uint8 sets of classes, 0 = ignored.
         folder: where it is from, for weights and scores.
     """
@@ -39,18 +36,20 @@ class Labelled:
     folder: str
 
 
-def to_network(image: NDArray[np.float32], bands: Sequence[str]) -> NDArray[np.float32]:
-    """Return an image's bands in the network's order, NaN for those it does not have.
+def to_network(
+    image: NDArray[np.float32], bands: Sequence[str], recipe: Recipe
+) -> NDArray[np.float32]:
+    """Return an image's bands in the order of `recipe.bands`, NaN for those it does not have.
 
     Raises:
-        ManifestError: one of blue, green and red is absent.
+        ManifestError: a band that the recipe requires is absent.
     """
     names = ["nir" if name == "nir08" and "nir" not in bands else name for name in bands]
-    absent = [name for name in NETWORK_BANDS[:3] if name not in names]
+    absent = [name for name in recipe.required if name not in names]
     if absent:
         raise ManifestError(f"band {absent[0]} is absent (the image has: {', '.join(bands)})")
-    ordered = np.full((len(NETWORK_BANDS), *image.shape[1:]), np.nan, np.float32)
-    for place, name in enumerate(NETWORK_BANDS):
+    ordered = np.full((len(recipe.bands), *image.shape[1:]), np.nan, np.float32)
+    for place, name in enumerate(recipe.bands):
         if name in names:
             ordered[place] = image[names.index(name)]
     return ordered
@@ -62,13 +61,15 @@ def load_split(recipe: Recipe, split: str) -> list[Labelled]:
     Raises:
         ManifestError: as `datasets.read_manifest` and `load_sample`, or a visible band is absent.
     """
+    if recipe.data.manifest is None:
+        raise RecipeError(f"data.dataset {recipe.data.dataset!r} cannot be read yet")
     specs = read_manifest(recipe.data.manifest, root=recipe.data.root, split=split)
-    return [_labelled(load_sample(spec)) for spec in specs]
+    return [_labelled(load_sample(spec), recipe) for spec in specs]
 
 
-def _labelled(sample: Sample) -> Labelled:
+def _labelled(sample: Sample, recipe: Recipe) -> Labelled:
     try:
-        image = to_network(sample.image, sample.bands).astype(np.float16)
+        image = to_network(sample.image, sample.bands, recipe).astype(np.float16)
     except ManifestError as error:
         raise ManifestError(f"{sample.meta.id}: {error}") from error
     return Labelled(image, sample.label, sample.meta.folder)
@@ -82,7 +83,9 @@ def pad(image: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
 
 
 class Chips(Dataset[tuple[NDArray[np.float32], NDArray[np.uint8]]]):
-    """Training chips by number: `chips[i]` is (7, n, n) float32 and (n, n) uint8.
+    """Training chips by number: `chips[i]` is (B, n, n) float32 and (n, n) uint8.
+
+    Labels are sets of the network's outputs, bit k for output k, 0 = ignored.
 
     Args:
         recipe: says size, weights, share of synthetic chips and how chips are varied.
@@ -97,6 +100,7 @@ class Chips(Dataset[tuple[NDArray[np.float32], NDArray[np.uint8]]]):
         if weights.sum() <= 0:
             raise ManifestError(f"{recipe.data.manifest}: every training image has weight 0")
         self._odds = weights / weights.sum()
+        self._outputs = output_sets(recipe.classes)
 
     def __len__(self) -> int:
         return self._recipe.steps * self._recipe.batch
@@ -111,9 +115,10 @@ class Chips(Dataset[tuple[NDArray[np.float32], NDArray[np.uint8]]]):
         image, label = crop(
             source.image, source.label, size=recipe.chip, zoom=recipe.augment.zoom, random=random
         )
-        image, label = turn(image, label, random)
+        if recipe.augment.turn:
+            image, label = turn(image, label, random)
         image, label = np.ascontiguousarray(image), np.ascontiguousarray(label)
         drop_bands(image, recipe.augment, random)
         radiometry(image, recipe.augment, random)
         tear(image, label, recipe.augment, random)
-        return image, label
+        return image, self._outputs[label]

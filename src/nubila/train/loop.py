@@ -20,13 +20,12 @@ from lightning.fabric import Fabric
 from torch.utils.data import DataLoader
 
 from nubila._version import __version__
-from nubila.classes import CLASS_NAMES
 from nubila.errors import NubilaError, RecipeError
 from nubila.nn import partial_cross_entropy
 from nubila.raster.atomic import atomic_path
+from nubila.recipe import Recipe, load_recipe
 from nubila.train.data import Chips, Labelled, load_split
 from nubila.train.pool import synthetic_pool
-from nubila.train.recipe import Recipe, load_recipe
 from nubila.train.state import State
 from nubila.train.validate import validate
 
@@ -67,7 +66,7 @@ def fit(recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[str], N
     _describe(recipe, folder)
 
     train, held_back = (load_split(recipe, s) for s in (recipe.data.train, recipe.data.validation))
-    pool = synthetic_pool(recipe.synth, recipe.seed, report)
+    pool = synthetic_pool(recipe, report)
     held_out = pool[: min(_HELD_OUT, len(pool) // 10)]
     report(f"{len(train)} training samples, {len(held_back)} to validate, {len(pool)} synthetic")
 
@@ -111,7 +110,7 @@ def fit(recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[str], N
             report(f"step {state.step}: loss {mean:.4f}, {speed:.2f} steps/s, {minutes:.0f} min")
             losses = []
         if state.step % recipe.validate_every == 0 or state.step == recipe.steps:
-            scores = validate(state.average, held_back, held_out)
+            scores = validate(state.average, recipe, held_back, held_out)
             log.write(state.step, scores)
             report(_table(state.step, scores))
             if scores["cloud_iou"] > state.best:
@@ -150,9 +149,9 @@ def _batches(
 
 
 def _class_weights(recipe: Recipe) -> torch.Tensor:
-    """Return the weight of each of the 256 sets of classes: the least among its classes."""
-    weights = {code: recipe.class_weights.get(name, 1.0) for code, name in CLASS_NAMES.items()}
-    sets = [[weights[c] for c in weights if bits >> c & 1] for bits in range(256)]
+    """Return the weight of each of the 256 sets of outputs: the least among its classes."""
+    weights = [recipe.class_weights.get(name, 1.0) for name in recipe.classes]
+    sets = [[w for c, w in enumerate(weights) if bits >> c & 1] for bits in range(256)]
     return torch.tensor([min(among, default=0.0) for among in sets])
 
 

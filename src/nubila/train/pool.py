@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from nubila.classes import NO_DATA
 from nubila.raster.atomic import atomic_path
+from nubila.recipe import Recipe
 from nubila.synth import random_chip
-from nubila.train.data import NETWORK_BANDS, Labelled, to_network
-from nubila.train.recipe import Synth
+from nubila.train.data import Labelled, to_network
 
 __all__ = ["synthetic_pool"]
 
@@ -26,22 +26,22 @@ _PRESETS: Final = (
 )
 
 
-def synthetic_pool(spec: Synth, seed: int, report: Callable[[str], None]) -> list[Labelled]:
+def synthetic_pool(recipe: Recipe, report: Callable[[str], None]) -> list[Labelled]:
     """Return the synthetic chips, making them where the cache does not have them as they are now.
 
     Args:
-        spec: says how many, and the folder.
-        seed: chip i of a seed is always the same chip.
+        recipe: says how many, of which bands, and the folder; chip i of a seed is always the same.
         report: called with each line for people.
     """
+    spec = recipe.synth
     if spec.chips == 0:
         return []
     spec.cache.mkdir(parents=True, exist_ok=True)
-    stem = f"chips-{spec.chips}-seed-{seed}"
+    stem = f"chips-{spec.chips}-seed-{recipe.seed}"
     images, labels = spec.cache / f"{stem}-image.npy", spec.cache / f"{stem}-label.npy"
-    if not _up_to_date(spec, seed, images, labels):
+    if not _up_to_date(recipe, images, labels):
         report(f"making {spec.chips} synthetic chips in {spec.cache}")
-        _make(spec.chips, seed, images, labels, report)
+        _make(recipe, images, labels, report)
     return [Labelled(i, m, "synthetic") for i, m in zip(*_open(images, labels), strict=True)]
 
 
@@ -49,7 +49,7 @@ def _open(images: Path, labels: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     return np.load(images, mmap_mode="r"), np.load(labels, mmap_mode="r")
 
 
-def _up_to_date(spec: Synth, seed: int, images: Path, labels: Path) -> bool:
+def _up_to_date(recipe: Recipe, images: Path, labels: Path) -> bool:
     """Tell whether the chips kept are those that would be made now, by making a few anew."""
     if not (images.is_file() and labels.is_file()):
         return False
@@ -57,10 +57,11 @@ def _up_to_date(spec: Synth, seed: int, images: Path, labels: Path) -> bool:
         kept = _open(images, labels)
     except (OSError, ValueError, EOFError):
         return False
-    if len(kept[0]) != spec.chips or len(kept[1]) != spec.chips:
+    count, bands = recipe.synth.chips, len(recipe.bands)
+    if kept[0].shape[:2] != (count, bands) or len(kept[1]) != count:
         return False
-    for number in {0, spec.chips // 2, spec.chips - 1}:
-        image, label = _chip(seed, number)
+    for number in {0, count // 2, count - 1}:
+        image, label = _chip(recipe, number)
         if not np.array_equal(kept[0][number], image, equal_nan=True):
             return False
         if not np.array_equal(kept[1][number], label):
@@ -68,26 +69,28 @@ def _up_to_date(spec: Synth, seed: int, images: Path, labels: Path) -> bool:
     return True
 
 
-def _make(count: int, seed: int, images: Path, labels: Path, report: Callable[[str], None]) -> None:
+def _make(recipe: Recipe, images: Path, labels: Path, report: Callable[[str], None]) -> None:
+    count = recipe.synth.chips
     with atomic_path(images) as image_file, atomic_path(labels) as label_file:
         image_pool = np.lib.format.open_memmap(
-            image_file, "w+", np.float16, (count, len(NETWORK_BANDS), *_SHAPE)
+            image_file, "w+", np.float16, (count, len(recipe.bands), *_SHAPE)
         )
         label_pool = np.lib.format.open_memmap(label_file, "w+", np.uint8, (count, *_SHAPE))
         for number in range(count):
-            image_pool[number], label_pool[number] = _chip(seed, number)
+            image_pool[number], label_pool[number] = _chip(recipe, number)
             if number % 100 == 99:
                 report(f"  {number + 1} of {count}")
         image_pool.flush()
         label_pool.flush()
 
 
-def _chip(seed: int, number: int) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+def _chip(recipe: Recipe, number: int) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
     """Return chip `number`: every other at the ground, where there is no cirrus band."""
-    level, bands = ("L1C", NETWORK_BANDS) if number % 2 == 0 else ("L2A", NETWORK_BANDS[:-1])
-    random = np.random.default_rng([seed, number])
+    level = "L1C" if number % 2 == 0 else "L2A"
+    bands = tuple(b for b in recipe.bands if level == "L1C" or b != "cirrus")
+    random = np.random.default_rng([recipe.seed, number])
     preset = _PRESETS[number % len(_PRESETS)]
     image, truth = random_chip(random, _SHAPE, bands=bands, level=level, preset=preset)
     known = truth != NO_DATA
     label = np.where(known, np.left_shift(1, np.where(known, truth, 0)), 0).astype(np.uint8)
-    return to_network(image, bands).astype(np.float16), label
+    return to_network(image, bands, recipe).astype(np.float16), label

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import nn
 
 from nubila.errors import NubilaError
-from nubila.nn import CompactUNet
+from nubila.nn import Segmenter, build_network
 from nubila.raster.atomic import atomic_path
-from nubila.train.recipe import Recipe
+from nubila.recipe import Recipe
 
 __all__ = ["State", "load_weights"]
 
@@ -22,6 +23,7 @@ class State:
     """Everything that changes during a run.
 
     Attributes:
+        recipe: the run.
         step: optimiser steps done.
         network: the network that is trained.
         optimiser: its optimiser.
@@ -29,10 +31,11 @@ class State:
         best: highest cloud IoU on the validation split so far, of the averaged weights.
     """
 
+    recipe: Recipe
     step: int
-    network: CompactUNet
+    network: Segmenter
     optimiser: torch.optim.Optimizer
-    average: CompactUNet
+    average: Segmenter
     best: float
 
     @classmethod
@@ -45,7 +48,7 @@ class State:
         optimiser = torch.optim.AdamW(
             _groups(network, recipe.optim.weight_decay), lr=recipe.optim.lr, betas=(0.9, 0.99)
         )
-        return cls(0, network, optimiser, average.eval().requires_grad_(False), -1.0)
+        return cls(recipe, 0, network, optimiser, average.eval().requires_grad_(False), -1.0)
 
     def follow(self, decay: float) -> None:
         """Move the average towards the network; early on faster, so that the start is forgotten."""
@@ -63,7 +66,7 @@ class State:
         content = {
             "step": self.step,
             "best": self.best,
-            "widths": list(self.network.widths),
+            "recipe": self.recipe.to_yaml(),
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "average": self.average.state_dict(),
@@ -90,7 +93,7 @@ class State:
             ) from error
 
 
-def load_weights(path: Path) -> CompactUNet:
+def load_weights(path: Path) -> Segmenter:
     """Return the averaged network of a checkpoint, in evaluation mode.
 
     Raises:
@@ -98,16 +101,17 @@ def load_weights(path: Path) -> CompactUNet:
     """
     content = _read(path)
     try:
-        network = CompactUNet(content["widths"])
+        recipe = Recipe.model_validate(yaml.safe_load(content["recipe"]))
+        network = build_network(recipe)
         network.load_state_dict(content["average"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, ValueError, RuntimeError, NubilaError) as error:
         raise NubilaError(f"{path}: not a checkpoint of nubila train: {error}") from error
     return network.eval()
 
 
-def _network(recipe: Recipe) -> CompactUNet:
+def _network(recipe: Recipe) -> Segmenter:
     """Return a new network with its weights laid out as the processor's convolutions like them."""
-    network = CompactUNet(recipe.model.widths)
+    network = build_network(recipe)
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

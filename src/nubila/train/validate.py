@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nubila.classes import CLASS_NAMES, CLOUD_CODES
-from nubila.nn import CompactUNet
+from nubila.classes import CLOUD_CODES, class_set
+from nubila.nn import Segmenter
+from nubila.recipe import Recipe
 from nubila.train.data import Labelled, pad
 
 __all__ = ["cloud_iou", "logits_of", "validate"]
@@ -18,13 +19,13 @@ __all__ = ["cloud_iou", "logits_of", "validate"]
 _CLOUD_BITS = sum(1 << code for code in CLOUD_CODES)
 
 
-def logits_of(network: CompactUNet, image: NDArray[np.floating]) -> torch.Tensor:
-    """Return logits (6, rows, columns) of a whole image (7, rows, columns), any size."""
+def logits_of(network: Segmenter, image: NDArray[np.floating]) -> torch.Tensor:
+    """Return logits (C, rows, columns) of a whole image (bands, rows, columns), any size."""
     rows, columns = image.shape[1:]
     padded = torch.from_numpy(pad(image.astype(np.float32), network.stride))
     with torch.inference_mode():
         batch = padded.unsqueeze(0).contiguous(memory_format=torch.channels_last)
-        logits: torch.Tensor = network(batch)
+        logits = network.calibrated(network(batch).float())
     return logits[0, :, :rows, :columns].float()
 
 
@@ -35,35 +36,42 @@ def cloud_iou(counts: NDArray[np.int64]) -> float:
 
 
 def validate(
-    network: CompactUNet, real: Sequence[Labelled], synthetic: Sequence[Labelled]
+    network: Segmenter, recipe: Recipe, real: Sequence[Labelled], synthetic: Sequence[Labelled]
 ) -> dict[str, float]:
     """Score a network: cloud IoU over all real pixels, by folder, and each synthetic class's IoU.
 
     A pixel whose label allows cloud and something else is not scored for cloud.
     """
+    sets = [class_set(members) for members in recipe.classes.values()]
+    cloudy = [output for output, members in enumerate(sets) if members & ~_CLOUD_BITS == 0]
     by_folder: defaultdict[str, NDArray[np.int64]] = defaultdict(lambda: np.zeros(3, np.int64))
     for sample, predicted in _predictions(network, real):
         truth = (sample.label & _CLOUD_BITS) != 0
         nothing_else = (sample.label | _CLOUD_BITS) == _CLOUD_BITS
         certain = (~truth | nothing_else) & (sample.label != 0)
-        by_folder[sample.folder] += _counts(truth, np.isin(predicted, CLOUD_CODES), certain)
+        by_folder[sample.folder] += _counts(truth, np.isin(predicted, cloudy), certain)
     scores = {"cloud_iou": cloud_iou(sum(by_folder.values(), np.zeros(3, np.int64)))}
     scores |= {f"cloud_iou/{folder}": cloud_iou(c) for folder, c in sorted(by_folder.items())}
-    return scores | _synthetic_scores(network, synthetic)
+    return scores | _synthetic_scores(network, recipe, synthetic)
 
 
-def _synthetic_scores(network: CompactUNet, chips: Sequence[Labelled]) -> dict[str, float]:
-    counts = np.zeros((len(CLASS_NAMES), 3), np.int64)
-    for chip, predicted in _predictions(network, chips):
-        for code in CLASS_NAMES:
-            counts[code] += _counts(chip.label == 1 << code, predicted == code, chip.label != 0)
+def _synthetic_scores(
+    network: Segmenter, recipe: Recipe, chips: Sequence[Labelled]
+) -> dict[str, float]:
     if not chips:
         return {}
-    return {f"synthetic_iou/{CLASS_NAMES[code]}": cloud_iou(counts[code]) for code in CLASS_NAMES}
+    counts = np.zeros((len(recipe.classes), 3), np.int64)
+    sets = [class_set(members) for members in recipe.classes.values()]
+    for chip, predicted in _predictions(network, chips):
+        for output, members in enumerate(sets):
+            truth = (chip.label & members) != 0
+            counts[output] += _counts(truth, predicted == output, chip.label != 0)
+    names = recipe.classes
+    return {f"synthetic_iou/{n}": cloud_iou(c) for n, c in zip(names, counts, strict=True)}
 
 
 def _predictions(
-    network: CompactUNet, samples: Sequence[Labelled]
+    network: Segmenter, samples: Sequence[Labelled]
 ) -> Iterator[tuple[Labelled, NDArray[np.int64]]]:
     for sample in samples:
         yield sample, logits_of(network, sample.image).argmax(dim=0).numpy()

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from nubila.errors import RecipeError
-from nubila.train.recipe import Recipe, load_recipe
+from nubila.recipe import Recipe, load_recipe
 
 _GOOD = """\
 seed: 3

@@ -1,0 +1,97 @@
+"""What a run is trained on: labelled images, tiles cut from them, synthetic chips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from nubila.recipe.section import Section
+
+__all__ = ["Data", "Synth", "Tiling"]
+
+
+class Data(Section):
+    """Labelled samples: a manifest, or a collection in its published layout, or a tile store.
+
+    Attributes:
+        manifest: table of samples (CSV, Parquet, GeoJSON); relative to the recipe.
+        dataset: name of a collection that `nubila data list` knows, in place of a manifest.
+        root: folder that the manifest's paths are relative to, or the collection's own;
+            relative to the recipe.
+        tiles: tile store to fill from the samples (see `tiling`) and to train from; relative to the
+            recipe. Without it, chips are cut from whole samples in memory.
+        train, validation, test: names of the splits.
+        weights: how often an image of a folder (first part of its path) is drawn, relative to
+            the others; a folder that is not named gets 1.
+    """
+
+    manifest: Path | None = None
+    dataset: str | None = None
+    root: Path
+    tiles: Path | None = None
+    train: str = "train"
+    validation: str = "validation"
+    test: str = "test"
+    weights: dict[str, float] = {}
+
+    @model_validator(mode="after")
+    def _not_negative(self) -> Data:
+        for folder, weight in self.weights.items():
+            if weight < 0:
+                raise ValueError(f"weight {weight} of {folder!r} is negative")
+        return self
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Data:
+        if (self.manifest is None) == (self.dataset is None):
+            raise ValueError("expected either manifest or dataset")
+        return self
+
+
+class Tiling(Section):
+    """How samples are cut into the tiles of a store.
+
+    Attributes:
+        size: rows and columns of a tile.
+        overlap: rows and columns that neighbours share.
+        resolution: metres that samples are brought to first; default their own.
+        least_valid: tiles with a smaller share of pixels that have data are left out.
+        least_share: class name -> tiles with a smaller share of the class are left out.
+        windows: in place of a lattice, this many random windows an image; 0 for the lattice.
+        dates: only samples of these dates (ISO, YYYY-MM-DD); empty for all.
+    """
+
+    size: int = Field(default=256, ge=16, le=4096)
+    overlap: int = Field(default=0, ge=0)
+    resolution: float | None = Field(default=None, gt=0)
+    least_valid: float = Field(default=0.0, ge=0, le=1)
+    least_share: dict[str, float] = {}
+    windows: int = Field(default=0, ge=0)
+    dates: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> Tiling:
+        if self.overlap >= self.size:
+            raise ValueError(f"overlap {self.overlap} is not smaller than size {self.size}")
+        return self
+
+
+class Synth(Section):
+    """Synthetic chips, made once and kept.
+
+    Attributes:
+        chips: how many are made; 0 for none.
+        share: part of the training chips that is synthetic.
+        cache: folder where they are kept; relative to the recipe.
+    """
+
+    chips: int = Field(default=0, ge=0)
+    share: float = Field(default=0.0, ge=0, le=1)
+    cache: Path = Path("../runs/synth")
+
+    @model_validator(mode="after")
+    def _chips_to_share(self) -> Synth:
+        if self.share > 0 and self.chips == 0:
+            raise ValueError(f"share is {self.share} but chips is 0")
+        return self

@@ -1,0 +1,31 @@
+"""What the exported model says of itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from nubila.recipe.section import Section
+
+__all__ = ["Export"]
+
+
+class Export(Section):
+    """What the exported model says of itself.
+
+    Attributes:
+        biases: class name -> what is added to its calibrated logit: the logarithm of how much rarer
+            the class is on Earth than in the training mixture.
+    """
+
+    name: str = Field(default="compact", pattern=r"^[a-z0-9][a-z0-9-]*$")
+    version: str = "1"
+    summary: str = ""
+    licence: str = "Apache-2.0"
+    resolution: tuple[float, float] = (10.0, 60.0)
+    limits: tuple[str, ...] = ()
+    licences: dict[str, str] = {}
+    biases: dict[
+        Literal["clear", "cloud", "thin cloud", "cloud shadow", "snow", "water"], float
+    ] = {}

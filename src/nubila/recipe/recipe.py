@@ -1,0 +1,124 @@
+"""A whole training run as one validated document; PyTorch is not imported to check it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from nubila.bands import band_name
+from nubila.classes import CLASS_NAMES
+from nubila.errors import nearest
+from nubila.recipe.augment import Augment
+from nubila.recipe.data import Data, Synth, Tiling
+from nubila.recipe.export import Export
+from nubila.recipe.loss import CrossEntropy, LossTerm
+from nubila.recipe.model import Compact, Model
+from nubila.recipe.normalise import Normalise
+from nubila.recipe.optim import Optimiser
+from nubila.recipe.section import Section
+
+__all__ = ["Recipe"]
+
+
+def _every_class() -> dict[str, tuple[str, ...]]:
+    return {name: (name,) for name in CLASS_NAMES.values()}
+
+
+class Recipe(Section):
+    """A training run.
+
+    Attributes:
+        seed: of weights, chips and order.
+        steps: optimiser steps, the whole budget of the run.
+        batch: chips a step.
+        chip: rows and columns of a chip, a multiple of 16.
+        bands: what the network takes, in this order; further names of `bands.BANDS`, and
+            ``elevation`` (kilometres), where samples have it.
+        required: bands without which an image cannot be used; the others may be absent.
+        classes: what the network tells apart, in this order: name -> the classes that count as it.
+            Pixels whose label allows none of them are ignored.
+        precision: ``32-true``, or ``bf16-mixed`` where the processor has bfloat16.
+        threads: PyTorch threads.
+        workers: processes that cut chips; the numbers do not depend on it.
+        class_weights: weight of a pixel by its class, the least where its label allows several;
+            a class that is not named gets 1.
+        validate_every: steps between validations.
+        checkpoint_minutes: time between checkpoints of the whole state.
+    """
+
+    seed: int = Field(default=0, ge=0)
+    steps: int = Field(gt=0)
+    batch: int = Field(default=12, gt=0)
+    chip: int = Field(default=256, ge=32, le=2048, multiple_of=16)
+    bands: tuple[str, ...] = ("blue", "green", "red", "nir", "swir16", "swir22", "cirrus")
+    required: tuple[str, ...] = ("blue", "green", "red")
+    classes: dict[str, tuple[str, ...]] = Field(default_factory=_every_class)
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    threads: int = Field(default=1, ge=1)
+    workers: int = Field(default=1, ge=0)
+    class_weights: dict[str, float] = {}
+    validate_every: int = Field(default=500, gt=0)
+    checkpoint_minutes: float = Field(default=3.0, gt=0)
+    data: Data
+    synth: Synth = Synth()
+    augment: Augment = Augment()
+    tiling: Tiling = Tiling()
+    normalise: Normalise = Normalise()
+    model: Model = Compact()
+    loss: tuple[LossTerm, ...] = (CrossEntropy(),)
+    optim: Optimiser = Optimiser()
+    export: Export = Export()
+
+    @field_validator("class_weights")
+    @classmethod
+    def _classes_known(cls, weights: dict[str, float]) -> dict[str, float]:
+        for name in weights:
+            if name not in CLASS_NAMES.values():
+                raise ValueError(f"no class {name!r}{nearest(name, CLASS_NAMES.values())}")
+        return weights
+
+    @field_validator("bands", "required")
+    @classmethod
+    def _bands_known(cls, bands: tuple[str, ...]) -> tuple[str, ...]:
+        known = tuple(band_name(name) for name in bands)
+        if len(set(known)) < len(known):
+            raise ValueError("a band stands twice")
+        return known
+
+    @field_validator("classes")
+    @classmethod
+    def _classes_apart(cls, classes: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        members = [member for among in classes.values() for member in among]
+        for name in (*classes, *members):
+            if name not in CLASS_NAMES.values():
+                raise ValueError(f"no class {name!r}{nearest(name, CLASS_NAMES.values())}")
+        if len(set(members)) < len(members):
+            raise ValueError("a class counts as two")
+        if len(classes) < 2 or not all(classes.values()):
+            raise ValueError("expected at least two classes, each of at least one")
+        return classes
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _compact_by_default(cls, model: Any) -> Any:  # noqa: ANN401 (whatever YAML holds)
+        return {"name": "compact"} | model if isinstance(model, dict) else model
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _one_or_many(cls, loss: Any) -> Any:  # noqa: ANN401 (whatever YAML holds)
+        """Take `dice`, `{name: dice}` and a list of either."""
+        terms = loss if isinstance(loss, list | tuple) else [loss]
+        return [{"name": term} if isinstance(term, str) else term for term in terms]
+
+    @model_validator(mode="after")
+    def _required_is_there(self) -> Recipe:
+        absent = [name for name in self.required if name not in self.bands]
+        if absent:
+            raise ValueError(f"band {absent[0]!r} is required but not among bands")
+        return self
+
+    def to_yaml(self) -> str:
+        """Return the recipe with every default written out, as `load_recipe` reads it."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

@@ -1,0 +1,1 @@
+"""The tile store: labelled images cut once, read many times."""
