@@ -15,7 +15,10 @@ from nubila.errors import NubilaError
 __all__ = ["app", "main"]
 
 # Each is a module of this package that holds a function of the same name.
-_COMMANDS: Final = ("info", "mask", "models", "synth", "train", "evaluate", "export")
+_COMMANDS: Final = ("info", "mask", "synth", "train", "evaluate", "export")
+
+# Each is a module of this package that holds a Typer application of the same name.
+_GROUPS: Final = ("data", "models", "recipe")
 
 app = typer.Typer(
     name="nubila",
@@ -47,6 +50,8 @@ def _root(
 for _name in _COMMANDS:
     _module = importlib.import_module(f"nubila.cli.{_name}")
     app.command(_name)(getattr(_module, _name))
+for _name in _GROUPS:
+    app.add_typer(getattr(importlib.import_module(f"nubila.cli.{_name}"), _name), name=_name)
 
 
 def _terminate(number: int, _frame: object) -> None:

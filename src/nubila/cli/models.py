@@ -13,7 +13,21 @@ if TYPE_CHECKING:
 __all__ = ["models"]
 
 
-def models(
+models = typer.Typer(
+    help="What ships, what a model says of itself, what a network is made of.",
+    no_args_is_help=False,
+)
+
+
+@models.callback(invoke_without_command=True)
+def _list(context: typer.Context) -> None:
+    """List the models that ship with nubila."""
+    if context.invoked_subcommand is None:
+        show(None, False)
+
+
+@models.command()
+def show(
     name: Annotated[
         str | None, typer.Argument(help="A shipped model or an ONNX file; default: list all.")
     ] = None,
