@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nubila.bands import band_name
-from nubila.classes import class_code
+from nubila.classes import class_code, class_set
 
 __all__ = ["CARD_KEY", "BandUse", "ModelCard", "TrainingSource"]
 
@@ -60,6 +60,9 @@ class ModelCard(_Frozen):
         summary: a sentence for people.
         bands: in the order of the graph's input.
         classes: class names in the order of the graph's output.
+        stands_for: output -> nubila's classes that count as it, where the model merges some: with
+            ``clear: [clear, snow, water]`` it is right to call snow clear. An output that is
+            absent stands for itself.
         resolution: smallest and largest ground resolution in metres it was trained on.
         receptive_field: pixels to each side that an output pixel can depend on, at most, counted
             from the edge of its cell of `stride` pixels; tiles, which consist of whole cells, are
@@ -80,6 +83,7 @@ class ModelCard(_Frozen):
     summary: str
     bands: tuple[BandUse, ...] = Field(min_length=1)
     classes: tuple[str, ...] = Field(min_length=2)
+    stands_for: dict[str, tuple[str, ...]] = {}
     resolution: tuple[float, float]
     receptive_field: int = Field(ge=0)
     stride: int = Field(ge=1)
@@ -121,6 +125,12 @@ class ModelCard(_Frozen):
         low, high = self.resolution
         if not 0 < low <= high:
             raise ValueError(f"resolution must be the smallest and the largest, got {low}, {high}")
+        for output, members in self.stands_for.items():
+            if output not in self.classes or not class_set(members):
+                raise ValueError(
+                    f"stands_for: {output!r} = {list(members)}; expected one of the classes "
+                    f"{', '.join(self.classes)}, and at least one that counts as it"
+                )
         for point, thresholds in self.operating_points.items():
             for name, value in thresholds.items():
                 if class_code(name) not in self.class_codes or not 0 <= value <= 1:
@@ -131,6 +141,11 @@ class ModelCard(_Frozen):
     def class_codes(self) -> tuple[int, ...]:
         """Class codes in the order of the graph's output."""
         return tuple(class_code(name) for name in self.classes)
+
+    @property
+    def class_sets(self) -> tuple[int, ...]:
+        """Set of nubila's classes (bits as in `classes.class_set`) that each output stands for."""
+        return tuple(class_set(self.stands_for.get(name, (name,))) for name in self.classes)
 
     @property
     def required_bands(self) -> tuple[str, ...]:
