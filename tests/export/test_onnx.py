@@ -10,12 +10,13 @@ import onnx
 import pytest
 import torch
 
+from nubila.classes import CLASS_NAMES
 from nubila.errors import InputError, NubilaError
 from nubila.export import export_onnx
 from nubila.export import onnx as onnx_module
 from nubila.export.calibrate import _golden_section, fit_calibration
 from nubila.models_io import load_model
-from nubila.nn import CompactUNet
+from nubila.nn import CompactUNet, Segmenter
 from nubila.train import fit, load_recipe
 from nubila.train.data import Labelled, load_split
 from nubila.train.state import load_weights
@@ -41,7 +42,9 @@ def test_the_file_gives_what_pytorch_gives_at_any_size(run: Path, model_file: Pa
     network = load_weights(run / "best.ckpt")
     recipe = load_recipe(run / "recipe.yaml")
     biases = (0.0, 0.0, 0.0, 0.0, -0.5, 0.0)  # as in the toy recipe
-    fitted = fit_calibration(network, load_split(recipe, recipe.data.validation), biases)
+    fitted = fit_calibration(
+        network, recipe.classes, load_split(recipe, recipe.data.validation), biases
+    )
     assert f"temperature {fitted.temperature:.4f}" in model.card.calibration
     random = np.random.default_rng(0)
     for shape in ((1, 7, 4, 4), (3, 7, 20, 52), (2, 7, 64, 8)):
@@ -61,7 +64,7 @@ def test_the_card_says_what_the_model_is(run: Path, model_file: Path) -> None:
     assert card.required_bands == ("blue", "green", "red")
     assert [b.name for b in card.bands][3:] == ["nir", "swir16", "swir22", "cirrus"]
     assert card.stride == 4 and card.halo >= card.receptive_field
-    assert card.parameters == sum(p.numel() for p in CompactUNet((16, 16)).parameters())
+    assert card.parameters == sum(p.numel() for p in CompactUNet((16, 16), inputs=7, outputs=6).parameters())
     assert [(s.name, s.licence, s.images) for s in card.training] == [("places", "CC0-1.0", 2)]
     assert card.measured == ("cloud",)
     assert card.scores == {"overall": {"cloud": {"iou": 0.5}}}
@@ -129,7 +132,9 @@ def test_calibration_undoes_overconfidence_and_a_shifted_mixture() -> None:
     seen = true_logits * 2.5
     seen[4] += 2.5 * 1.2  # the network takes snow for e^1.2 times as likely as it is
     sample = Labelled(seen.astype(np.float16), label, "x")
-    fitted = fit_calibration(_Fixed((16, 16)).eval(), [sample], (0, 0, 0, 0, -1.2, 0))
+    classes = {name: (name,) for name in CLASS_NAMES.values()}
+    network = Segmenter(_Fixed((16, 16)), None, bands=list("abcdefg"), classes=tuple(classes))
+    fitted = fit_calibration(network.eval(), classes, [sample], (0, 0, 0, 0, -1.2, 0))
     assert fitted.temperature == pytest.approx(2.5, rel=0.1)
     assert fitted.after < fitted.before
 
