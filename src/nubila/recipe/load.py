@@ -53,7 +53,14 @@ def _placed(recipe: Recipe, folder: Path) -> Recipe:
     }
     data = recipe.data.model_copy(update=paths)
     synth = recipe.synth.model_copy(update={"cache": (folder / recipe.synth.cache).resolve()})
-    return recipe.model_copy(update={"data": data, "synth": synth})
+    chips = recipe.mask.chips
+    mask = recipe.mask.model_copy(
+        update={
+            "scenes": tuple((folder / scene).resolve() for scene in recipe.mask.scenes),
+            "chips": None if chips is None else (folder / chips).resolve(),
+        }
+    )
+    return recipe.model_copy(update={"data": data, "synth": synth, "mask": mask})
 
 
 def _override(file: Path, values: dict[str, Any], text: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from nubila.recipe.model import Compact, Model
 from nubila.recipe.normalise import Normalise
 from nubila.recipe.optim import Optimiser
 from nubila.recipe.section import Section
+from nubila.recipe.stages import Evaluation, Masking
 
 __all__ = ["Recipe"]
 
@@ -70,6 +71,8 @@ class Recipe(Section):
     loss: tuple[LossTerm, ...] = (CrossEntropy(),)
     optim: Optimiser = Optimiser()
     export: Export = Export()
+    evaluation: Evaluation = Evaluation()
+    mask: Masking = Masking()
 
     @field_validator("class_weights")
     @classmethod

@@ -1,0 +1,53 @@
+"""``nubila run``: a whole effort from one recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["run"]
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="YAML file of the effort.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Run folder; default runs/ and the recipe's name."),
+    ] = None,
+    stages: Annotated[
+        str | None,
+        typer.Option(
+            help="Which to do, joined by commas; default tile,train,export,evaluate,mask."
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="ONNX file to evaluate and to mask with, in place of the run's own."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a value: optim.lr=1e-4.", metavar="KEY=VALUE"),
+    ] = None,
+) -> None:
+    """Tile, train, export, evaluate and mask as a recipe says; a finished stage is not done again."""
+    from nubila.errors import RecipeError, nearest
+    from nubila.recipe import load_recipe
+    from nubila.recipe.stages import STAGES
+
+    checked = load_recipe(recipe, changes or [])
+    wanted = STAGES if stages is None else tuple(name.strip() for name in stages.split(","))
+    for name in wanted:
+        if name not in STAGES:
+            raise RecipeError(
+                f"--stages: no stage {name!r}{nearest(name, STAGES)} (known: {', '.join(STAGES)})"
+            )
+    import nubila.nn  # noqa: F401 (first, because it names the extra where PyTorch is missing)
+    from nubila.pipeline import run_recipe
+
+    folder = output or Path("runs") / recipe.stem
+    chosen = tuple(name for name in STAGES if name in wanted)
+    for result in run_recipe(checked, folder, stages=chosen, model=model, report=typer.echo):
+        for path in result.outputs:
+            typer.echo(f"{result.stage}: {path}")

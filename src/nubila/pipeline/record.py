@@ -1,0 +1,110 @@
+"""Which stages of a run are done, and with what: a stage is done again when what it rests on changed.
+
+One JSON file in the run folder: stage -> key and outputs. The key is a hash of the sections of the
+recipe that the stage reads, of the files that they name, and of the key of the stage before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from nubila.errors import InputError
+from nubila.raster.atomic import atomic_path
+from nubila.recipe import Recipe
+from nubila.recipe.stages import Stage
+
+__all__ = ["Record", "stage_key"]
+
+# What a stage reads of the recipe besides what the stages before it read.
+_SECTIONS: Final[dict[Stage, tuple[str, ...]]] = {
+    "tile": ("bands", "required", "data", "tiling"),
+    "train": (),  # all of it but what later stages read, see below
+    "export": ("export",),
+    "evaluate": ("data", "evaluation"),
+    "mask": ("mask",),
+}
+_LATER: Final = ("export", "evaluation", "mask")
+_BEFORE: Final[dict[Stage, Stage]] = {
+    "train": "tile",
+    "export": "train",
+    "evaluate": "export",
+    "mask": "export",
+}
+
+
+def stage_key(recipe: Recipe, stage: Stage) -> str:
+    """Return a hash of everything that a stage's outputs depend on, as far as the recipe tells."""
+    values = recipe.model_dump(mode="json")
+    if stage == "train":
+        read: dict[str, Any] = {k: v for k, v in values.items() if k not in _LATER}
+    else:
+        read = {name: values[name] for name in _SECTIONS[stage]}
+    parts = [stage, json.dumps(read, sort_keys=True), _manifest_hash(recipe)]
+    if stage in _BEFORE:
+        parts.append(stage_key(recipe, _BEFORE[stage]))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _manifest_hash(recipe: Recipe) -> str:
+    manifest = recipe.data.manifest
+    if manifest is None or not manifest.is_file():
+        return ""  # a missing manifest is the stage's own error
+    return hashlib.sha256(manifest.read_bytes()).hexdigest()
+
+
+@dataclass
+class Record:
+    """The record of a run folder.
+
+    Attributes:
+        path: its JSON file.
+        stages: stage -> ``{"key": ..., "outputs": [...]}``, paths relative to the folder.
+    """
+
+    path: Path
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> Record:
+        """Read the record of a run folder; an empty one where there is none.
+
+        Raises:
+            InputError: the file is there and is no record.
+        """
+        path = folder / "stages.json"
+        if not path.is_file():
+            return cls(path)
+        try:
+            stages = json.loads(path.read_text(encoding="utf-8"))
+            if not all({"key", "outputs"} <= set(entry) for entry in stages.values()):
+                raise ValueError("expected a key and outputs for each stage")
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            raise InputError(
+                f"{path}: not the record of a run ({error}); remove it to do every stage again"
+            ) from error
+        return cls(path, stages)
+
+    def outputs(self, stage: Stage, key: str) -> tuple[Path, ...] | None:
+        """Return the outputs of a finished stage; None if it is to be done."""
+        entry = self.stages.get(stage)
+        if entry is None or entry["key"] != key:
+            return None
+        paths = tuple(self.path.parent / name for name in entry["outputs"])
+        return paths if all(path.exists() for path in paths) else None
+
+    def finish(self, stage: Stage, key: str, outputs: Sequence[Path]) -> None:
+        """Write down that a stage is done."""
+        folder = self.path.parent.resolve()
+        names = [_relative(path.resolve(), folder) for path in outputs]
+        self.stages[stage] = {"key": key, "outputs": names}
+        with atomic_path(self.path) as temporary:
+            temporary.write_text(json.dumps(self.stages, indent=2) + "\n", encoding="utf-8")
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

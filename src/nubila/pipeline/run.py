@@ -1,0 +1,161 @@
+"""Doing the stages of a recipe in order; a finished one is not done again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nubila.errors import BatchError, NubilaError, RecipeError
+from nubila.evaluate import evaluate, write_report
+from nubila.export import export_onnx
+from nubila.infer import MaskOptions, mask_many
+from nubila.models_io import load_model
+from nubila.pipeline.chips import predict_chips
+from nubila.pipeline.record import Record, stage_key
+from nubila.raster.atomic import make_folder
+from nubila.recipe import Recipe
+from nubila.recipe.stages import STAGES, Stage
+from nubila.train import fit, fill_tiles, read_specs
+
+__all__ = ["StageResult", "run_recipe"]
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What became of a stage.
+
+    Attributes:
+        stage: its name.
+        skipped: whether it was done already.
+        outputs: the files that it left.
+    """
+
+    stage: Stage
+    skipped: bool
+    outputs: tuple[Path, ...]
+
+
+def run_recipe(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    stages: Sequence[Stage] = STAGES,
+    model: Path | None = None,
+    report: Callable[[str], None],
+) -> tuple[StageResult, ...]:
+    """Do the stages of a recipe.
+
+    Args:
+        recipe: the effort.
+        folder: the run folder; ``stages.json`` in it tells what is done.
+        stages: which to do, in any order; they are done in the order of `recipe.stages.STAGES`.
+        model: an ONNX file to evaluate and to mask with, in place of the run's own export.
+        report: called with each line for people.
+
+    Raises:
+        RecipeError: a stage has nothing to work on, or a stage before it was left out and has not
+            been done.
+        NubilaError: whatever a stage raises.
+    """
+    target = make_folder(folder)
+    record = Record.load(target)
+    results = []
+    for stage in [s for s in STAGES if s in stages]:
+        key = stage_key(recipe, stage) + (str(model) if model else "")
+        outputs = record.outputs(stage, key)
+        if outputs is not None:
+            report(f"{stage}: done already")
+            results.append(StageResult(stage, True, outputs))
+            continue
+        report(f"{stage}:")
+        outputs = _STAGES[stage](_Job(recipe, target, model, report))
+        record.finish(stage, key, outputs)
+        results.append(StageResult(stage, False, outputs))
+    return tuple(results)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every stage is given."""
+
+    recipe: Recipe
+    folder: Path
+    model: Path | None
+    report: Callable[[str], None]
+
+    def onnx(self) -> Path:
+        """Return the model to evaluate and to mask with."""
+        path = self.model or self.folder / f"{self.recipe.export.name}.onnx"
+        if not path.is_file():
+            raise RecipeError(
+                f"{path}: no such model; do the stage export first, or name a model with --model"
+            )
+        return path
+
+
+def _tile(job: _Job) -> tuple[Path, ...]:
+    store = fill_tiles(job.recipe, report=job.report)
+    if store is None:
+        job.report("  data.tiles is not set: chips are cut from whole samples in memory")
+        return ()
+    return (store,)
+
+
+def _train(job: _Job) -> tuple[Path, ...]:
+    return (fit(job.recipe, job.folder, resume=True, report=job.report),)
+
+
+def _export(job: _Job) -> tuple[Path, ...]:
+    if not (job.folder / "best.ckpt").is_file():
+        raise RecipeError(f"{job.folder}: there is no best.ckpt; do the stage train first")
+    output = job.folder / f"{job.recipe.export.name}.onnx"
+    return (export_onnx(job.folder, output, report=job.report),)
+
+
+def _evaluate(job: _Job) -> tuple[Path, ...]:
+    split = job.recipe.evaluation.split
+    specs = read_specs(job.recipe, split)
+    model = load_model(job.onnx())
+    found = evaluate(model, specs, threads=job.recipe.threads)
+    paths = write_report(found, model, specs, job.folder / "scores", split=split)
+    cloud = found.scores()["overall"].get("cloud")
+    if cloud is not None:
+        job.report(f"  cloud on {split}, all pixels: IoU {cloud['iou']}")
+    return tuple(paths.values())
+
+
+def _mask(job: _Job) -> tuple[Path, ...]:
+    wanted = job.recipe.mask
+    model = load_model(job.onnx())
+    outputs: list[Path] = []
+    if wanted.chips is not None:
+        outputs += predict_chips(model, wanted.chips, job.folder / "predictions", report=job.report)
+    if wanted.scenes:
+        outputs += _mask_scenes(job, [str(path) for path in wanted.scenes])
+    if not outputs:
+        job.report("  mask.scenes and mask.chips are empty: nothing to mask")
+    return tuple(outputs)
+
+
+def _mask_scenes(job: _Job, scenes: Sequence[str]) -> list[Path]:
+    options = MaskOptions(resolution=job.recipe.mask.resolution)
+    outcomes = list(
+        mask_many(scenes, job.folder / "masks", model=load_model(job.onnx()), options=options)
+    )
+    for outcome in outcomes:
+        job.report("  " + json.dumps(outcome.record()))
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    if failed:
+        raise BatchError(f"{len(failed)} of {len(outcomes)} scenes failed: {failed[0].error}")
+    return [path for o in outcomes if o.result is not None for path in o.result.paths.values()]
+
+
+_STAGES: dict[Stage, Callable[[_Job], tuple[Path, ...]]] = {
+    "tile": _tile,
+    "train": _train,
+    "export": _export,
+    "evaluate": _evaluate,
+    "mask": _mask,
+}
