@@ -60,7 +60,13 @@ def _placed(recipe: Recipe, folder: Path) -> Recipe:
             "chips": None if chips is None else (folder / chips).resolve(),
         }
     )
-    return recipe.model_copy(update={"data": data, "synth": synth, "mask": mask})
+    start = recipe.finetune.start_from
+    finetune = recipe.finetune.model_copy(
+        update={"start_from": None if start is None else (folder / start).resolve()}
+    )
+    return recipe.model_copy(
+        update={"data": data, "synth": synth, "mask": mask, "finetune": finetune}
+    )
 
 
 def _override(file: Path, values: dict[str, Any], text: str) -> tuple[str, ...]:
