@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from nubila.classes import CLASS_NAMES
+from nubila.errors import nearest
 from nubila.recipe.section import Section
 
 __all__ = ["Data", "Synth", "Tiling"]
@@ -60,6 +64,8 @@ class Tiling(Section):
         least_share: class name -> tiles with a smaller share of the class are left out.
         windows: in place of a lattice, this many random windows an image; 0 for the lattice.
         dates: only samples of these dates (ISO, YYYY-MM-DD); empty for all.
+        splits: split -> share of the samples that the manifest gives none, dealt out by group.
+        seed: of the windows and of the splits.
     """
 
     size: int = Field(default=256, ge=16, le=4096)
@@ -69,6 +75,41 @@ class Tiling(Section):
     least_share: dict[str, float] = {}
     windows: int = Field(default=0, ge=0)
     dates: tuple[str, ...] = ()
+    splits: dict[str, float] = {}
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("least_share")
+    @classmethod
+    def _classes_known(cls, shares: dict[str, float]) -> dict[str, float]:
+        for name, share in shares.items():
+            if name not in CLASS_NAMES.values():
+                raise ValueError(f"no class {name!r}{nearest(name, CLASS_NAMES.values())}")
+            if not 0 <= share <= 1:
+                raise ValueError(f"share {share} of {name!r} is not between 0 and 1")
+        return shares
+
+    @field_validator("dates", mode="before")
+    @classmethod
+    def _dates_as_text(cls, dates: Any) -> Any:  # noqa: ANN401 (whatever YAML holds)
+        """Take a date that YAML has understood as one."""
+        return [str(d) if isinstance(d, date) else d for d in dates]
+
+    @field_validator("dates")
+    @classmethod
+    def _iso_dates(cls, dates: tuple[str, ...]) -> tuple[str, ...]:
+        for text in dates:
+            try:
+                date.fromisoformat(text)
+            except ValueError as error:
+                raise ValueError(f"{text!r} is no date of the form YYYY-MM-DD") from error
+        return dates
+
+    @field_validator("splits")
+    @classmethod
+    def _shares_positive(cls, splits: dict[str, float]) -> dict[str, float]:
+        if splits and (min(splits.values()) < 0 or sum(splits.values()) <= 0):
+            raise ValueError("expected shares that are not negative and not all 0")
+        return splits
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> Tiling:

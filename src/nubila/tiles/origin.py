@@ -1,0 +1,68 @@
+"""What a tile store is made of: tiling, bands and the samples' files, as a text and as a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from nubila.datasets import SampleSpec
+from nubila.tiles.cut import TilingPlan
+
+__all__ = ["made_of", "sample_date", "tiling_text"]
+
+_FIELDS: Final = (
+    *("size", "overlap", "resolution", "least_valid", "least_share", "windows", "dates"),
+    *("splits", "seed"),
+)
+
+
+def tiling_text(tiling: TilingPlan) -> dict[str, Any]:
+    """Return a tiling as JSON knows it."""
+    values = ((name, getattr(tiling, name)) for name in _FIELDS)
+    return {
+        name: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, tuple) else v
+        for name, v in values
+    }
+
+
+def made_of(
+    specs: Sequence[SampleSpec],
+    tiling: TilingPlan,
+    bands: Sequence[str],
+    required: Sequence[str],
+) -> str:
+    """Return a hash that changes when the tiles of a store would.
+
+    A file counts by its name, size and time of change, so that looking at thousands of them takes
+    no longer than listing them; where they lie does not count.
+    """
+    found = hashlib.sha256()
+    head = {"tiling": tiling_text(tiling), "bands": list(bands), "required": list(required)}
+    found.update(json.dumps(head, sort_keys=True).encode())
+    for spec in specs:
+        found.update(_spec_text(spec).encode())
+    return found.hexdigest()
+
+
+def sample_date(spec: SampleSpec) -> str:
+    """Return a sample's date as YYYY-MM-DD from its tag ``date`` or ``datetime``, or ``""``."""
+    text = spec.tags.get("date") or spec.tags.get("datetime") or ""
+    return text[:10]
+
+
+def _spec_text(spec: SampleSpec) -> str:
+    # Line and manifest are left out: they say where a sample is listed, not what it is.
+    values = {k: v for k, v in vars(spec).items() if k not in ("manifest", "line")}
+    return json.dumps(values, sort_keys=True, default=_plain)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 (whatever a spec holds)
+    if isinstance(value, Path):
+        there = value.stat() if value.exists() else None
+        return [value.name, there.st_size, there.st_mtime_ns] if there else [value.name]
+    if isinstance(value, Mapping):
+        return dict(value)
+    return repr(value)
