@@ -82,6 +82,8 @@ class NubilaAccessor:
                 arrays the latter is found when a block is computed).
         """
         card = _model(model).card
+        # Such a network sees the image as a whole, or cuts it into tiles by the whole.
+        whole = card.tile is not None or bool(card.statistics)
         stack, names = _stack(self._data, bands, {b.name for b in card.bands})
         rows, columns = _spatial(stack)
         values = stack.transpose(..., "band", rows, columns)
@@ -92,7 +94,7 @@ class NubilaAccessor:
             "threads": 1,  # Dask brings its own
             **_scaling(self._data, stack, names, scale, offset, nodata),
         }
-        classes = _classes(values.data, settings, card.halo, card.stride)
+        classes = _classes(values.data, settings, None if whole else card.halo, card.stride)
         template = values.isel(band=0, drop=True)
         mask = xr.DataArray(classes, coords=template.coords, dims=template.dims, name="mask")
         mask.attrs = _attributes(card.name)
@@ -252,13 +254,18 @@ def _said(variable: xr.DataArray, dataset: xr.Dataset | None = None) -> dict[str
     return found
 
 
-def _classes(values: Any, settings: dict[str, Any], halo: int, stride: int) -> Any:  # noqa: ANN401 (NumPy or Dask)
-    """Return classes (..., rows, columns) for values (..., bands, rows, columns)."""
+def _classes(values: Any, settings: dict[str, Any], halo: int | None, stride: int) -> Any:  # noqa: ANN401 (NumPy or Dask)
+    """Return classes (..., rows, columns) for values (..., bands, rows, columns).
+
+    Without a halo an image is one block, however it came.
+    """
     if isinstance(values, np.ndarray):
         return _classes_of_block(values, settings | {"threads": None})
     from dask.array.overlap import overlap, trim_internal
 
     bands_axis = values.ndim - 3
+    if halo is None:
+        halo, stride = 0, max(values.shape[-2:])
     blocks = values.rechunk(
         {
             **dict.fromkeys(range(bands_axis), 1),

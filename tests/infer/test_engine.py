@@ -88,7 +88,7 @@ class FailingModel(Model):
 
     calls = 0
 
-    def run(self, reflectance, out=None):
+    def run(self, reflectance, out=None, statistics=None):
         type(self).calls += 1
         if self.calls == self.session["after"] + 1:
             raise self.session["error"]()
@@ -330,7 +330,7 @@ def test_what_is_no_number_to_the_model_is_not_judged(tmp_path):
 class CountingModel(Model):
     """Notes how many tiles each run takes."""
 
-    def run(self, reflectance, out=None):
+    def run(self, reflectance, out=None, statistics=None):
         self.session.append(len(reflectance))
         out[...] = 1 / out.shape[1]
         return out

@@ -14,9 +14,11 @@ from tests.infer.toy import toy_card, write_toy
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 2}, "format 2.*newer nubila"),
-        ({"format": 2, "stride": None, "strides": [8, 8]}, "format 2.*newer nubila"),
+        ({"format": 3}, "format 3.*newer nubila"),
+        ({"format": 3, "stride": None, "strides": [8, 8]}, "format 3.*newer nubila"),
         ({"format": 0}, "format"),
+        ({"receptive_field": None}, "tile must say what the network sees"),
+        ({"tile": 30}, "tile 30 is no whole number"),
         ({"classes": ["clear", "cloud", "cloud"]}, "classes name one twice"),
         ({"resolution": [30, 10]}, "smallest and the largest"),
     ],

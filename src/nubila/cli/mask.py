@@ -160,6 +160,15 @@ def mask(
     nodata: Annotated[
         float | None, typer.Option(help="Value that means no data.", rich_help_panel=_RASTER)
     ] = None,
+    auxiliary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BAND=FILE",
+            help="A band from a raster of its own, on any grid, such as elevation=dem.tif (in "
+            "metres); repeat for several.",
+            rich_help_panel=_RASTER,
+        ),
+    ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -228,6 +237,7 @@ def mask(
             model=load_model(find_model(model), provider=provider),
             options=options,
             opening={key: value for key, value in opening.items() if value is not None},
+            auxiliary=_auxiliary(auxiliary or []),
             threads=threads,
             overwrite=overwrite,
             progress=progress,
@@ -265,6 +275,21 @@ def _thresholds(pairs: list[str]) -> dict[str, float]:
             raise InputError(
                 f"--threshold is a class and a probability such as cloud=0.4; got {pair!r}"
             ) from None
+    return found
+
+
+def _auxiliary(pairs: list[str]) -> dict[str, str]:
+    from nubila.bands import band_name
+    from nubila.errors import InputError
+
+    found = {}
+    for pair in pairs:
+        name, equals, file = pair.partition("=")
+        if not equals or not file:
+            raise InputError(
+                f"--auxiliary is a band and a file such as elevation=dem.tif; got {pair!r}"
+            )
+        found[band_name(name)] = file
     return found
 
 

@@ -21,7 +21,8 @@ from nubila.infer.statistics import Statistics
 from nubila.models_io import Model
 from nubila.raster import Grid
 from nubila.raster.atomic import new_folder
-from nubila.scenes import Scene
+from nubila.scenes import Scene, open_scene
+from nubila.scenes.auxiliary import with_auxiliary
 
 __all__ = ["MaskResult", "mask_scene", "mask_to_folder"]
 
@@ -60,6 +61,7 @@ def mask_scene(
     probabilities: bool = False,
     dilate: float = 0.0,
     min_area: float = 0.0,
+    auxiliary: Mapping[str, str | Path] | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> CloudMask:
@@ -76,6 +78,7 @@ def mask_scene(
         probabilities: keep the probabilities.
         dilate: metres by which cloud, thin cloud and cloud shadow grow.
         min_area: square metres; smaller objects are filled by what is around them.
+        auxiliary: band name -> raster of its own, such as elevation in metres, on any grid.
         threads: default one a processor.
         progress: called with pixels done and pixels in all.
 
@@ -97,6 +100,9 @@ def mask_scene(
         min_area=min_area,
         probabilities=probabilities,
     )
+    if auxiliary:
+        opened = scene if isinstance(scene, Scene) else open_scene(scene)
+        scene = with_auxiliary(opened, auxiliary)
     task = prepare(scene, model, options)
     mask = mask_in_memory(task, threads, progress)
     _check_valid(mask.statistics, task)

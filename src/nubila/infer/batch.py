@@ -16,6 +16,7 @@ from nubila.infer.provenance import MaskOptions
 from nubila.models_io import Model
 from nubila.raster.atomic import check_folder
 from nubila.scenes import Scene
+from nubila.scenes.auxiliary import with_auxiliary
 
 __all__ = ["Outcome", "SceneProgress", "mask_many"]
 
@@ -78,6 +79,7 @@ def mask_many(
     model: Model,
     options: MaskOptions,
     opening: Mapping[str, Any] | None = None,
+    auxiliary: Mapping[str, str | Path] | None = None,
     threads: int | None = None,
     overwrite: bool = False,
     progress: SceneProgress | None = None,
@@ -91,6 +93,7 @@ def mask_many(
         model: the model.
         options: for all of them.
         opening: keywords of `nubila.open_scenes` for plain rasters.
+        auxiliary: bands from rasters of their own; see `nubila.scenes.auxiliary`.
         threads: default one a processor.
         overwrite: replace masks that are there.
         progress: called along the way.
@@ -102,18 +105,25 @@ def mask_many(
     folder = check_folder(folder)
     legend_of(options)
     threshold_list(model.card, options.thresholds)
-    return _outcomes(sources, folder, model, options, opening or {}, threads, overwrite, progress)
+
+    def mask(scene: Scene) -> MaskResult:
+        return mask_to_folder(
+            with_auxiliary(scene, auxiliary or {}),
+            folder,
+            model=model,
+            options=options,
+            threads=threads,
+            overwrite=overwrite,
+            progress=_named(progress, scene.id),
+        )
+
+    return _outcomes(sources, opening or {}, mask)
 
 
 def _outcomes(
     sources: Sequence[str | Sequence[str]],
-    folder: Path,
-    model: Model,
-    options: MaskOptions,
     opening: Mapping[str, Any],
-    threads: int | None,
-    overwrite: bool,
-    progress: SceneProgress | None,
+    mask: Callable[[Scene], MaskResult],
 ) -> Iterator[Outcome]:
     from nubila.scenes import open_scenes
 
@@ -130,15 +140,7 @@ def _outcomes(
             start = time.perf_counter()
             try:
                 _claim(scene, name, taken)
-                result = mask_to_folder(
-                    scene,
-                    folder,
-                    model=model,
-                    options=options,
-                    threads=threads,
-                    overwrite=overwrite,
-                    progress=_named(progress, scene.id),
-                )
+                result = mask(scene)
             except Exception as error:  # as above
                 yield Outcome(name, scene.id, None, error, time.perf_counter() - start)
             else:

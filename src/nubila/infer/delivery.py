@@ -90,6 +90,7 @@ def prepare(
         scene = open_scene(scene)
     if not isinstance(model, Model):
         model = load_model(find_model(model))
+    _check_output(model, options)
     grid = scene.grid_at(_resolution(scene, options))
     placed = seen = None
     if options.area is not None:
@@ -98,6 +99,17 @@ def prepare(
         seen = placed.window.expand(reach, within=grid.shape)
         grid = placed.grid
     return Task(scene, model, options, placed, grid, seen, provenance_of(scene, model, options))
+
+
+def _check_output(model: Model, options: MaskOptions) -> None:
+    """Refuse options that need probabilities of a model whose graph keeps them to itself."""
+    card = model.card
+    if card.output in ("classes", "mask") and (options.probabilities or options.thresholds):
+        what = "probabilities" if options.probabilities else "thresholds"
+        raise InputError(
+            f"{model.path}: its graph gives {card.output}, not probabilities, so there are no "
+            f"{what}. Leave them out, or export the run with --output probabilities"
+        )
 
 
 def _resolution(scene: Scene, options: MaskOptions) -> float:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nubila.errors import InputError, NubilaError
 from nubila.infer.cache import Block, CountCache
 from nubila.infer.decide import threshold_list
+from nubila.infer.first_pass import first_pass
 from nubila.infer.plan import Plan, Tile, make_plan
 from nubila.infer.strips import Strip, StripBuilder
 from nubila.infer.tiles import VISIBLE, Answer, Buffers, Job, PreviewGrid, run_tiles
@@ -78,7 +79,8 @@ def run_scene(
         resolution: metres; default the scene's own choice.
         window: area in pixels of ``scene.grid_at(resolution)``; default the whole scene.
         threads: workers; default one a processor.
-        tile: longest side of what the model sees at once, halo included; default by memory.
+        tile: longest side of what the model sees at once, halo included; default by memory. A
+            model whose card fixes the tile always sees that.
         batch: tiles in one run of the model.
         thresholds: see `decide`; default the most probable class.
         probabilities: hand on probabilities too, as this type.
@@ -111,6 +113,7 @@ def run_scene(
             probabilities=probabilities,
             preview=_preview_grid(plan, preview),
             buffers=Buffers(batch, model.card, plan.rows[0][0].seen.shape),
+            statistics=first_pass(scene, model.card),
         )
         schedule = _Schedule(job, cache, batch)
         builder = StripBuilder(job)

@@ -15,8 +15,9 @@ from nubila.errors import BandError, GridError, InputError, MissingFileError
 from nubila.models_io import ModelCard
 from nubila.raster import Grid, Window
 from nubila.scenes import RasterSource, Scene
+from nubila.scenes.auxiliary import auxiliary_advice
 
-__all__ = ["Need", "Plan", "Span", "Tile", "make_plan", "source_key", "spans"]
+__all__ = ["Need", "Plan", "Span", "Tile", "lattice", "make_plan", "source_key", "spans"]
 
 # What the model sees at once, in pixels, shared out over the threads. A small U-Net's activations
 # took 90 to 110 bytes a pixel in ONNX Runtime's arena, input and output another 52,
@@ -46,7 +47,7 @@ class Tile:
 
     Attributes:
         seen: what the model sees; corners on multiples of the card's stride; reaches beyond the
-            scene's bottom and right by less than a stride.
+            scene's bottom and right by less than a stride. (Fixed tiles: see `lattice`.)
         core: the part whose answer is kept; the cores of all tiles cover the area once.
     """
 
@@ -127,19 +128,64 @@ def make_plan(
             f"{grid.shape[0]} x {grid.shape[1]} pixels at {size:g} m"
         )
     required, optional = _bands(scene, card, size)
-    sides = _sides(grid.shape, area, card, threads, tile)
-    vertical, horizontal = (
-        spans(start, stop, tile=side, halo=card.halo, stride=card.stride, length=length)
-        for start, stop, side, length in zip(
-            (area.row, area.column),
-            (area.stop_row, area.stop_column),
-            sides,
-            grid.shape,
-            strict=True,
-        )
-    )
+    vertical, horizontal = _axes(grid.shape, area, card, threads, tile)
     rows = tuple(tuple(_tile(v, h) for h in horizontal) for v in vertical)
     return Plan(scene, card, size, area, grid.crop(area), required, optional, rows)
+
+
+def _axes(
+    shape: tuple[int, int], area: Window, card: ModelCard, threads: int, tile: int | None
+) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """Return the tiles along rows and columns."""
+    axes = ((area.row, area.stop_row, shape[0]), (area.column, area.stop_column, shape[1]))
+    halo, stride = card.halo, card.stride
+    if card.tile is not None:
+        vertical, horizontal = (
+            lattice(start, stop, tile=card.tile, halo=halo, stride=stride, length=length)
+            for start, stop, length in axes
+        )
+    else:
+        sides = _sides(shape, area, card, threads, tile)
+        vertical, horizontal = (
+            spans(start, stop, tile=side, halo=halo, stride=stride, length=length)
+            for side, (start, stop, length) in zip(sides, axes, strict=True)
+        )
+    return vertical, horizontal
+
+
+def lattice(
+    start: int, stop: int, *, tile: int, halo: int, stride: int, length: int
+) -> tuple[Span, ...]:
+    """Take the tiles of a fixed size that an area needs, from a lattice over the whole scene.
+
+    The lattice depends on the scene and the model alone. So a pixel is always seen in the same
+    tile, and its answer is the same whatever the area, the threads and the batch, even of a network
+    that looks at the whole of a tile. The last tile ends with the scene; where the scene is
+    smaller than a tile, the tile reaches beyond it.
+
+    Args:
+        start: first pixel of the area.
+        stop: pixel after its last.
+        tile: pixels that every tile spans, halo included.
+        halo: margin that is seen and not kept, except at the scene's own edge.
+        stride: the last tile ends on a multiple of it.
+        length: pixels of the scene along this axis.
+
+    Returns:
+        Tiles in order. Their cores cover the area once.
+    """
+    high = max(tile, _ceil(length, stride))
+    number = _count(high, tile=tile, halo=halo)
+    found = []
+    core = 0
+    for k in range(number):
+        first = min(k * (tile - 2 * halo), high - tile)
+        core_stop = length if k == number - 1 else min(length, first + tile - halo)
+        low, kept = max(core, start), min(core_stop, stop)
+        if low < kept:
+            found.append(Span(first, first + tile, low, kept))
+        core = core_stop
+    return tuple(found)
 
 
 def spans(
@@ -254,6 +300,7 @@ def _bands(
         raise BandError(
             f"{scene.path}: model {card.name} needs the band{'s'[: len(lacking) > 1]} "
             f"{', '.join(lacking)} (the scene has: {', '.join(scene.bands) or 'none'})"
+            + auxiliary_advice(lacking)
         )
     if not any(scene.has_band(use.name) for use in card.bands):
         raise BandError(

@@ -85,7 +85,11 @@ class Buffers:
 
 @dataclass(frozen=True)
 class Job:
-    """What is the same for every tile of a run; `scene` reads from the cache."""
+    """What is the same for every tile of a run.
+
+    `scene` reads from the cache; `statistics` are those of the whole scene, (S, B) by the card, or
+    None where the model needs none.
+    """
 
     plan: Plan
     scene: Scene
@@ -94,6 +98,7 @@ class Job:
     probabilities: Literal["float32", "uint8"] | None
     preview: PreviewGrid | None
     buffers: Buffers
+    statistics: NDArray[np.float32] | None = None
 
     @cached_property
     def levels(self) -> dict[int, tuple[Band, BandFile, int]]:
@@ -134,7 +139,7 @@ def run_tiles(job: Job, tiles: Sequence[Tile]) -> tuple[list[Answer], float]:
     # What has no data all over needs no answer.
     if any(judged(validity).any() for validity in validities):
         start = time.thread_time()
-        job.model.run(inputs, outputs)
+        job.model.run(inputs, outputs, job.statistics)
         seconds = time.thread_time() - start
     else:
         outputs.fill(np.nan)

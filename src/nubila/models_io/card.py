@@ -1,13 +1,18 @@
 """The card of a model: what an ONNX file says of itself, in its own metadata.
 
-The card is one JSON document under the metadata key ``nubila.card``. The graph has one input and
-one output::
+The card is one JSON document under the metadata key ``nubila.card``. The graph has one output,
+named by the card's `output`, and one input, or two where a normalisation looks at whole scenes::
 
     reflectance    float32 (N, B, H, W)  bands in the card's order, 1.0 = 100 %; NaN where a pixel
                                          has no data, and all over a band that is not there
-    probabilities  float32 (N, C, H, W)  classes in the card's order, summing to 1; H and W are
-                                         multiples of the card's stride
+    statistics     float32 (N, S, B)     of the whole scene, in the card's order of `statistics`
 
+    probabilities  float32 (N, C, H, W)  classes in the card's order, summing to 1
+    logits         float32 (N, C, H, W)  calibrated; their softmax is the probabilities
+    classes        uint8   (N, H, W)     nubila's class codes, the most probable ones
+    mask           uint8   (N, H, W)     1 cloud, 0 anything else
+
+H and W are multiples of the card's stride, or just its `tile`; N may be fixed by the graph.
 Scaling, softmax and calibration are inside the graph, so any ONNX runtime gives the same answer.
 """
 
@@ -23,6 +28,9 @@ from nubila.classes import class_code, class_set
 __all__ = ["CARD_KEY", "BandUse", "ModelCard", "TrainingSource"]
 
 CARD_KEY: Final = "nubila.card"
+
+# The latest layout. Format 2 added `stands_for`, `tile`, `statistics`, `output`.
+_FORMAT: Final = 2
 
 
 class _Frozen(BaseModel):
@@ -66,8 +74,12 @@ class ModelCard(_Frozen):
         resolution: smallest and largest ground resolution in metres it was trained on.
         receptive_field: pixels to each side that an output pixel can depend on, at most, counted
             from the edge of its cell of `stride` pixels; tiles, which consist of whole cells, are
-            read with a halo of at least this.
+            read with a halo of at least this. None where it depends on all that the network sees.
         stride: input heights and widths are multiples of this, and so are tile corners.
+        tile: the height and width that the network must see, None where any will do.
+        statistics: of each band over the whole scene, by the names of
+            `nubila.scenes.statistics`: what the graph's second input takes.
+        output: what the graph gives.
         calibration: how probabilities were calibrated, or "none".
         operating_points: name -> class name -> least probability to be called that class.
         measured: classes whose scores rest on labels made by people; the others are implied by
@@ -77,7 +89,7 @@ class ModelCard(_Frozen):
         flops_per_pixel: floating-point operations (2 x multiply-adds) an input pixel.
     """
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = _FORMAT
     name: str
     version: str
     summary: str
@@ -85,8 +97,11 @@ class ModelCard(_Frozen):
     classes: tuple[str, ...] = Field(min_length=2)
     stands_for: dict[str, tuple[str, ...]] = {}
     resolution: tuple[float, float]
-    receptive_field: int = Field(ge=0)
+    receptive_field: int | None = Field(ge=0)
     stride: int = Field(ge=1)
+    tile: int | None = Field(default=None, ge=1)
+    statistics: tuple[str, ...] = ()
+    output: Literal["probabilities", "logits", "classes", "mask"] = "probabilities"
     calibration: str = "none"
     operating_points: dict[str, dict[str, float]] = {}
     training: tuple[TrainingSource, ...] = ()
@@ -111,9 +126,10 @@ class ModelCard(_Frozen):
     def _known_layout(cls, values: Any) -> Any:  # noqa: ANN401 (whatever JSON holds)
         """Refuse later layouts before their other fields look wrong."""
         found = values.get("format", 1) if isinstance(values, dict) else 1
-        if isinstance(found, int) and found > 1:
+        if isinstance(found, int) and found > _FORMAT:
             raise ValueError(
-                f"its layout is format {found}, and this nubila reads 1: a newer nubila is needed"
+                f"its layout is format {found}, and this nubila reads up to {_FORMAT}: a newer "
+                f"nubila is needed"
             )
         return values
 
@@ -122,6 +138,7 @@ class ModelCard(_Frozen):
         for what, names in (("bands", [b.name for b in self.bands]), ("classes", self.class_codes)):
             if len(set(names)) < len(names):
                 raise ValueError(f"the {what} name one twice")
+        self._check_tile()
         low, high = self.resolution
         if not 0 < low <= high:
             raise ValueError(f"resolution must be the smallest and the largest, got {low}, {high}")
@@ -136,6 +153,12 @@ class ModelCard(_Frozen):
                 if class_code(name) not in self.class_codes or not 0 <= value <= 1:
                     raise ValueError(f"operating point {point!r}: {name!r} = {value}")
         return self
+
+    def _check_tile(self) -> None:
+        if self.tile is None and self.receptive_field is None:
+            raise ValueError("without a receptive_field, tile must say what the network sees")
+        if self.tile is not None and self.tile % self.stride:
+            raise ValueError(f"tile {self.tile} is no whole number of cells of {self.stride}")
 
     @property
     def class_codes(self) -> tuple[int, ...]:
@@ -154,5 +177,14 @@ class ModelCard(_Frozen):
 
     @property
     def halo(self) -> int:
-        """Receptive field rounded up to a whole number of strides: the margin tiles need."""
-        return -(-self.receptive_field // self.stride) * self.stride
+        """The margin that tiles need: the receptive field in whole strides.
+
+        Of a fixed tile it is a quarter at most: where the network sees further, its answer is that
+        of the tile, and half of the tile's side (its middle) is kept.
+        """
+        quarter = None if self.tile is None else self.tile // 4
+        if self.receptive_field is None:
+            assert quarter is not None  # held by _check_tile
+            return quarter
+        whole = -(-self.receptive_field // self.stride) * self.stride
+        return whole if quarter is None else min(whole, quarter)

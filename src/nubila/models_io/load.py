@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,33 +36,99 @@ class Model:
     provider: str
     session: Any
 
+    @cached_property
+    def batch(self) -> int | None:
+        """Tiles that the graph takes at once, None where any number will do."""
+        first = self.session.get_inputs()[0].shape[0]
+        return first if isinstance(first, int) else None
+
     def run(
-        self, reflectance: NDArray[np.float32], out: NDArray[np.float32] | None = None
+        self,
+        reflectance: NDArray[np.float32],
+        out: NDArray[np.float32] | None = None,
+        statistics: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """Return probabilities (N, C, H, W) for reflectance (N, B, H, W), NaN = no data.
 
+        Of a graph that gives classes or a mask, they are 1 for the class and 0 for the others.
+
         Args:
-            reflectance: contiguous; H and W are multiples of the card's stride.
+            reflectance: contiguous; H and W are multiples of the card's stride, or its tile.
             out: where to put the probabilities, contiguous; default a new array.
+            statistics: (S, B) of the whole scene, in the card's order of both.
 
         Raises:
-            ModelError: the runtime refuses the input.
+            ModelError: the runtime refuses the input, or statistics are missing.
         """
-        batch, _, height, width = reflectance.shape
         if out is None:
+            batch, _, height, width = reflectance.shape
             out = np.empty((batch, len(self.card.classes), height, width), np.float32)
+        if self.card.statistics and statistics is None:
+            raise ModelError(
+                f"{self.path}: needs {', '.join(self.card.statistics)} of the whole scene; give "
+                f"them as statistics (see nubila.scenes.statistics)"
+            )
         try:
-            # Bound to memory of ours: a fresh array for each run costs a page fault every 4 kB.
-            binding = self.session.io_binding()
-            binding.bind_cpu_input("reflectance", reflectance)
-            binding.bind_output("probabilities", "cpu", 0, np.float32, out.shape, out.ctypes.data)
-            self.session.run_with_iobinding(binding)
+            if self.batch is None:
+                self._bound(reflectance, out, statistics)
+            else:
+                self._in_batches(reflectance, out, statistics, self.batch)
         except Exception as error:  # ONNX Runtime raises its own C++ classes
             raise ModelError(
                 f"{self.path}: ONNX Runtime failed on an input of shape {reflectance.shape}: "
                 f"{error}"
             ) from error
         return out
+
+    def _in_batches(
+        self,
+        reflectance: NDArray[np.float32],
+        out: NDArray[np.float32],
+        statistics: NDArray[np.float32] | None,
+        batch: int,
+    ) -> None:
+        """Run as many tiles at once as the graph takes; no data fill up the last batch."""
+        for first in range(0, len(reflectance), batch):
+            part, target = reflectance[first : first + batch], out[first : first + batch]
+            if len(part) == batch:
+                self._bound(part, target, statistics)
+                continue
+            filled = np.full((batch, *part.shape[1:]), np.nan, np.float32)
+            filled[: len(part)] = part
+            found = np.empty((batch, *target.shape[1:]), np.float32)
+            self._bound(filled, found, statistics)
+            target[...] = found[: len(part)]
+
+    def _bound(
+        self,
+        reflectance: NDArray[np.float32],
+        out: NDArray[np.float32],
+        statistics: NDArray[np.float32] | None,
+    ) -> None:
+        # Bound to memory of ours: a fresh array for each run costs a page fault every 4 kB.
+        binding = self.session.io_binding()
+        binding.bind_cpu_input("reflectance", reflectance)
+        if self.card.statistics and statistics is not None:
+            every = np.broadcast_to(statistics, (len(reflectance), *statistics.shape))
+            binding.bind_cpu_input("statistics", np.ascontiguousarray(every, np.float32))
+        name = self.card.output
+        if name == "probabilities":
+            binding.bind_output(name, "cpu", 0, np.float32, out.shape, out.ctypes.data)
+            self.session.run_with_iobinding(binding)
+            return
+        binding.bind_output(name)
+        self.session.run_with_iobinding(binding)
+        _to_probabilities(binding.copy_outputs_to_cpu()[0], self.card, out)
+
+
+def _to_probabilities(found: NDArray[Any], card: ModelCard, out: NDArray[np.float32]) -> None:
+    """Fill in the softmax of logits (N, C, H, W), or 1 for the class of classes (N, H, W)."""
+    if card.output == "logits":
+        np.exp(found - found.max(axis=1, keepdims=True), out=out)
+        out /= out.sum(axis=1, keepdims=True)
+        return
+    for place, code in enumerate(card.class_codes):
+        out[:, place] = found == code
 
 
 def load_model(path: str | Path, *, provider: str = "cpu", threads: int = 1) -> Model:
@@ -134,18 +201,38 @@ def _card(file: Path, metadata: dict[str, str]) -> ModelCard:
 
 
 def _check_graph(file: Path, session: Any, card: ModelCard) -> None:  # noqa: ANN401
-    _check_port(file, "input", session.get_inputs(), "reflectance", len(card.bands))
-    _check_port(file, "output", session.get_outputs(), "probabilities", len(card.classes))
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    bands, sides = len(card.bands), (card.tile, card.tile)
+    _check_port(file, "input", inputs, "reflectance", (None, bands, *sides))
+    if card.statistics:
+        _check_port(file, "input", inputs, "statistics", (None, len(card.statistics), bands))
+    if card.output in ("classes", "mask"):
+        _check_port(file, "output", outputs, card.output, (None, *sides), "tensor(uint8)")
+    else:
+        _check_port(file, "output", outputs, card.output, (None, len(card.classes), *sides))
 
 
-def _check_port(file: Path, kind: str, ports: Sequence[Any], name: str, channels: int) -> None:
+def _check_port(
+    file: Path,
+    kind: str,
+    ports: Sequence[Any],
+    name: str,
+    expected: tuple[int | None, ...],
+    dtype: str = "tensor(float)",
+) -> None:
+    """Hold a port to its name, type and shape; None is a side of which the card says nothing."""
     found = {p.name: p for p in ports}
     if name not in found:
         raise ModelError(f"{file}: the graph has no {kind} {name!r} (found: {', '.join(found)})")
-    if found[name].type != "tensor(float)":
-        raise ModelError(f"{file}: {kind} {name!r} is a {found[name].type}, not of float32")
+    if found[name].type != dtype:
+        what = {"tensor(float)": "float32"}.get(dtype, dtype)
+        raise ModelError(f"{file}: {kind} {name!r} is a {found[name].type}, not of {what}")
     shape = found[name].shape
-    if len(shape) != 4 or shape[1] != channels:
-        raise ModelError(
-            f"{file}: {kind} {name!r} has shape {shape}, but the card names {channels} channels"
-        )
+    # A side may have no number in the graph where the runtime cannot work it out.
+    agree = len(shape) == len(expected) and all(
+        e is None or s == e or (kind == "output" and not isinstance(s, int))
+        for s, e in zip(shape, expected, strict=True)
+    )
+    if not agree:
+        said = " x ".join("any" if e is None else str(e) for e in expected)
+        raise ModelError(f"{file}: {kind} {name!r} has shape {shape}, but by the card it is {said}")
