@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nubila.classes import CLASS_NAMES
-from nubila.nn import BAND_ORDER, CLASS_ORDER, CompactUNet
+from nubila.nn import CompactUNet, Segmenter
+from nubila.nn.reach import probe_receptive_field
 
 
 def _shaken(widths: tuple[int, ...] = (16, 16, 16)) -> CompactUNet:
@@ -20,11 +20,6 @@ def _shaken(widths: tuple[int, ...] = (16, 16, 16)) -> CompactUNet:
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
             nn.init.uniform_(module.running_var, 0.5, 2)
     return network.eval()
-
-
-def test_classes_are_the_packages_own() -> None:
-    assert tuple(CLASS_NAMES.values()) == CLASS_ORDER
-    assert BAND_ORDER[:3] == ("blue", "green", "red")
 
 
 @pytest.mark.parametrize("widths", [(16, 48, 112, 192), (16, 32, 48), (16, 32)])
@@ -65,6 +60,16 @@ def test_receptive_field_is_exact(widths: tuple[int, ...]) -> None:
     assert worst == network.receptive_field()
 
 
+@pytest.mark.parametrize("widths", [(8, 8), (8, 16, 8), (8, 8, 8, 8), (8, 8, 8, 8, 8)])
+def test_receptive_field_agrees_with_the_probe(
+    widths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The network takes NaN for a missing value; made blind to it, it lets it through.
+    monkeypatch.setattr(torch, "isnan", lambda values: torch.zeros_like(values, dtype=torch.bool))
+    network = CompactUNet(widths)
+    assert probe_receptive_field(network, 7, network.stride) == network.receptive_field()
+
+
 def test_probabilities_are_the_softmax() -> None:
     network = _shaken()
     image = torch.rand(2, 7, 16, 24)
@@ -86,6 +91,18 @@ def test_folding_batch_norms_and_calibration_changes_nothing_else() -> None:
             atol=1e-5,
         )
     assert not any(isinstance(m, nn.BatchNorm2d) for m in network.folded().modules())
+
+
+def test_a_single_logit_is_that_of_the_second_class() -> None:
+    torch.manual_seed(5)
+    body = CompactUNet((8, 8), inputs=3, outputs=1).eval()
+    network = Segmenter(body, None, bands=("red", "green", "blue"), classes=("clear", "cloud"))
+    image = torch.rand(1, 3, 8, 12)
+    with torch.inference_mode():
+        logit = network(image)
+        both = torch.cat([torch.zeros_like(logit), logit / 2], dim=1)
+        expected = (both + torch.tensor([0.25, -0.5]).view(1, 2, 1, 1)).softmax(dim=1)
+        torch.testing.assert_close(network.folded(2.0, (0.25, -0.5)).probabilities(image), expected)
 
 
 def test_a_missing_band_is_not_a_black_band_and_gives_numbers() -> None:

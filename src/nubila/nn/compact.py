@@ -31,7 +31,7 @@ class CompactUNet(nn.Module):
     Args:
         widths: channels at strides 2, 4, 8 and so on.
         inputs: number of bands B.
-        outputs: number of classes C.
+        outputs: number of logits K; 1 for a single logit, that of the second of two classes.
 
     The input is (N, B, H, W) float32, NaN where there is no data or no such band;
     H and W are multiples of `stride`. The square root (the noise of photon counting becomes even,
@@ -70,15 +70,18 @@ class CompactUNet(nn.Module):
         return int(2 ** len(self.widths))
 
     def forward(self, reflectance: Tensor) -> Tensor:
-        """Return logits (N, C, H, W) for reflectance (N, B, H, W)."""
+        """Return logits (N, K, H, W) for reflectance (N, B, H, W)."""
         return functional.pixel_shuffle(self._sub_pixels(reflectance), 2)
 
     def probabilities(self, reflectance: Tensor) -> Tensor:
-        """Return the softmax of `forward`, by steps that ONNX Runtime computes fast.
+        """Return the probabilities (N, C, H, W), by steps that ONNX Runtime computes fast.
 
         Its own Softmax over channels copies the tensor twice, and is a fifth of the whole run.
         """
         logits = self._sub_pixels(reflectance)
+        if self.outputs == 1:
+            second = functional.pixel_shuffle(logits, 2).sigmoid()
+            return torch.cat([1 - second, second], dim=1)
         shape = logits.shape
         grouped = (
             logits.clamp(-_STEEPEST, _STEEPEST).exp().view(shape[0], self.outputs, 4, *shape[2:])
@@ -87,7 +90,7 @@ class CompactUNet(nn.Module):
         return functional.pixel_shuffle(shares.view(shape), 2)
 
     def _sub_pixels(self, reflectance: Tensor) -> Tensor:
-        """Return logits (N, 4 C, H / 2, W / 2): four sub-pixels a class."""
+        """Return logits (N, 4 K, H / 2, W / 2): four sub-pixels a logit."""
         missing = torch.isnan(reflectance)
         # One look at every other pixel is enough to tell which bands there are.
         available = (~missing[:, :, ::2, ::2]).to(reflectance.dtype)
@@ -142,7 +145,8 @@ class CompactUNet(nn.Module):
 
         Args:
             temperature: logits are divided by it.
-            biases: then added to the logits, one a class; default none.
+            biases: then added to the logits, one a class; default none. A single logit is that of
+                the second class over the first.
         """
         copy = CompactUNet(self.widths, inputs=self.inputs, outputs=self.outputs)
         copy.load_state_dict(self.state_dict())
@@ -155,8 +159,9 @@ class CompactUNet(nn.Module):
             copy.head.weight /= temperature
             if copy.head.bias is not None:
                 copy.head.bias /= temperature
-                if biases:  # four sub-pixels a class
-                    copy.head.bias += torch.tensor(biases).repeat_interleave(4)
+                if biases:  # four sub-pixels a logit
+                    shift = (biases[1] - biases[0],) if self.outputs == 1 else tuple(biases)
+                    copy.head.bias += torch.tensor(shift).repeat_interleave(4)
         return copy
 
 
