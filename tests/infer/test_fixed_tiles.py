@@ -115,7 +115,7 @@ def test_other_outputs_give_the_same_mask(models, output, tmp_path):
         expected = mask_scene(opened, model=models[None], probabilities=True).probabilities
         np.testing.assert_allclose(found, expected, atol=1e-6)
     else:
-        with pytest.raises(InputError, match="no thresholds.*--output probabilities"):
+        with pytest.raises(InputError, match=r"no thresholds.*--output probabilities"):
             mask_scene(opened, model=model, thresholds={"cloud": 0.4})
 
 
