@@ -16,7 +16,7 @@ from nubila.recipe.export import Export
 from nubila.recipe.finetune import FineTune
 from nubila.recipe.loss import CrossEntropy, LossTerm
 from nubila.recipe.model import Compact, Model
-from nubila.recipe.normalise import Normalise
+from nubila.recipe.normalise import Normalise, Reflectance
 from nubila.recipe.optim import AdamW, Optimiser
 from nubila.recipe.section import Section
 from nubila.recipe.stages import Evaluation, Masking
@@ -84,7 +84,7 @@ class Recipe(Section):
     synth: Synth = Synth()
     augment: Augment = Augment()
     tiling: Tiling = Tiling()
-    normalise: Normalise = Normalise()
+    normalise: Normalise = Reflectance()
     model: Model = Compact()
     loss: tuple[LossTerm, ...] = (CrossEntropy(),)
     optim: Optimiser = AdamW()
@@ -144,6 +144,11 @@ class Recipe(Section):
     @classmethod
     def _adamw_by_default(cls, optim: Any) -> Any:  # noqa: ANN401 (whatever YAML holds)
         return {"name": "adamw"} | optim if isinstance(optim, dict) else optim
+
+    @field_validator("normalise", mode="before")
+    @classmethod
+    def _name_alone(cls, normalise: Any) -> Any:  # noqa: ANN401 (whatever YAML holds)
+        return {"name": normalise} if isinstance(normalise, str) else normalise
 
     @field_validator("loss", mode="before")
     @classmethod
