@@ -28,6 +28,10 @@ class Data(Section):
         train, validation, test: names of the splits.
         weights: how often an image of a folder (first part of its path) is drawn, relative to
             the others; a folder that is not named gets 1.
+        favour: class -> an image that is all of the class is drawn 1 + this many times as often;
+            in between in proportion to the share of its pixels.
+        subset: only this many images are drawn for each cycle of as many chips, each of them once;
+            then others. Without it, each chip is of an image drawn from all.
     """
 
     manifest: Path | None = None
@@ -38,6 +42,18 @@ class Data(Section):
     validation: str = "validation"
     test: str = "test"
     weights: dict[str, float] = {}
+    favour: dict[str, float] = {}
+    subset: int | None = Field(default=None, ge=1)
+
+    @field_validator("favour")
+    @classmethod
+    def _favours_classes(cls, favour: dict[str, float]) -> dict[str, float]:
+        for name, times in favour.items():
+            if name not in CLASS_NAMES.values():
+                raise ValueError(f"no class {name!r}{nearest(name, CLASS_NAMES.values())}")
+            if times < 0:
+                raise ValueError(f"{times} of {name!r} is negative")
+        return favour
 
     @model_validator(mode="after")
     def _not_negative(self) -> Data:
