@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Protocol
@@ -17,7 +17,7 @@ from nubila.datasets import Sample
 from nubila.datasets.order import order_bands
 from nubila.errors import ManifestError
 from nubila.raster.resample import plan_axis, resample
-from nubila.raster.scene_statistics import scene_statistics
+from nubila.scenes.statistics import scene_statistics
 
 __all__ = ["SETS", "Cut", "TilingPlan", "allowed_pixels", "cut_sample", "lattice"]
 
@@ -31,24 +31,15 @@ _TRIES: Final = 20
 class TilingPlan(Protocol):
     """What a tiling says; `nubila.recipe.data.Tiling` is one, and documents each field."""
 
-    @property
-    def size(self) -> int: ...
-    @property
-    def overlap(self) -> int: ...
-    @property
-    def resolution(self) -> float | None: ...
-    @property
-    def least_valid(self) -> float: ...
-    @property
-    def least_share(self) -> Mapping[str, float]: ...
-    @property
-    def windows(self) -> int: ...
-    @property
-    def dates(self) -> Sequence[str]: ...
-    @property
-    def splits(self) -> Mapping[str, float]: ...
-    @property
-    def seed(self) -> int: ...
+    size: int
+    overlap: int
+    resolution: float | None
+    least_valid: float
+    least_share: dict[str, float]
+    windows: int
+    dates: tuple[str, ...]
+    splits: dict[str, float]
+    seed: int
 
 
 @dataclass(frozen=True)

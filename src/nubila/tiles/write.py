@@ -12,12 +12,10 @@ import fcntl
 import json
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,9 +26,10 @@ from nubila.classes import CLASS_NAMES
 from nubila.datasets import SampleSpec, load_sample
 from nubila.errors import InputError, ManifestError, MissingExtraError, OutputError
 from nubila.raster.atomic import make_folder
-from nubila.raster.scene_statistics import SCENE_STATISTICS
+from nubila.scenes.statistics import SCENE_STATISTICS
 from nubila.tiles.cut import SETS, Cut, TilingPlan, allowed_pixels, cut_sample
 from nubila.tiles.origin import made_of, sample_date, tiling_text
+from nubila.tiles.parallel import map_in_order
 from nubila.tiles.split import assign_splits
 from nubila.tiles.store import TABLE, VERSION, TileStore, is_store, open_store
 
@@ -80,7 +79,8 @@ def write_store(
     make_folder(path.parent)
     with _locked(path.with_name(f".{path.name}.part"), path) as work:
         filler = _Filler.start(work, hash_, (len(bands), tiling.size, tiling.size))
-        for cut in _cuts(chosen[filler.samples :], tiling, bands, required, workers):
+        cut_one = partial(_cut, tiling=tiling, bands=bands, required=required)
+        for cut in map_in_order(cut_one, chosen[filler.samples :], workers):
             filler.add(cut)
             if progress is not None:
                 progress(filler.samples, len(chosen))
@@ -152,33 +152,15 @@ def _locked(work: Path, path: Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def _cuts(
-    specs: Sequence[SampleSpec],
-    tiling: TilingPlan,
-    bands: Sequence[str],
-    required: Sequence[str],
-    workers: int | None,
-) -> Iterator[Cut]:
-    """Yield the tiles of each sample in order, cut side by side."""
-
-    def cut(spec: SampleSpec) -> Cut:
-        try:
-            return cut_sample(load_sample(spec), tiling, bands=bands, required=required)
-        except ManifestError as error:
-            text = str(error)
-            raise error if spec.manifest in text else spec.error("bands", text) from error
-
-    count = workers or os.cpu_count() or 1
-    rest = iter(specs)
-    with ThreadPoolExecutor(count) as pool:
-        waiting: deque[Future[Cut]] = deque(pool.submit(cut, s) for s in islice(rest, count + 1))
-        try:
-            while waiting:
-                yield waiting.popleft().result()
-                waiting.extend(pool.submit(cut, s) for s in islice(rest, 1))
-        finally:
-            for future in waiting:
-                future.cancel()
+def _cut(
+    spec: SampleSpec, tiling: TilingPlan, bands: Sequence[str], required: Sequence[str]
+) -> Cut:
+    try:
+        return cut_sample(load_sample(spec), tiling, bands=bands, required=required)
+    except ManifestError as error:
+        if spec.manifest in str(error):
+            raise
+        raise spec.error("bands", str(error)) from error
 
 
 @dataclass
