@@ -20,6 +20,7 @@ checkpoint_minutes: 1.0e-9
 data: {manifest: toy.csv, root: .}
 model: {widths: [16, 16]}
 optim: {ema: 0.5, lr: 0.01}
+track: {to: [], pictures: 1}
 export:
   name: toy
   summary: A toy.

@@ -1,4 +1,4 @@
-"""Training that starts from other weights, with parts of the network kept as they are."""
+"""Training that builds on other weights: starts from them, keeps some, or learns from them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ class FineTune(Section):
     Attributes:
         start_from: checkpoint of ``nubila train``, or a run folder for its best one; relative to
             the recipe. Weights of the same name and shape are taken.
+        teacher: checkpoint or run folder whose probabilities a distillation loss learns from;
+            relative to the recipe.
         frozen: patterns of parameter names, as of a shell (``body.encoder*``), that stay as they
             are, batch-norm statistics included.
     """
 
     start_from: Path | None = None
+    teacher: Path | None = None
     frozen: tuple[str, ...] = ()

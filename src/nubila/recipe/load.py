@@ -60,10 +60,8 @@ def _placed(recipe: Recipe, folder: Path) -> Recipe:
             "chips": None if chips is None else (folder / chips).resolve(),
         }
     )
-    start = recipe.finetune.start_from
-    finetune = recipe.finetune.model_copy(
-        update={"start_from": None if start is None else (folder / start).resolve()}
-    )
+    weights = {k: (folder / v).resolve() for k, v in recipe.finetune if isinstance(v, Path)}
+    finetune = recipe.finetune.model_copy(update=weights)
     return recipe.model_copy(
         update={"data": data, "synth": synth, "mask": mask, "finetune": finetune}
     )

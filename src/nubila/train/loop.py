@@ -1,35 +1,48 @@
 """The fit loop, read from top to bottom.
 
-Lightning Fabric gives devices and precision; the loop itself is plain, because a run that is
-killed at any moment and started again has to end with the same weights, bit for bit.
+Lightning Fabric gives devices, processes and precision; the loop itself is plain, because a run
+that is killed at any moment and started again has to end with the same weights, bit for bit.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+from torch import nn
 from torch.utils.data import DataLoader
 
-from nubila._version import __version__
-from nubila.errors import NubilaError, RecipeError
-from nubila.nn import partial_cross_entropy
-from nubila.raster.atomic import atomic_path
-from nubila.recipe import Recipe, load_recipe
+from nubila.errors import NubilaError
+from nubila.recipe import Recipe
 from nubila.train.data import Chips, Labelled, load_split
+from nubila.train.distributed import (
+    average_buffers,
+    finish,
+    greatest,
+    start_fabric,
+    sync_batch_norm,
+    total,
+)
+from nubila.train.folder import check_same_recipe, describe_run, write_json
+from nubila.train.objective import Objective, build_objective
+from nubila.train.pictures import chosen
 from nubila.train.pool import synthetic_pool
+from nubila.train.record import Record
+from nubila.train.schedule import learning_rate
+from nubila.train.signals import catch_signals, leave_signals, requeue
 from nubila.train.state import State
+from nubila.train.step import Part, chip_numbers, class_weights, memory_hint, seed_step, take_step
+from nubila.train.trackers import check_trackers
 from nubila.train.validate import validate
 
-__all__ = ["fit", "learning_rate"]
+__all__ = ["fit"]
 
 # Synthetic chips that are kept out of training to watch the classes that few real labels name.
 _HELD_OUT = 32
@@ -39,173 +52,238 @@ _REPORT_EVERY = 50
 def fit(recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[str], None]) -> Path:
     """Train as a recipe says.
 
+    With more than one device, Fabric starts the other processes by running this program's command
+    line again, so that this has to be called from a script or from ``nubila train``.
+
     Args:
         recipe: the run.
-        folder: gets `recipe.yaml`, `environment.json`, `metrics.csv`, `last.ckpt`, `best.ckpt`.
+        folder: gets `recipe.yaml`, `environment.json`, `data.json`, `metrics.csv`, `curves.png`,
+            `pictures/`, `last.ckpt`, `best.ckpt` and, once finished, `result.json`.
         resume: go on from `last.ckpt` where there is one; else start anew.
         report: called with each line for people.
 
     Returns:
-        `best.ckpt`: the averaged weights with the highest cloud IoU on the validation split.
+        `best.ckpt`: the averaged weights of the best validation by `recipe.monitor`.
 
     Raises:
         ManifestError: no or wrong samples.
-        RecipeError: the folder holds a run of another recipe.
-        NubilaError: the loss is not finite any more.
+        RecipeError: the folder holds a run of another recipe, or the recipe asks for devices that
+            are not there.
+        MissingExtraError: a tracker's package is not installed.
+        NubilaError: the loss is not finite any more (see `emergency.ckpt` and `emergency-0.npz`),
+            or the memory is not enough.
+        SystemExit: after SIGTERM or SIGUSR1, once the state is saved.
     """
-    torch.set_num_threads(recipe.threads)
-    torch.use_deterministic_algorithms(True)
-    fabric = Fabric(accelerator="auto", devices=1, precision=recipe.precision)
+    check_trackers(recipe)
+    fabric = start_fabric(recipe)
+    try:
+        with memory_hint(recipe):
+            report = report if fabric.is_global_zero else _to_no_one
+            _fit(fabric, recipe, folder, resume, report)
+    finally:
+        finish(fabric)
+    return folder / "best.ckpt"
 
-    state = State.start(recipe)
-    last = folder / "last.ckpt"
-    if resume and last.is_file():
-        _check_same_recipe(recipe, folder)
-        state.restore(last)
+
+def _fit(
+    fabric: Fabric, recipe: Recipe, folder: Path, resume: bool, report: Callable[[str], None]
+) -> None:
+    state = State.start(recipe, report)
+    state.network = sync_batch_norm(fabric, state.network)
+    state.precision = fabric.strategy.precision
+    network = torch.compile(state.network) if recipe.compile else state.network
+    network, optimiser = fabric.setup(network, state.optimiser)
+    state.average.to(fabric.device)
+    if resume and (folder / "last.ckpt").is_file():
+        check_same_recipe(recipe, folder)
+        state.restore(folder / "last.ckpt")
         report(f"going on from step {state.step} of {recipe.steps}")
-    _describe(recipe, folder)
+    if state.finished:
+        return
 
     train, held_back = (load_split(recipe, s) for s in (recipe.data.train, recipe.data.validation))
     pool = synthetic_pool(recipe, report)
     held_out = pool[: min(_HELD_OUT, len(pool) // 10)]
     report(f"{len(train)} training samples, {len(held_back)} to validate, {len(pool)} synthetic")
+    chips = Chips(recipe, train, pool[len(held_out) :])
+    if fabric.is_global_zero:
+        describe_run(recipe, folder, train, held_back)
+    fabric.barrier()
 
-    network, optimiser = fabric.setup(state.network, state.optimiser)
-    state.average.to(fabric.device)
-    class_weights = _class_weights(recipe).to(fabric.device)
-    batches = _batches(recipe, train, pool[len(held_out) :], state.step)
-    log = _Log(folder / "metrics.csv", state.step)
+    objective = build_objective(recipe, train, fabric.device)
+    run = _Run(
+        fabric, recipe, folder, state, network, optimiser, objective, held_back, held_out, report
+    )
+    active = fabric.is_global_zero
+    with Record(recipe, folder, state.step, active=active, report=report) as record:
+        _loop(run, record, _batches(run, chips))
+    if active:
+        _conclude(run)
+
+
+@dataclass(frozen=True)
+class _Run:
+    fabric: Fabric
+    recipe: Recipe
+    folder: Path
+    state: State
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    objective: Objective
+    held_back: Sequence[Labelled]
+    held_out: Sequence[Labelled]
+    report: Callable[[str], None]
+
+    def save(self, name: str) -> None:
+        if self.fabric.is_global_zero:
+            self.state.save(self.folder / name)
+
+
+def _loop(run: _Run, record: Record, batches: Iterator[Part]) -> None:
+    fabric, recipe, state = run.fabric, run.recipe, run.state
+    weights = class_weights(recipe)
     saved = started = time.monotonic()
-    first, losses = state.step, []
+    first = state.step
+    with catch_signals() as caught:
+        while not state.finished:
+            rate = learning_rate(recipe, state.step, state.plateau.scale)
+            for group in run.optimiser.param_groups:
+                group["lr"] = rate
+            parts = [next(batches) for _ in range(recipe.optim.accumulate)]
 
-    for images, labels in batches:
-        rate = learning_rate(recipe, state.step)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-
-        network.train()
-        images = images.to(fabric.device).contiguous(memory_format=torch.channels_last)
-        labels = labels.to(fabric.device)
-        logits = network(images).float()
-        loss = partial_cross_entropy(logits, labels, class_weights[labels.long()])
-        if not math.isfinite(value := loss.item()):
-            raise NubilaError(
-                f"step {state.step}: the loss is {value}; lower optim.lr ({recipe.optim.lr:g}) or "
-                f"look for infinite reflectance in the samples. {last} holds the last good state."
+            seed_step(recipe, state.step, fabric.global_rank)
+            loss = take_step(
+                fabric,
+                run.network,
+                run.optimiser,
+                parts,
+                loss=run.objective.training,
+                teacher=run.objective.teacher,
+                weights=weights,
+                clip=recipe.optim.clip,
             )
-        fabric.backward(loss)
-        fabric.clip_gradients(network, optimiser, max_norm=recipe.optim.clip)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+            if not math.isfinite(loss):
+                _emergency(run, parts, loss)
+            average_buffers(fabric, state.network)
+            state.step += 1
+            state.follow(recipe.optim.ema)
+            state.losses.append(loss)
 
-        state.step += 1
-        state.follow(recipe.optim.ema)
-        losses.append(value)
-
-        if state.step % _REPORT_EVERY == 0:
-            speed = (state.step - first) / (time.monotonic() - started)
-            minutes = (recipe.steps - state.step) / speed / 60
-            mean = float(np.mean(losses))
-            log.write(state.step, {"loss": mean, "lr": rate})
-            report(f"step {state.step}: loss {mean:.4f}, {speed:.2f} steps/s, {minutes:.0f} min")
-            losses = []
-        if state.step % recipe.validate_every == 0 or state.step == recipe.steps:
-            scores = validate(state.average, recipe, held_back, held_out)
-            log.write(state.step, scores)
-            report(_table(state.step, scores))
-            if scores["cloud_iou"] > state.best:
-                state.best = scores["cloud_iou"]
-                state.save(folder / "best.ckpt")
-        if time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
-            state.save(last)
-            saved = time.monotonic()
-
-    state.save(last)
-    return folder / "best.ckpt"
+            if state.step % _REPORT_EVERY == 0:
+                speed = (state.step - first) / (time.monotonic() - started)
+                _say(run, record, rate, speed)
+            if state.step % recipe.validate_every == 0 or state.step == recipe.steps:
+                _validate(run, record)
+            number = greatest(fabric, caught.number)
+            due = fabric.broadcast(time.monotonic() - saved > 60 * recipe.checkpoint_minutes)
+            if number or due:
+                run.save("last.ckpt")
+                saved = time.monotonic()
+            if number:
+                _leave(run, number)
+    run.save("last.ckpt")
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Return the rate of a step: linear warm-up, then a cosine to 0 (Loshchilov & Hutter 2017)."""
-    warmup = max(1, round(recipe.steps * recipe.optim.warmup))
-    if step < warmup:
-        return recipe.optim.lr * (step + 1) / warmup
-    part = (step - warmup) / max(1, recipe.steps - warmup)
-    return recipe.optim.lr * 0.5 * (1 + math.cos(math.pi * part))
+def _say(run: _Run, record: Record, rate: float, speed: float) -> None:
+    """Report the mean loss since the last report, and how long the rest will take."""
+    step, mean = run.state.step, float(np.mean(run.state.losses))
+    minutes = (run.recipe.steps - step) / speed / 60
+    record.figures(step, {"loss": mean, "lr": rate})
+    run.report(f"step {step}: loss {mean:.4f}, {speed:.2f} steps/s, {minutes:.0f} min")
+    run.state.losses.clear()
 
 
-def _batches(
-    recipe: Recipe, real: Sequence[Labelled], synthetic: Sequence[Labelled], step: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    chips = Chips(recipe, real, synthetic)
-    return iter(
-        DataLoader(
-            chips,
-            batch_size=recipe.batch,
-            sampler=range(step * recipe.batch, len(chips)),
-            num_workers=recipe.workers,
-            prefetch_factor=4 if recipe.workers else None,
-        )
+def _validate(run: _Run, record: Record) -> None:
+    """Score the averaged weights, each process its share of the samples; keep the best."""
+    state, fabric = run.state, run.fabric
+    scores = validate(
+        state.average,
+        run.recipe,
+        run.held_back,
+        run.held_out,
+        loss=run.objective.validation,
+        share=slice(fabric.global_rank, None, fabric.world_size),
+        total=partial(total, fabric),
+    )
+    record.figures(state.step, scores)
+    record.pictures(state.step, state.average, chosen(run.held_back, run.recipe.track.pictures))
+    rows = "\n".join(f"    {name:44s} {value:.4f}" for name, value in scores.items())
+    run.report(f"step {state.step}: validation\n{rows}")
+    if state.judge(scores):
+        run.save("best.ckpt")
+
+
+def _leave(run: _Run, number: int) -> None:
+    """End after a signal; the state is saved."""
+    run.report(f"signal {number}: saved at step {run.state.step}; the same command goes on")
+    if run.fabric.is_global_zero:
+        requeue(number, run.report)
+    raise SystemExit(128 + number)
+
+
+def _emergency(run: _Run, parts: Sequence[Part], loss: float) -> None:
+    """Save the last good state and the chips that broke it, and end.
+
+    Raises:
+        NubilaError: in any case.
+    """
+    recipe, step, fabric = run.recipe, run.state.step, run.fabric
+    numbers = chip_numbers(recipe, step, fabric.global_rank, fabric.world_size)
+    run.save("emergency.ckpt")
+    chips = run.folder / f"emergency-{fabric.global_rank}.npz"
+    np.savez_compressed(
+        chips,
+        image=np.concatenate([part.image.numpy() for part in parts]),
+        label=np.concatenate([part.label.numpy() for part in parts]),
+        numbers=np.concatenate(numbers),
+    )
+    fabric.barrier()
+    raise NubilaError(
+        f"step {step}: the loss is {loss}, or its gradient is not finite; lower optim.lr "
+        f"({recipe.optim.lr:g}) or look for infinite reflectance in chips {numbers[0][0]} to "
+        f"{numbers[-1][-1]}, which are in {chips}. {run.folder / 'emergency.ckpt'} holds the last "
+        f"good state."
     )
 
 
-def _class_weights(recipe: Recipe) -> torch.Tensor:
-    """Return the weight of each of the 256 sets of outputs: the least among its classes."""
-    weights = [recipe.class_weights.get(name, 1.0) for name in recipe.classes]
-    sets = [[w for c, w in enumerate(weights) if bits >> c & 1] for bits in range(256)]
-    return torch.tensor([min(among, default=0.0) for among in sets])
-
-
-def _check_same_recipe(recipe: Recipe, folder: Path) -> None:
-    """Raise where a folder's run is of another recipe; what the model says of itself may change."""
-    written = folder / "recipe.yaml"
-    if not written.is_file():
-        return
-    before = load_recipe(written).model_copy(update={"export": recipe.export})
-    if before != recipe:
-        raise RecipeError(
-            f"{written} is not the recipe given now; use --no-resume to start anew, or another "
-            f"run folder with -o"
-        )
-
-
-def _describe(recipe: Recipe, folder: Path) -> None:
-    """Write down the whole recipe and where it runs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = {
-        "nubila": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "system": platform.platform(),
-        "processor": torch.backends.cpu.get_cpu_capability(),
-        "threads": recipe.threads,
+def _conclude(run: _Run) -> None:
+    """Write how the run ended."""
+    state, recipe = run.state, run.recipe
+    best = state.best if state.best is not None and math.isfinite(state.best) else None
+    early = state.step < recipe.steps
+    if early:
+        run.report(f"stopped at step {state.step}: {recipe.patience} validations without a better")
+    result = {
+        "step": state.step,
+        "ended": "patience" if early else "all steps",
+        "monitor": recipe.monitor,
+        "best": None if best is None else abs(best),
+        "best_step": state.best_step,
     }
-    for name, text in (
-        ("recipe.yaml", recipe.to_yaml()),
-        ("environment.json", json.dumps(environment, indent=2) + "\n"),
-    ):
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    write_json(run.folder / "result.json", result)
 
 
-def _table(step: int, scores: dict[str, float]) -> str:
-    rows = "\n".join(f"    {name:44s} {value:.4f}" for name, value in scores.items())
-    return f"step {step}: validation\n{rows}"
+def _batches(run: _Run, chips: Chips) -> Iterator[Part]:
+    """Yield this process's chips, a batch a pass, from the step to go on from."""
+    recipe, fabric = run.recipe, run.fabric
+    rank, processes = fabric.global_rank, fabric.world_size
+    numbers = (
+        number
+        for step in range(run.state.step, recipe.steps)
+        for passed in chip_numbers(recipe, step, rank, processes)
+        for number in passed
+    )
+    loader = DataLoader(
+        chips,
+        batch_size=recipe.batch // (recipe.optim.accumulate * processes),
+        sampler=numbers,
+        num_workers=recipe.workers,
+        prefetch_factor=4 if recipe.workers else None,
+        pin_memory=fabric.device.type == "cuda",
+        worker_init_fn=leave_signals,
+    )
+    return (Part(*batch) for batch in loader)
 
 
-class _Log:
-    """Figures as rows ``step,name,value``; those after the step to go on from are forgotten."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        self._path = path
-        rows = []
-        if step and path.is_file():
-            with path.open(newline="", encoding="utf-8") as stream:
-                rows = [row for row in csv.reader(stream) if row[0] != "step"]
-        kept = [row for row in rows if int(row[0]) <= step]
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows([["step", "name", "value"], *kept])
-
-    def write(self, step: int, values: dict[str, float]) -> None:
-        with self._path.open("a", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows([step, name, value] for name, value in values.items())
+def _to_no_one(_line: str) -> None:
+    """Take the lines of all processes but the first."""

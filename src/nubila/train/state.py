@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from torch import nn
+from lightning.fabric.plugins import Precision
 
-from nubila.errors import NubilaError
+from nubila.errors import NubilaError, RecipeError
 from nubila.nn import Segmenter, build_network
 from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe
+from nubila.recipe.optim import Plateau
+from nubila.train.optim import build_optimiser, freeze
+from nubila.train.schedule import PlateauState
 
 __all__ = ["State", "load_weights"]
 
@@ -28,7 +33,12 @@ class State:
         network: the network that is trained.
         optimiser: its optimiser.
         average: exponential moving average of weights and batch-norm statistics.
-        best: highest cloud IoU on the validation split so far, of the averaged weights.
+        best: merit of the best validation so far: its score, or minus its loss; None before one.
+        best_step: when that was.
+        waited: validations since then.
+        plateau: what the plateau schedule remembers.
+        losses: of the steps since the last line of the log.
+        precision: Fabric's plugin, which in 16-mixed has a loss scale to remember.
     """
 
     recipe: Recipe
@@ -36,19 +46,38 @@ class State:
     network: Segmenter
     optimiser: torch.optim.Optimizer
     average: Segmenter
-    best: float
+    best: float | None = None
+    best_step: int = 0
+    waited: int = 0
+    plateau: PlateauState = field(default_factory=PlateauState)
+    losses: list[float] = field(default_factory=list)
+    precision: Precision = field(default_factory=Precision)
 
     @classmethod
-    def start(cls, recipe: Recipe) -> State:
-        """Return the state before the first step; the weights depend on the seed alone."""
+    def start(cls, recipe: Recipe, report: Callable[[str], None] = lambda _: None) -> State:
+        """Return the state before the first step.
+
+        The weights depend on the seed, and on the checkpoint to start from, alone.
+
+        Raises:
+            RecipeError: `finetune` does not fit the network.
+            NubilaError: the checkpoint to start from cannot be read.
+        """
         torch.manual_seed(recipe.seed)
         network = _network(recipe)
+        if recipe.finetune.start_from is not None:
+            report(_take_weights(network, recipe.finetune.start_from))
+        freeze(network, recipe.finetune.frozen)
         average = _network(recipe)
         average.load_state_dict(network.state_dict())
-        optimiser = torch.optim.AdamW(
-            _groups(network, recipe.optim.weight_decay), lr=recipe.optim.lr, betas=(0.9, 0.99)
-        )
-        return cls(recipe, 0, network, optimiser, average.eval().requires_grad_(False), -1.0)
+        optimiser = build_optimiser(recipe.optim, network)
+        return cls(recipe, 0, network, optimiser, average.eval().requires_grad_(False))
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do: all steps are done, or patience is at its end."""
+        tired = self.recipe.patience > 0 and self.waited >= self.recipe.patience
+        return tired or self.step >= self.recipe.steps
 
     def follow(self, decay: float) -> None:
         """Move the average towards the network; early on faster, so that the start is forgotten."""
@@ -61,15 +90,32 @@ class State:
             else:
                 mean.copy_(now)
 
+    def judge(self, scores: dict[str, float]) -> bool:
+        """Take the scores of a validation; return whether it is the best so far."""
+        merit = _merit(self.recipe, scores)
+        if isinstance(self.recipe.optim.schedule, Plateau):
+            self.plateau.see(merit, self.recipe.optim.schedule)
+        better = self.best is None or merit > self.best
+        if better:
+            self.best, self.best_step, self.waited = merit, self.step, 0
+        else:
+            self.waited += 1
+        return better
+
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
         content = {
             "step": self.step,
             "best": self.best,
+            "best_step": self.best_step,
+            "waited": self.waited,
+            "plateau": asdict(self.plateau),
+            "losses": self.losses,
             "recipe": self.recipe.to_yaml(),
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "average": self.average.state_dict(),
+            "precision": self.precision.state_dict(),
         }
         with atomic_path(path) as temporary:
             torch.save(content, temporary)
@@ -85,8 +131,12 @@ class State:
             self.network.load_state_dict(content["network"])
             self.average.load_state_dict(content["average"])
             self.optimiser.load_state_dict(content["optimiser"])
-            self.step, self.best = int(content["step"]), float(content["best"])
-        except (KeyError, RuntimeError, ValueError) as error:
+            self.precision.load_state_dict(content["precision"])
+            self.plateau = PlateauState(**content["plateau"])
+            self.best, self.best_step = content["best"], int(content["best_step"])
+            self.waited, self.step = int(content["waited"]), int(content["step"])
+            self.losses = list(content["losses"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise NubilaError(
                 f"{path}: the checkpoint does not fit the recipe's network; use --no-resume or "
                 f"another run folder ({str(error).splitlines()[0]})"
@@ -109,6 +159,12 @@ def load_weights(path: Path) -> Segmenter:
     return network.eval()
 
 
+def _merit(recipe: Recipe, scores: dict[str, float]) -> float:
+    """Return what is greater the better a validation is; a score that is no number is worst."""
+    value = -scores["validation_loss"] if recipe.monitor == "loss" else scores[recipe.monitor]
+    return -math.inf if math.isnan(value) else value
+
+
 def _network(recipe: Recipe) -> Segmenter:
     """Return a new network with its weights laid out as the processor's convolutions like them."""
     network = build_network(recipe)
@@ -116,6 +172,23 @@ def _network(recipe: Recipe) -> Segmenter:
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return network
+
+
+def _take_weights(network: Segmenter, path: Path) -> str:
+    """Take a checkpoint's averaged weights of the same name and shape; say what is left as new."""
+    file = path / "best.ckpt" if path.is_dir() else path
+    given: dict[str, Any] = _read(file).get("average", {})
+    own = network.state_dict()
+    taken = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
+    if not taken:
+        raise RecipeError(
+            f"finetune.start_from: {file} has no weights that fit this network; give it the same "
+            f"model section as the run that made the checkpoint"
+        )
+    network.load_state_dict(taken, strict=False)
+    new = [name for name in own if name not in taken]
+    left = f"; new: {', '.join(new)}" if new else ""
+    return f"{len(taken)} of {len(own)} tensors from {file}{left}"
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -128,13 +201,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise NubilaError(f"{path}: not a checkpoint of nubila train")
     return content
-
-
-def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return parameter groups: biases and batch norms are not decayed."""
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]

@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nubila.classes import CLOUD_CODES, class_set
+from nubila.datasets import output_sets
 from nubila.nn import Segmenter
 from nubila.recipe import Recipe
 from nubila.train.data import Labelled, pad
 
-__all__ = ["cloud_iou", "logits_of", "validate"]
+__all__ = ["Loss", "Tally", "classes_of", "cloud_iou", "logits_of", "validate"]
+
+# loss(logits (N, K, H, W), allowed (N, H, W) uint8, weights (N, H, W) or None) -> scalar
+Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 _CLOUD_BITS = sum(1 << code for code in CLOUD_CODES)
 
 
-def logits_of(network: Segmenter, image: NDArray[np.floating]) -> torch.Tensor:
-    """Return logits (C, rows, columns) of a whole image (bands, rows, columns), any size."""
+def logits_of(
+    network: Segmenter, image: NDArray[np.floating], statistics: Tensor | None = None
+) -> Tensor:
+    """Return calibrated logits (C, rows, columns) of a whole image (bands, rows, columns).
+
+    Args:
+        network: in evaluation mode, on any device.
+        image: any size; it is padded with no data to a multiple of the network's stride.
+        statistics: (1, S, bands) of the whole scene; None where the normalisation needs none.
+    """
+    return network.calibrated(_raw_logits(network, image, statistics))[0].float()
+
+
+def _raw_logits(
+    network: Segmenter, image: NDArray[np.floating], statistics: Tensor | None
+) -> Tensor:
+    """Return logits (1, K, rows, columns) as the loss takes them."""
     rows, columns = image.shape[1:]
     padded = torch.from_numpy(pad(image.astype(np.float32), network.stride))
+    device = next(network.parameters()).device
     with torch.inference_mode():
-        batch = padded.unsqueeze(0).contiguous(memory_format=torch.channels_last)
-        logits = network.calibrated(network(batch).float())
-    return logits[0, :, :rows, :columns].float()
+        batch = padded.unsqueeze(0).contiguous(memory_format=torch.channels_last).to(device)
+        scene = None if statistics is None else statistics.to(device)
+        return network(batch, scene).float()[:, :, :rows, :columns]
+
+
+def classes_of(network: Segmenter, sample: Labelled) -> NDArray[np.int64]:
+    """Return the likeliest output of each pixel of a whole sample, (rows, columns)."""
+    return _likeliest(network, _raw_logits(network, sample.image, _statistics(network, sample)))
 
 
 def cloud_iou(counts: NDArray[np.int64]) -> float:
@@ -35,46 +61,138 @@ def cloud_iou(counts: NDArray[np.int64]) -> float:
     return float(counts[0]) / total if total else float("nan")
 
 
-def validate(
-    network: Segmenter, recipe: Recipe, real: Sequence[Labelled], synthetic: Sequence[Labelled]
-) -> dict[str, float]:
-    """Score a network: cloud IoU over all real pixels, by folder, and each synthetic class's IoU.
+@dataclass
+class Tally:
+    """Counts over the samples that one process validates; the sum over processes is the whole.
 
-    A pixel whose label allows cloud and something else is not scored for cloud.
+    Attributes:
+        cloud: (folders, 3) TP, FP, FN of cloud.
+        outputs: (outputs, 3) the same of each output, where the label tells.
+        synthetic: (outputs, 3) the same over synthetic chips.
+        loss: sum over judged pixels, and their number.
     """
+
+    cloud: NDArray[np.int64]
+    outputs: NDArray[np.int64]
+    synthetic: NDArray[np.int64]
+    loss: NDArray[np.float64]
+
+    def flat(self) -> Tensor:
+        """Return all counts as one vector, to be summed over processes (exact to 2^53)."""
+        parts = (self.cloud, self.outputs, self.synthetic, self.loss)
+        return torch.from_numpy(np.concatenate([p.ravel() for p in parts]).astype(np.float64))
+
+    def filled(self, flat: Tensor) -> Tally:
+        """Return a tally of the same shapes with the values of such a vector."""
+        parts, start = [], 0
+        for part in (self.cloud, self.outputs, self.synthetic, self.loss):
+            values = flat[start : start + part.size].numpy().reshape(part.shape)
+            parts.append(values.astype(part.dtype))
+            start += part.size
+        return Tally(*parts)
+
+
+def validate(
+    network: Segmenter,
+    recipe: Recipe,
+    real: Sequence[Labelled],
+    synthetic: Sequence[Labelled],
+    *,
+    loss: Loss | None = None,
+    share: slice = slice(None),
+    total: Callable[[Tensor], Tensor] = lambda values: values,
+) -> dict[str, float]:
+    """Score a network on real samples, and each class on synthetic ones.
+
+    Cloud is judged where the label allows nothing but cloud, or no cloud; an output where the
+    label allows it alone, or does not allow it. `mean_iou` is the mean over the outputs that
+    some label names alone.
+
+    Args:
+        network: in evaluation mode.
+        recipe: its classes.
+        real: labelled samples.
+        synthetic: chips with exact labels.
+        loss: gives ``validation_loss``, the mean over samples weighted by their judged pixels.
+        share: samples that this process takes, such as ``slice(rank, None, processes)``.
+        total: gives the sum over processes.
+
+    Returns:
+        ``cloud_iou``, ``mean_iou``, ``validation_loss``, ``iou/<class>``,
+        ``cloud_iou/<folder>`` and ``synthetic_iou/<class>``.
+    """
+    folders = sorted({sample.folder for sample in real})
+    outputs = len(recipe.classes)
+    tally = Tally(
+        np.zeros((len(folders), 3), np.int64),
+        np.zeros((outputs, 3), np.int64),
+        np.zeros((outputs, 3), np.int64),
+        np.zeros(2),
+    )
+    allowed_sets = output_sets(recipe.classes)
+    for sample in real[share]:
+        logits = _raw_logits(network, sample.image, _statistics(network, sample))
+        allowed, predicted = allowed_sets[sample.label], _likeliest(network, logits)
+        tally.cloud[folders.index(sample.folder)] += _cloud_counts(recipe, sample.label, predicted)
+        tally.outputs += _output_counts(allowed, predicted, outputs)
+        if loss is not None:
+            pixels = np.count_nonzero(allowed)
+            target = torch.from_numpy(allowed)[None].to(logits.device)
+            tally.loss += (float(loss(logits, target, None)) * pixels if pixels else 0.0, pixels)
+    for sample in synthetic[share]:
+        predicted = classes_of(network, sample)
+        tally.synthetic += _output_counts(allowed_sets[sample.label], predicted, outputs)
+    return _scores(tally.filled(total(tally.flat())), recipe, folders, bool(synthetic))
+
+
+def _scores(
+    tally: Tally, recipe: Recipe, folders: Sequence[str], synthetic: bool
+) -> dict[str, float]:
+    ious = {name: cloud_iou(c) for name, c in zip(recipe.classes, tally.outputs, strict=True)}
+    named = tally.outputs[:, 0] + tally.outputs[:, 2] > 0
+    known = [iou for iou, there in zip(ious.values(), named, strict=True) if there]
+    scores = {
+        "cloud_iou": cloud_iou(tally.cloud.sum(axis=0)),
+        "mean_iou": float(np.mean(known)) if known else float("nan"),
+    }
+    if tally.loss[1]:
+        scores["validation_loss"] = float(tally.loss[0] / tally.loss[1])
+    scores |= {f"iou/{name}": iou for name, iou in ious.items()}
+    scores |= {f"cloud_iou/{f}": cloud_iou(c) for f, c in zip(folders, tally.cloud, strict=True)}
+    if synthetic:
+        pairs = zip(recipe.classes, tally.synthetic, strict=True)
+        scores |= {f"synthetic_iou/{name}": cloud_iou(counts) for name, counts in pairs}
+    return scores
+
+
+def _likeliest(network: Segmenter, logits: Tensor) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = network.calibrated(logits)[0].argmax(dim=0).cpu().numpy()
+    return found
+
+
+def _statistics(network: Segmenter, sample: Labelled) -> Tensor | None:
+    return None
+
+
+def _cloud_counts(
+    recipe: Recipe, label: NDArray[np.uint8], predicted: NDArray[np.int64]
+) -> NDArray[np.int64]:
     sets = [class_set(members) for members in recipe.classes.values()]
     cloudy = [output for output, members in enumerate(sets) if members & ~_CLOUD_BITS == 0]
-    by_folder: defaultdict[str, NDArray[np.int64]] = defaultdict(lambda: np.zeros(3, np.int64))
-    for sample, predicted in _predictions(network, real):
-        truth = (sample.label & _CLOUD_BITS) != 0
-        nothing_else = (sample.label | _CLOUD_BITS) == _CLOUD_BITS
-        certain = (~truth | nothing_else) & (sample.label != 0)
-        by_folder[sample.folder] += _counts(truth, np.isin(predicted, cloudy), certain)
-    scores = {"cloud_iou": cloud_iou(sum(by_folder.values(), np.zeros(3, np.int64)))}
-    scores |= {f"cloud_iou/{folder}": cloud_iou(c) for folder, c in sorted(by_folder.items())}
-    return scores | _synthetic_scores(network, recipe, synthetic)
+    truth = (label & _CLOUD_BITS) != 0
+    certain = (~truth | ((label | _CLOUD_BITS) == _CLOUD_BITS)) & (label != 0)
+    return _counts(truth, np.isin(predicted, cloudy), certain)
 
 
-def _synthetic_scores(
-    network: Segmenter, recipe: Recipe, chips: Sequence[Labelled]
-) -> dict[str, float]:
-    if not chips:
-        return {}
-    counts = np.zeros((len(recipe.classes), 3), np.int64)
-    sets = [class_set(members) for members in recipe.classes.values()]
-    for chip, predicted in _predictions(network, chips):
-        for output, members in enumerate(sets):
-            truth = (chip.label & members) != 0
-            counts[output] += _counts(truth, predicted == output, chip.label != 0)
-    names = recipe.classes
-    return {f"synthetic_iou/{n}": cloud_iou(c) for n, c in zip(names, counts, strict=True)}
-
-
-def _predictions(
-    network: Segmenter, samples: Sequence[Labelled]
-) -> Iterator[tuple[Labelled, NDArray[np.int64]]]:
-    for sample in samples:
-        yield sample, logits_of(network, sample.image).argmax(dim=0).numpy()
+def _output_counts(
+    allowed: NDArray[np.uint8], predicted: NDArray[np.int64], outputs: int
+) -> NDArray[np.int64]:
+    counts = np.zeros((outputs, 3), np.int64)
+    for output in range(outputs):
+        alone, possible = allowed == 1 << output, (allowed >> output & 1) != 0
+        judged = (alone | ~possible) & (allowed != 0)
+        counts[output] = _counts(alone, predicted == output, judged)
+    return counts
 
 
 def _counts(

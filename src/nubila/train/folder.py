@@ -1,0 +1,134 @@
+"""The run folder: what was trained, where, on what, and how it went."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from nubila._version import __version__
+from nubila.errors import RecipeError
+from nubila.raster.atomic import atomic_path
+from nubila.recipe import Recipe, load_recipe
+from nubila.train.data import Labelled
+
+__all__ = ["Log", "check_same_recipe", "data_hash", "describe_run", "read_metrics", "write_json"]
+
+_PACKAGES: Final = ("torch", "lightning", "numpy", "timm", "segmentation-models-pytorch")
+# What may differ from the run that is gone on with: none of it changes a number.
+_FREE: Final = ("export", "evaluation", "mask", "track", "workers", "checkpoint_minutes")
+
+
+def check_same_recipe(recipe: Recipe, folder: Path) -> None:
+    """Compare with the recipe that a folder's run was started with.
+
+    Raises:
+        RecipeError: they differ in what changes the weights; the message names it.
+    """
+    written = folder / "recipe.yaml"
+    if not written.is_file():
+        return
+    before, now = load_recipe(written).model_dump(), recipe.model_dump()
+    changed = [key for key in now if key not in _FREE and now[key] != before[key]]
+    if changed:
+        raise RecipeError(
+            f"{written} is not the recipe given now ({', '.join(changed)} differ); use "
+            f"--no-resume to start anew, or another run folder with -o"
+        )
+
+
+def describe_run(
+    recipe: Recipe, folder: Path, train: Sequence[Labelled], validation: Sequence[Labelled]
+) -> None:
+    """Write the whole recipe, the environment, and what the data are.
+
+    Args:
+        recipe: the run.
+        folder: gets ``recipe.yaml``, ``environment.json`` and ``data.json``.
+        train: samples to train on.
+        validation: samples to validate on.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / "recipe.yaml") as temporary:
+        temporary.write_text(recipe.to_yaml(), encoding="utf-8")
+    write_json(folder / "environment.json", _environment(recipe))
+    data = {"train": data_hash(train), "validation": data_hash(validation)}
+    write_json(folder / "data.json", data)
+
+
+def data_hash(samples: Sequence[Labelled]) -> dict[str, Any]:
+    """Return number and SHA-256 of samples: folder, shape, label, and the image's middle row.
+
+    A whole image would take minutes to read in a large tile store; a row tells another product,
+    scale or order of bands as well.
+    """
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(f"{sample.folder} {sample.image.shape}".encode())
+        middle = np.asarray(sample.image[:, sample.image.shape[1] // 2])
+        for values in (np.asarray(sample.label), middle):
+            digest.update(np.ascontiguousarray(values).tobytes())
+    return {"samples": len(samples), "sha256": digest.hexdigest()}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_metrics(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return the series of a ``metrics.csv``: name -> (step, value) in the order of the steps."""
+    series: dict[str, list[tuple[int, float]]] = {}
+    with path.open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            series.setdefault(row["name"], []).append((int(row["step"]), float(row["value"])))
+    return series
+
+
+class Log:
+    """Figures as rows ``step,name,value``; those after the step to go on from are forgotten."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self._path = path
+        rows = []
+        if step and path.is_file():
+            with path.open(newline="", encoding="utf-8") as stream:
+                rows = [row for row in csv.reader(stream) if row and row[0] != "step"]
+        # A run that was killed while it wrote leaves a row that is cut off; it is later than step.
+        kept = [row for row in rows if len(row) == 3 and int(row[0]) <= step]
+        with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
+            csv.writer(stream).writerows([["step", "name", "value"], *kept])
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Add a row for each value."""
+        with self._path.open("a", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([step, name, value] for name, value in values.items())
+
+
+def _environment(recipe: Recipe) -> dict[str, Any]:
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "nubila": __version__,
+        "python": platform.python_version(),
+        **{name: found for name in _PACKAGES if (found := _version(name))},
+        "system": platform.platform(),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "gpus": devices,
+        "threads": recipe.threads,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,84 @@
+"""What a run minimises: its loss, with the counts and the teacher that some terms need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nubila.datasets import output_sets
+from nubila.errors import RecipeError
+from nubila.nn import Segmenter
+from nubila.nn.losses import Loss, build_loss, needs_counts, needs_teacher
+from nubila.recipe import Recipe
+from nubila.recipe.loss import CrossEntropy, Distillation
+from nubila.train.data import Labelled
+from nubila.train.state import load_weights
+
+__all__ = ["Objective", "build_objective", "pixel_counts"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Losses of a run.
+
+    Attributes:
+        training: as the recipe says.
+        validation: the same without distillation, so that it is about labels; cross-entropy where
+            nothing else is left.
+        teacher: whose probabilities distillation takes, in evaluation mode.
+    """
+
+    training: Loss
+    validation: Loss
+    teacher: Segmenter | None
+
+
+def build_objective(recipe: Recipe, samples: Sequence[Labelled], device: torch.device) -> Objective:
+    """Return the losses of a recipe.
+
+    Args:
+        recipe: its loss and `finetune.teacher`.
+        samples: training samples, whose pixels are counted where the loss asks for it.
+        device: where the teacher goes.
+
+    Raises:
+        RecipeError: a term does not fit the classes, or distillation has no teacher that fits.
+    """
+    counts = pixel_counts(recipe, samples).tolist() if needs_counts(recipe.loss) else None
+    classes = tuple(recipe.classes)
+    labelled = tuple(term for term in recipe.loss if not isinstance(term, Distillation))
+    return Objective(
+        build_loss(recipe.loss, classes=classes, counts=counts),
+        build_loss(labelled or (CrossEntropy(),), classes=classes, counts=counts),
+        _teacher(recipe, device) if needs_teacher(recipe.loss) else None,
+    )
+
+
+def pixel_counts(recipe: Recipe, samples: Sequence[Labelled]) -> NDArray[np.int64]:
+    """Return the pixels whose label allows an output alone, (outputs,)."""
+    sets = np.zeros(256, np.int64)
+    for sample in samples:
+        sets += np.bincount(np.asarray(sample.label).ravel(), minlength=256)
+    outputs = output_sets(recipe.classes)
+    return np.array([sets[outputs == 1 << k].sum() for k in range(len(recipe.classes))])
+
+
+def _teacher(recipe: Recipe, device: torch.device) -> Segmenter:
+    path = recipe.finetune.teacher
+    if path is None:
+        raise RecipeError("loss distillation: finetune.teacher, a checkpoint, is missing")
+    teacher = load_weights(path / "best.ckpt" if path.is_dir() else path)
+    for name, own, its in (
+        ("bands", recipe.bands, teacher.bands),
+        ("classes", tuple(recipe.classes), teacher.classes),
+    ):
+        if own != its:
+            raise RecipeError(
+                f"finetune.teacher: {path} is for {name} {', '.join(its)}; the recipe has "
+                f"{', '.join(own)}"
+            )
+    return teacher.requires_grad_(False).to(device)
