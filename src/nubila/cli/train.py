@@ -24,7 +24,10 @@ def train(
         bool, typer.Option(help="Go on from the run folder's last checkpoint.")
     ] = True,
 ) -> None:
-    """Train a model as a recipe says."""
+    """Train a model as a recipe says.
+
+    SIGTERM and SIGUSR1 save the state before the run ends; the same command goes on from there.
+    """
     from nubila.train import fit, load_recipe
 
     checked = load_recipe(recipe, changes or [])

@@ -18,7 +18,7 @@ from nubila._version import __version__
 from nubila.errors import RecipeError
 from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe, load_recipe
-from nubila.train.data import Labelled
+from nubila.train.samples import Labelled, TileSamples
 
 __all__ = ["Log", "check_same_recipe", "data_hash", "describe_run", "read_metrics", "write_json"]
 
@@ -67,10 +67,14 @@ def describe_run(
 def data_hash(samples: Sequence[Labelled]) -> dict[str, Any]:
     """Return number and SHA-256 of samples: folder, shape, label, and the image's middle row.
 
-    A whole image would take minutes to read in a large tile store; a row tells another product,
-    scale or order of bands as well.
+    A row tells another product, scale or order of bands as well as a whole image would. Of a tile
+    store, which may be larger than the memory, the table of its tiles and labels is taken.
     """
     digest = hashlib.sha256()
+    if isinstance(samples, TileSamples):
+        digest.update("\n".join((*samples.folders, *samples.groups)).encode())
+        digest.update(np.ascontiguousarray(samples.label_sets).tobytes())
+        return {"tiles": len(samples), "sha256": digest.hexdigest()}
     for sample in samples:
         digest.update(f"{sample.folder} {sample.image.shape}".encode())
         middle = np.asarray(sample.image[:, sample.image.shape[1] // 2])

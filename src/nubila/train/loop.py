@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from nubila.errors import NubilaError
 from nubila.recipe import Recipe
-from nubila.train.data import Chips, Labelled, load_split
+from nubila.train.data import Chips, Labelled, check_leakage, load_split
 from nubila.train.distributed import (
     average_buffers,
     finish,
@@ -40,7 +40,7 @@ from nubila.train.signals import catch_signals, leave_signals, requeue
 from nubila.train.state import State
 from nubila.train.step import Part, chip_numbers, class_weights, memory_hint, seed_step, take_step
 from nubila.train.trackers import check_trackers
-from nubila.train.validate import validate
+from nubila.train.validate import statistics_of, validate
 
 __all__ = ["fit"]
 
@@ -102,10 +102,11 @@ def _fit(
         return
 
     train, held_back = (load_split(recipe, s) for s in (recipe.data.train, recipe.data.validation))
+    check_leakage(train, held_back)
     pool = synthetic_pool(recipe, report)
     held_out = pool[: min(_HELD_OUT, len(pool) // 10)]
     report(f"{len(train)} training samples, {len(held_back)} to validate, {len(pool)} synthetic")
-    chips = Chips(recipe, train, pool[len(held_out) :])
+    chips = Chips(recipe, train, pool[len(held_out) :], statistics_of(state.network))
     if fabric.is_global_zero:
         describe_run(recipe, folder, train, held_back)
     fabric.barrier()

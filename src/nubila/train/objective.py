@@ -15,7 +15,7 @@ from nubila.nn import Segmenter
 from nubila.nn.losses import Loss, build_loss, needs_counts, needs_teacher
 from nubila.recipe import Recipe
 from nubila.recipe.loss import CrossEntropy, Distillation
-from nubila.train.data import Labelled
+from nubila.train.samples import Labelled, TileSamples
 from nubila.train.state import load_weights
 
 __all__ = ["Objective", "build_objective", "pixel_counts"]
@@ -61,8 +61,12 @@ def build_objective(recipe: Recipe, samples: Sequence[Labelled], device: torch.d
 def pixel_counts(recipe: Recipe, samples: Sequence[Labelled]) -> NDArray[np.int64]:
     """Return the pixels whose label allows an output alone, (outputs,)."""
     sets = np.zeros(256, np.int64)
-    for sample in samples:
-        sets += np.bincount(np.asarray(sample.label).ravel(), minlength=256)
+    if isinstance(samples, TileSamples):
+        found = samples.label_sets.sum(axis=0)
+        sets[: len(found)] = found
+    else:
+        for sample in samples:
+            sets += np.bincount(sample.label.ravel(), minlength=256)
     outputs = output_sets(recipe.classes)
     return np.array([sets[outputs == 1 << k].sum() for k in range(len(recipe.classes))])
 

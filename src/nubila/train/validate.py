@@ -15,8 +15,9 @@ from nubila.datasets import output_sets
 from nubila.nn import Segmenter
 from nubila.recipe import Recipe
 from nubila.train.data import Labelled, pad
+from nubila.train.samples import folders
 
-__all__ = ["Loss", "Tally", "classes_of", "cloud_iou", "logits_of", "validate"]
+__all__ = ["Loss", "Tally", "classes_of", "cloud_iou", "logits_of", "statistics_of", "validate"]
 
 # loss(logits (N, K, H, W), allowed (N, H, W) uint8, weights (N, H, W) or None) -> scalar
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -53,6 +54,11 @@ def _raw_logits(
 def classes_of(network: Segmenter, sample: Labelled) -> NDArray[np.int64]:
     """Return the likeliest output of each pixel of a whole sample, (rows, columns)."""
     return _likeliest(network, _raw_logits(network, sample.image, _statistics(network, sample)))
+
+
+def statistics_of(network: Segmenter) -> tuple[str, ...]:
+    """Return the names of the scene statistics that a network's normalisation takes."""
+    return tuple(getattr(network.normalise, "statistics", ()))
 
 
 def cloud_iou(counts: NDArray[np.int64]) -> float:
@@ -121,10 +127,10 @@ def validate(
         ``cloud_iou``, ``mean_iou``, ``validation_loss``, ``iou/<class>``,
         ``cloud_iou/<folder>`` and ``synthetic_iou/<class>``.
     """
-    folders = sorted({sample.folder for sample in real})
+    places = sorted(set(folders(real)))
     outputs = len(recipe.classes)
     tally = Tally(
-        np.zeros((len(folders), 3), np.int64),
+        np.zeros((len(places), 3), np.int64),
         np.zeros((outputs, 3), np.int64),
         np.zeros((outputs, 3), np.int64),
         np.zeros(2),
@@ -133,7 +139,7 @@ def validate(
     for sample in real[share]:
         logits = _raw_logits(network, sample.image, _statistics(network, sample))
         allowed, predicted = allowed_sets[sample.label], _likeliest(network, logits)
-        tally.cloud[folders.index(sample.folder)] += _cloud_counts(recipe, sample.label, predicted)
+        tally.cloud[places.index(sample.folder)] += _cloud_counts(recipe, sample.label, predicted)
         tally.outputs += _output_counts(allowed, predicted, outputs)
         if loss is not None:
             pixels = np.count_nonzero(allowed)
@@ -142,11 +148,11 @@ def validate(
     for sample in synthetic[share]:
         predicted = classes_of(network, sample)
         tally.synthetic += _output_counts(allowed_sets[sample.label], predicted, outputs)
-    return _scores(tally.filled(total(tally.flat())), recipe, folders, bool(synthetic))
+    return _scores(tally.filled(total(tally.flat())), recipe, places, bool(synthetic))
 
 
 def _scores(
-    tally: Tally, recipe: Recipe, folders: Sequence[str], synthetic: bool
+    tally: Tally, recipe: Recipe, places: Sequence[str], synthetic: bool
 ) -> dict[str, float]:
     ious = {name: cloud_iou(c) for name, c in zip(recipe.classes, tally.outputs, strict=True)}
     named = tally.outputs[:, 0] + tally.outputs[:, 2] > 0
@@ -158,7 +164,7 @@ def _scores(
     if tally.loss[1]:
         scores["validation_loss"] = float(tally.loss[0] / tally.loss[1])
     scores |= {f"iou/{name}": iou for name, iou in ious.items()}
-    scores |= {f"cloud_iou/{f}": cloud_iou(c) for f, c in zip(folders, tally.cloud, strict=True)}
+    scores |= {f"cloud_iou/{f}": cloud_iou(c) for f, c in zip(places, tally.cloud, strict=True)}
     if synthetic:
         pairs = zip(recipe.classes, tally.synthetic, strict=True)
         scores |= {f"synthetic_iou/{name}": cloud_iou(counts) for name, counts in pairs}
@@ -171,7 +177,8 @@ def _likeliest(network: Segmenter, logits: Tensor) -> NDArray[np.int64]:
 
 
 def _statistics(network: Segmenter, sample: Labelled) -> Tensor | None:
-    return None
+    names = statistics_of(network)
+    return torch.from_numpy(sample.scene_statistics(names))[None] if names else None
 
 
 def _cloud_counts(
