@@ -25,9 +25,8 @@ def test_a_table_and_the_files(model_path: Path, scenes: Path, tmp_path: Path) -
     row = next(line for line in lines if line.strip().startswith("cloud ")).split()
     assert row == ["cloud", "2", "44.4", "0.0..66.7", "33.3", "100.0", "44.4", "72.2"]
     assert any("(if all were cloud)" in line and "50.0" in line for line in lines)
-    assert lines[-4:] == [
-        str(out / name) for name in ("scores.json", "scores.csv", "samples.csv", "panels.png")
-    ]
+    files = ("scores.json", "scores.csv", "samples.csv", "panels.png", "report.html")
+    assert lines[-5:] == [str(out / name) for name in files]
     scores = json.loads((out / "scores.json").read_text())
     assert scores["folders"]["alps"]["scenes"] == 2
 
@@ -58,3 +57,33 @@ def test_a_missing_band_is_named(model_path: Path, scenes: Path, tmp_path: Path)
     result = _run("--model", model_path, "--data", scenes, "-o", tmp_path / "out")
     assert "needs the band red" in str(result.exception)
     assert not (tmp_path / "out" / "scores.json").exists()
+
+
+def test_several_models(model_path: Path, scenes: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.onnx"
+    other.write_bytes(model_path.read_bytes())
+    result = _run(model_path, other, "--on", scenes, "-o", tmp_path / "out", "--buffer", "0")
+    assert result.exit_code == 0, result.output
+    scores = json.loads((tmp_path / "out/scores.json").read_text())
+    assert list(scores["models"]) == ["tiny", "other"]
+    assert scores["differences"]["other − tiny"]["cloud"]["iou_interval"] == [0, 0]
+    assert scores["models"]["tiny"]["variants"] == {}
+    assert "other − tiny" in result.stdout
+    assert "+0.0..+0.0" in result.stdout
+
+
+def test_by_column(model_path: Path, scenes: Path, tmp_path: Path) -> None:
+    given = (model_path, "--on", scenes, "-o", tmp_path / "out", "--buffer", "20m")
+    assert "give the column, or the buffer in pixels" in str(_run(*given).exception)
+    given = (model_path, "--on", scenes, "-o", tmp_path / "out", "--by", "split")
+    assert _run(*given).exit_code == 0
+    scores = json.loads((tmp_path / "out/scores.json").read_text())
+    assert list(scores["strata"]) == ["split"]
+    assert list(scores["variants"]) == ["without boundaries (2 px)"]
+    wrong = _run(*given[:-1], "spilt")
+    assert "did you mean 'split'" in str(wrong.exception)
+
+
+def test_neither_file_nor_collection(model_path: Path, tmp_path: Path) -> None:
+    result = _run(model_path, "--on", "nowhere", "-o", tmp_path / "out")
+    assert "'nowhere': no such file" in str(result.exception)

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import base64
 import csv
 import hashlib
+import io
 import json
+from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +17,19 @@ from nubila import __version__
 from nubila.classes import COLOURS, class_set
 from nubila.datasets import read_manifest
 from nubila.errors import OutputError
-from nubila.evaluate import Evaluation, evaluate, write_report
-from nubila.evaluate.panels import chosen_samples, draw_panels, label_picture
-from nubila.evaluate.scores import SampleTally, tally
+from nubila.evaluate import Buffer, evaluate, write_report
+from nubila.evaluate.html import number, percent
+from nubila.evaluate.panels import (
+    DIFFERENCE,
+    chosen_samples,
+    difference_picture,
+    draw_panels,
+    label_picture,
+    make_panels,
+    score,
+)
+from nubila.evaluate.report import model_names
+from nubila.evaluate.tally import SCORED, UNMERGED, SampleTally, tally
 from nubila.models_io.load import Model
 
 
@@ -30,6 +44,7 @@ def test_files_of_a_report(model: Model, model_path: Path, scenes: Path, tmp_pat
     paths = write_report(evaluation, model, specs, tmp_path / "a/b", split="test")
     assert sorted(p.name for p in (tmp_path / "a/b").iterdir()) == [
         "panels.png",
+        "report.html",
         "samples.csv",
         "scores.csv",
         "scores.json",
@@ -40,7 +55,7 @@ def test_files_of_a_report(model: Model, model_path: Path, scenes: Path, tmp_pat
     assert protocol["model_sha256"] == hashlib.sha256(model_path.read_bytes()).hexdigest()
     assert (protocol["manifest"], protocol["split"]) == ("manifest.csv", "test")
     assert protocol["nubila"] == __version__
-    assert "is left out" in protocol["rules"]["iou_scene_mean"]
+    assert "is left out" in protocol["rules"]["..._scene_mean"]
 
 
 def test_tables_hold_what_the_scores_hold(model: Model, scenes: Path, tmp_path: Path) -> None:
@@ -48,10 +63,12 @@ def test_tables_hold_what_the_scores_hold(model: Model, scenes: Path, tmp_path: 
     evaluation = evaluate(model, specs)
     paths = write_report(evaluation, model, specs, tmp_path / "out")
     scores = evaluation.scores()
-    table = {(r["folder"], r["class"]): r for r in _rows(paths["table"])}
+    rows = _rows(paths["table"])
+    assert {(r["model"], r["pixels_taken"]) for r in rows} == {("tiny", "all")}
+    table = {(r["value"] or r["stratum"], r["class"]): r for r in rows}
     assert list(table) == [
-        ("overall", "cloud"),
-        ("overall", "cloud shadow"),
+        ("all", "cloud"),
+        ("all", "cloud shadow"),
         ("alps", "cloud"),
         ("alps", "cloud shadow"),
         ("coast", "cloud shadow"),
@@ -97,17 +114,23 @@ def test_best_median_and_worst() -> None:
         _tally("none", 0, 0),
         _tally("d", 6, 4),
     ]
-    chosen = chosen_samples(tallies, "f")
-    assert [i for i, _ in chosen] == [1, 5, 0]
-    assert chosen[0][1] == "f, best: cloud IoU 0.900\nb"
-    assert chosen_samples(tallies, "g") == [(2, "g, the only one: cloud IoU 0.100\nother")]
-    two = chosen_samples(tallies[:2], "f")
-    assert [text.splitlines()[0] for _, text in two] == [
-        "f, best and median: cloud IoU 0.900",
-        "f, worst: cloud IoU 0.200",
+    assert chosen_samples(tallies, "f") == [
+        (1, "best", "cloud"),
+        (5, "median", "cloud"),
+        (0, "worst", "cloud"),
     ]
-    (empty,) = chosen_samples(tallies[4:5], "f")
-    assert "no cloud in label and prediction" in empty[1]
+    assert chosen_samples(tallies, None)[2] == (2, "worst", "cloud")
+    assert chosen_samples(tallies, "g") == [(2, "the only one", "cloud")]
+    two = chosen_samples(tallies[:2], "f")
+    assert [words for _, words, _ in two] == ["best and median", "worst"]
+    assert chosen_samples(tallies[4:5], "f") == [(0, "the only one", "cloud")]
+    assert score("cloud", None) == "no cloud in label and prediction"
+
+
+def test_many_folders_are_ranked_together(model: Model, scenes: Path) -> None:
+    specs = [replace(s, folder=f"{n}") for n, s in enumerate(read_manifest(scenes)[:3] * 3)]
+    panels = make_panels([evaluate(model, specs)], [model], specs)
+    assert [p.title for p in panels] == ["all, best", "all, median", "all, worst"]
 
 
 def test_colours_of_a_label() -> None:
@@ -115,25 +138,105 @@ def test_colours_of_a_label() -> None:
     assert label_picture(label)[0, 1:].tolist() == [list(COLOURS[c]) for c in (0, 1, 3)]
 
 
+def test_a_difference_map() -> None:
+    cloud, clear = class_set(["cloud", "thin cloud"]), class_set(["clear", "snow"])
+    label = np.array([[cloud, clear, clear, cloud, 0, cloud | clear, cloud]], np.uint8)
+    classes = np.array([[2, 0, 1, 0, 1, 1, 255]], np.uint8)
+    names = list(DIFFERENCE)
+    expected = [*names, "not counted", "not counted"]
+    found = difference_picture(label, classes, SCORED["cloud"], UNMERGED)
+    assert found[0].tolist() == [list(DIFFERENCE[name]) for name in expected]
+
+
 def test_the_panels_show_what_was_predicted(model: Model, scenes: Path) -> None:
+    specs = read_manifest(scenes)[:1]
+    (panel,) = make_panels([evaluate(model, specs)], [model], specs)
+    assert (panel.title, panel.id, panel.name) == ("alps, the only one", "alps/a", "cloud")
+    # Rows 0 to 1 of 6 are called cloud, row 2 shadow, the rest clear; rows 0 to 2 are cloud.
+    rows = panel.models[0].classes[:, 0].tolist()
+    assert rows == [list(COLOURS[c]) for c in (1, 1, 3, 0, 0, 0)]
+    names = list(DIFFERENCE)
+    rows = panel.models[0].difference[:, 0].tolist()
+    assert rows == [list(DIFFERENCE[names[n]]) for n in (0, 0, 3, 1, 1, 1)]
+    page = np.asarray(draw_panels([panel], ["tiny"]))
+    assert page.shape == (240 + 36 + 60, 1000, 3)
+    tile = page[36 : 36 + 144, 6 + 2 * 246 + 120]
+    assert [tuple(tile[i]) for i in (10, 60, 100)] == [COLOURS[1], COLOURS[3], COLOURS[0]]
+
+
+class _Page(HTMLParser):
+    """Checks that elements are closed, and keeps addresses and the text of table cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.cells: list[str] = []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [v for k, v in attrs if k in ("src", "href") and v]
+        assert tag not in ("script", "link", "iframe")
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "td" in self.open:
+            self.cells.append(data)
+
+
+def test_a_page_stands_by_itself(model: Model, scenes: Path, tmp_path: Path) -> None:
     specs = read_manifest(scenes)
-    evaluation = Evaluation(model.card, evaluate(model, specs).tallies[:1])
-    page = np.asarray(draw_panels(evaluation, model, specs[:1]))
-    found = {tuple(c) for c in page.reshape(-1, 3)[::7].tolist()}
-    assert {COLOURS[0], COLOURS[1], COLOURS[3]} <= found
-    # Rows 0 to 1 of 6 are called cloud, row 2 shadow, the rest clear: the third tile, top down.
-    tile = page[34 : 34 + 144, 2 * 246 + 6 + 120]
-    assert [tuple(tile[i]) for i in (10, 36, 60, 100)] == [
-        COLOURS[1],
-        COLOURS[1],
-        COLOURS[3],
-        COLOURS[0],
+    evaluation = evaluate(model, specs, buffer=Buffer(1))
+    paths = write_report(evaluation, model, specs, tmp_path / "out")
+    text = paths["report"].read_text()
+    page = _Page(text)
+    assert page.addresses
+    for address in page.addresses:
+        head, data = address.split(";base64,")
+        assert head in ("data:image/png", "data:image/jpeg")
+        with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+            picture.load()
+    assert "url(" not in text and "@import" not in text
+    for shown in ("44.4", "0.0 to 66.7", "without boundaries (1 px)", "coast", "clear or snow"):
+        assert shown in page.cells
+
+
+def test_names_from_outside_do_no_harm(model: Model, scenes: Path, tmp_path: Path) -> None:
+    bad = '<script src="x">&'
+    specs = [replace(s, folder=bad, id=bad, group=bad + s.group) for s in read_manifest(scenes)]
+    evil = replace(model, card=model.card.model_copy(update={"name": bad}))
+    pair = [evaluate(model, specs), evaluate(evil, specs)]
+    paths = write_report(pair, [model, evil], specs, tmp_path / "out", split=bad)
+    _Page(paths["report"].read_text())
+
+
+def test_models_that_share_a_name(model: Model, tmp_path: Path) -> None:
+    other = replace(model, path="/x/better.onnx")
+    assert model_names([model]) == ["tiny"]
+    assert model_names([model, other]) == ["tiny", "better"]
+    assert model_names([model, model]) == ["tiny", "tiny (2)"]
+
+
+@pytest.mark.parametrize(
+    ("value", "signed", "expected"),
+    [(0.8132, False, "81.3"), (None, False, "–"), (-0.0124, True, "−1.2"), (0.01, True, "+1.0")],
+)
+def test_percentages(value: float | None, signed: bool, expected: str) -> None:
+    assert percent(value, signed=signed) == expected
+
+
+def test_counts_for_people() -> None:
+    assert [number(n) for n in (12, 1628, 327_680, 10_400_000)] == [
+        "12",
+        "1.63 k",
+        "328 k",
+        "10.4 M",
     ]
-
-
-def test_pictures_open(model: Model, scenes: Path, tmp_path: Path) -> None:
-    specs = read_manifest(scenes)
-    paths = write_report(evaluate(model, specs), model, specs, tmp_path / "out")
-    with Image.open(paths["panels"]) as picture:
-        assert picture.mode == "RGB"
-        assert picture.height == 2 * (240 + 34) + 30

@@ -15,7 +15,7 @@ from tests.evaluate.conftest import write_model
 
 def test_scores_worked_out_by_hand(model: Model, scenes: Path) -> None:
     scores = evaluate(model, read_manifest(scenes)).scores()
-    assert list(scores) == ["overall", "folders"]
+    assert list(scores) == ["overall", "folders", "variants", "strata", "calibration"]
     assert list(scores["folders"]) == ["alps", "coast"]
     alps, coast = scores["folders"]["alps"], scores["folders"]["coast"]
     # a and b: rows 0-2 cloud, of which 0-1 found; c: all called shadow, so no cloud found.

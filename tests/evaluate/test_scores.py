@@ -2,25 +2,37 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.metrics import accuracy_score, jaccard_score, precision_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    jaccard_score,
+    precision_score,
+    recall_score,
+)
 
 from nubila.classes import CLASS_NAMES, class_set
 from nubila.datasets import parse_codes
+from nubila.evaluate.counts import FIGURES
 from nubila.evaluate.scores import (
     SCORED,
     Counts,
     SampleTally,
-    bootstrap_interval,
     count_class,
+    differences,
+    label_name,
     summarise,
     tally,
+    variants,
 )
+from nubila.evaluate.tally import called_sets
 
 ALL = tuple(CLASS_NAMES.values())
 CLOUD_OR_NOT = "0=clear|cloud shadow|snow|water;1=cloud|thin cloud"
@@ -47,12 +59,22 @@ def test_whole_labels_agree_with_sklearn(
     true, called = np.isin(truth, wanted).ravel(), np.isin(predicted, wanted).ravel()
     if (true | called).any():
         assert counts.iou == pytest.approx(jaccard_score(true, called))
+        assert counts.figure("dice") == pytest.approx(f1_score(true, called))
     else:
-        assert counts.iou is None
-    assert counts.accuracy == pytest.approx(accuracy_score(true, called))
-    for found, other in ((counts.precision, precision_score), (counts.recall, recall_score)):
-        expected = other(true, called, zero_division=np.nan)
+        assert counts.iou is counts.figure("dice") is None
+    assert counts.figure("accuracy") == pytest.approx(accuracy_score(true, called))
+    for figure, expected in (
+        ("precision", precision_score(true, called, zero_division=np.nan)),
+        ("recall", recall_score(true, called, zero_division=np.nan)),
+        ("specificity", recall_score(~true, ~called, zero_division=np.nan)),
+    ):
+        found = counts.figure(figure)
         assert (found is None and math.isnan(expected)) or found == pytest.approx(expected)
+    if true.any() and not true.all():
+        expected = balanced_accuracy_score(true, called)
+        assert counts.figure("balanced_accuracy") == pytest.approx(expected)
+    else:
+        assert counts.figure("balanced_accuracy") is None
 
 
 labels_drawn = hnp.arrays(np.uint8, (5, 5), elements=st.integers(0, 63))
@@ -104,25 +126,24 @@ def test_baselines() -> None:
 def test_structure_of_the_scores() -> None:
     codes = "64=cloud shadow;128=clear|snow|water;192=thin cloud;255=cloud"
     scores = summarise([sample(codes, [64, 128, 192, 255], [3, 0, 2, 1])], ALL)
-    assert list(scores)[:6] == [
-        "scenes",
-        "cloud",
-        "thin cloud",
-        "cloud shadow",
-        "all_cloud_iou",
-        "all_clear_accuracy",
-    ]
-    for name in ("cloud", "thin cloud", "cloud shadow"):
-        assert list(scores[name])[:6] == [
-            "iou",
-            "iou_scene_mean",
-            "iou_interval",
-            "precision",
-            "recall",
-            "accuracy",
-        ]
-        assert scores[name]["iou"] == 1
+    assert list(scores)[:5] == ["scenes", "cloud", "thick cloud", "thin cloud", "cloud shadow"]
+    for name in list(scores)[1:5]:
+        for figure in FIGURES:
+            assert scores[name][figure] == scores[name][f"{figure}_scene_mean"] == 1
+            assert scores[name][f"{figure}_interval"] == [None, None]
+    assert (scores["cloud"]["hits"], scores["cloud"]["rejections"]) == (2, 2)
     json.dumps(scores, allow_nan=False)
+
+
+def test_confusion() -> None:
+    codes = "64=cloud shadow;128=clear|snow|water;192=thin cloud;255=cloud"
+    scores = summarise([sample(codes, [64, 128, 128, 255], [3, 0, 5, 2])], ALL)
+    assert scores["confusion"] == {
+        "labels": ["cloud", "cloud shadow", "clear, snow or water"],
+        "predictions": list(ALL),
+        "pixels": [[0, 0, 1, 0, 0, 0], [0, 0, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1]],
+    }
+    assert label_name(6) == "cloud or thin cloud"
 
 
 def test_shadow_painted_and_nothing_said_of_cloud() -> None:
@@ -184,34 +205,61 @@ def test_nothing_predicted_nothing_there() -> None:
     assert scores["cloud"]["accuracy"] == 1
 
 
-counts_drawn = st.builds(Counts, *[st.integers(0, 50)] * 4)
+def merged(label: str, mask: list[int], classes: list[int]) -> SampleTally:
+    """A sample as a model of (clear, cloud) sees it, for which snow, water and shadow are clear."""
+    called = called_sets({0: class_set(["clear", "cloud shadow", "snow", "water"]), 1: 6})
+    return replace(sample(label, mask, classes), called=called)
 
 
-@given(st.lists(counts_drawn, min_size=2, max_size=8))
-def test_the_interval_lies_within_the_scenes_and_repeats(scenes: list[Counts]) -> None:
-    low, high = bootstrap_interval(scenes, resamples=50)
-    assert (low, high) == bootstrap_interval(scenes, resamples=50)
-    defined = [s.iou for s in scenes if s.iou is not None]
-    if not defined:
-        assert low is high is None
-    else:
-        # A global IoU is a weighted mean of the scenes' own, so it cannot leave their range.
-        assert min(defined) - 1e-6 <= low <= high <= max(defined) + 1e-6
+def test_a_merged_class_is_right_where_the_label_says_a_part_of_it() -> None:
+    codes = "0=clear;1=cloud;2=thin cloud;4=snow"
+    found = merged(codes, [4, 4, 0, 1, 2, 2], [0, 1, 0, 1, 1, 0])
+    assert found.agreement == pytest.approx(4 / 6)
+    scores = summarise([found], ["clear", "cloud"])
+    assert scores["cloud"]["iou"] == pytest.approx(2 / 4)
+    # Its "clear" may be snow and its "cloud" thin, so it is not scored for them by themselves.
+    assert not {"clear", "snow", "thin cloud", "thick cloud"} & set(scores)
+    # The same answers of a model whose clear is only clear are wrong where there is snow.
+    plain = sample(codes, [4, 4, 0, 1, 2, 2], [0, 1, 0, 1, 1, 0])
+    assert plain.agreement == pytest.approx(2 / 6)
+    assert "clear" in summarise([plain], ["clear", "cloud"])
 
 
-def test_the_interval_agrees_with_a_plain_bootstrap() -> None:
-    random = np.random.default_rng(5)
-    scenes = [Counts(int(h), int(f), int(m), 9) for h, f, m in random.integers(0, 90, (25, 3))]
-    drawn = []
-    for _ in range(4000):
-        chosen = [scenes[i] for i in random.integers(0, 25, 25)]
-        drawn.append(sum(chosen, Counts()).iou)
-    found = bootstrap_interval(scenes, resamples=4000, seed=1)
-    assert found == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.01)
+def test_without_thin_cloud_and_without_boundaries() -> None:
+    codes = "0=clear;1=cloud;2=thin cloud"
+    found = sample(codes, [0, 1, 2, 2], [0, 1, 0, 0])
+    assert summarise([found], ALL)["cloud"]["iou"] == pytest.approx(1 / 3, abs=1e-6)
+    inner = replace(found, inner=tally(np.array([[1, 0, 0, 0]], np.uint8), np.zeros((1, 4), "u1")))
+    chosen = variants([inner], "2 px")
+    assert list(chosen) == ["without thin cloud", "without boundaries (2 px)"]
+    assert summarise(chosen["without thin cloud"], ALL)["cloud"]["iou"] == 1
+    assert "thin cloud" not in summarise(chosen["without thin cloud"], ALL)
+    assert summarise(chosen["without boundaries (2 px)"], ALL)["pixels"] == 1
+    # Labels that cannot tell thin cloud have nothing to leave out.
+    assert variants([sample(CLOUD_OR_NOT, [0, 1], [0, 1])], None) == {}
 
 
-def test_one_scene_has_no_interval() -> None:
-    assert bootstrap_interval([Counts(5, 1, 1, 1)]) == (None, None)
+def test_differences_are_paired() -> None:
+    rng = np.random.default_rng(3)
+    first, second = [], []
+    for n in range(30):
+        mask = (rng.random(200) < rng.random()).astype(int)
+        wrong = rng.random(200) < rng.random() * 0.5
+        answer = np.where(wrong, 1 - mask, mask)
+        # The second model makes the same errors, and five more.
+        worse = answer.copy()
+        worse[:5] = 1 - mask[:5]
+        first.append(sample(CLOUD_OR_NOT, mask.tolist(), answer.tolist(), group=f"g{n}"))
+        second.append(sample(CLOUD_OR_NOT, mask.tolist(), worse.tolist(), group=f"g{n}"))
+    found = differences(first, second, ["cloud"])["cloud"]
+    one, other = (summarise(s, ALL)["cloud"] for s in (first, second))
+    assert found["iou"] == pytest.approx(one["iou"] - other["iou"], abs=2e-6)
+    low, high = found["iou_interval"]
+    assert 0 < low < found["iou"] < high
+    # Each model's own interval is so wide that the two overlap by far.
+    assert high - low < 0.3 * (one["iou_interval"][1] - one["iou_interval"][0])
+    back = differences(second, first, ["cloud"])["cloud"]
+    assert back["iou_interval"] == pytest.approx([-high, -low])
 
 
 def test_scored_sets() -> None:

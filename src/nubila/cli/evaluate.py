@@ -1,9 +1,9 @@
-"""``nubila evaluate``: score a model on labelled images."""
+"""``nubila evaluate``: score models on labelled images."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,67 +13,127 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from nubila.datasets import SampleSpec
+
 __all__ = ["evaluate"]
 
 
 def evaluate(
     data: Annotated[
-        Path,
+        str,
         typer.Option(
-            metavar="MANIFEST",
-            help="CSV that lists images and masks: columns image, mask, bands, scale, offset, "
-            "nodata, codes, sensor, level, split, group.",
+            "--on",
+            "--data",
+            metavar="MANIFEST|COLLECTION",
+            help="Table that lists images and masks, or the name of a collection (nubila data "
+            "list), which needs --root.",
             show_default=False,
         ),
     ],
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...",
+            help="Names (see nubila models) or ONNX files, all scored on the same pixels; default: "
+            "the one that ships.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="FOLDER", help="Made if it is not there."),
     ] = Path("scores"),
     model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Name (see nubila models) or ONNX file; default: the one that ships.",
-        ),
+        list[str] | None,
+        typer.Option("--model", "-m", help="The same as MODEL.", show_default=False),
     ] = None,
     root: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="What paths are relative to; default: the manifest's folder."
+            metavar="FOLDER",
+            help="What paths are relative to (default: the manifest's folder), or where the "
+            "collection lies.",
         ),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Only the rows of this split; default: all.")
     ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Score by this column of the manifest; repeatable; default: all that suit.",
+            show_default=False,
+        ),
+    ] = None,
+    buffer: Annotated[
+        str,
+        typer.Option(
+            help="Score once more without the pixels so near to a boundary of the label: pixels "
+            "(2) or metres (60m); 0 for not."
+        ),
+    ] = "2",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Images side by side; default: one a processor.")
     ] = None,
 ) -> None:
-    """Score a model on labelled images: a table, scores.json, CSV files, and pictures."""
+    """Score models on labelled images: a table, scores.json, CSV files, and report.html."""
     from rich.console import Console
 
-    from nubila.datasets import read_manifest
-    from nubila.evaluate import evaluate as run_evaluation
-    from nubila.evaluate import write_report
+    from nubila.evaluate import evaluate_together, parse_buffer, write_report
     from nubila.models_io import find_model, load_model
     from nubila.raster.atomic import make_folder
 
-    specs = read_manifest(data, root=root, split=split)
-    loaded = load_model(find_model(model))
+    distance = parse_buffer(buffer)
+    specs = _samples(data, root, split)
+    named: list[str | None] = [*(models or ()), *(model or ())]
+    loaded = [load_model(find_model(name)) for name in named or [None]]
     make_folder(output)
     with _progress(len(specs)) as progress:
-        evaluation = run_evaluation(
-            loaded, specs, threads=threads or os.cpu_count() or 1, progress=progress
+        evaluations = evaluate_together(
+            loaded,
+            specs,
+            buffer=distance,
+            threads=threads or os.cpu_count() or 1,
+            progress=progress,
         )
-    paths = write_report(evaluation, loaded, specs, output, split=split)
-    rows = f"split {split}" if split else "all rows"
+    paths = write_report(evaluations, loaded, specs, output, split=split, columns=by)
     # A file or a pipe has no width of its own; 100 keeps every row on one line.
     console = Console() if Console().is_terminal else Console(width=100)
-    console.print(_table(f"{loaded.card.name} on {data.name}, {rows}", evaluation.scores()))
+    _print(console.print, paths["scores"], f"{Path(data).name}, {_rows(split)}")
     for path in paths.values():
         typer.echo(path)
+
+
+def _samples(data: str, root: Path | None, split: str | None) -> Sequence[SampleSpec]:
+    """Return the samples of a manifest, or of a collection where there is no such file."""
+    from nubila import datasets
+    from nubila.errors import InputError
+
+    if Path(data).is_file() or Path(data).suffix:
+        return datasets.read_manifest(data, root=root, split=split)
+    if root is None:
+        raise InputError(
+            f"--on {data!r}: no such file; if it is a collection, give its folder with --root"
+        )
+    return datasets.read_collection(data, root, split=split)
+
+
+def _rows(split: str | None) -> str:
+    return f"split {split}" if split else "all rows"
+
+
+def _print(show: Callable[[Any], None], path: Path, data: str) -> None:
+    """Print a table a model, and the differences between several."""
+    import json
+
+    from nubila.evaluate.page import models_of
+
+    scores = json.loads(path.read_text(encoding="utf-8"))
+    for name, found in models_of(scores).items():
+        show(_table(f"{name} on {data}", found))
+    if scores.get("differences"):
+        show(_differences(scores["differences"]))
 
 
 @contextmanager
@@ -92,7 +152,7 @@ def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
         yield lambda done: bar.update(task, completed=done)
 
 
-def _table(title: str, scores: dict[str, Any]) -> Table:
+def _table(title: str, scores: Mapping[str, Any]) -> Table:
     from rich.box import SIMPLE
     from rich.table import Table
 
@@ -104,7 +164,7 @@ def _table(title: str, scores: dict[str, Any]) -> Table:
     for folder, found in (scores["folders"] | {"overall": scores["overall"]}).items():
         table.add_row(folder, str(found["scenes"]), style="bold")
         for name, values in found.items():
-            if isinstance(values, dict):
+            if isinstance(values, dict) and "iou" in values:
                 table.add_row(f"  {name}", *_cells(values))
         if found["all_cloud_iou"] is not None:
             cloud, clear = (_percent(found[k]) for k in ("all_cloud_iou", "all_clear_accuracy"))
@@ -124,5 +184,37 @@ def _cells(values: dict[str, Any]) -> list[str]:
     ]
 
 
+def _differences(pairs: dict[str, Any]) -> Table:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(
+        title="Differences, in percentage points",
+        caption="95 % intervals by the paired bootstrap over scenes; one that holds 0 may be "
+        "chance.",
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("models, class")
+    for name in ("IoU", "95 %", "scene mean", "95 %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for pair, classes in pairs.items():
+        table.add_row(pair, style="bold")
+        for name, values in classes.items():
+            cells = []
+            for figure in ("iou", "iou_scene_mean"):
+                low, high = values[f"{figure}_interval"]
+                span = "-" if low is None else f"{_signed(low)}..{_signed(high)}"
+                cells += [_signed(values[figure]), span]
+            table.add_row(f"  {name}", *cells)
+        table.add_section()
+    return table
+
+
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:+.1f}"

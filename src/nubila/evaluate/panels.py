@@ -1,63 +1,122 @@
-"""Pictures of an evaluation: each folder's best, median and worst sample, label and prediction."""
+"""Pictures of an evaluation: the best, median and worst samples, and where the models go wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from nubila.classes import CLASS_NAMES, COLOURS, NO_DATA
+from nubila.classes import CLASS_NAMES, COLOURS
 from nubila.datasets import Sample, SampleSpec, load_sample
 from nubila.evaluate.run import Evaluation, predict_sample
-from nubila.evaluate.scores import SCORED, SampleTally
+from nubila.evaluate.tally import SCORED, SampleTally
 from nubila.infer.picture import stretch
 from nubila.models_io import Model
 
-__all__ = ["chosen_samples", "draw_panels", "label_picture"]
+__all__ = [
+    "DIFFERENCE",
+    "IGNORED",
+    "Judged",
+    "Panel",
+    "chosen_samples",
+    "difference_picture",
+    "draw_panels",
+    "label_picture",
+    "make_panels",
+    "scaled",
+    "score",
+]
 
+Picture = NDArray[np.uint8]
+
+IGNORED: Final = (150, 150, 150)
+DIFFERENCE: Final = {
+    "right: has the class": (245, 245, 245),
+    "right: has it not": (52, 58, 66),
+    "false alarm": (235, 110, 20),
+    "miss": (60, 160, 235),
+    "not counted": IGNORED,
+}
+
+# More folders than this, and samples are chosen from all of them together.
+_MOST_FOLDERS: Final = 8
 _SIDE: Final = 240
 _GAP: Final = 6
-_LINE: Final = 34
+_LINE: Final = 36
 _LEGEND: Final = 30
 _PAPER: Final = (250, 250, 248)
 _INK: Final = (32, 34, 38)
-_IGNORED: Final = (150, 150, 150)
 
 
-def draw_panels(evaluation: Evaluation, model: Model, specs: Sequence[SampleSpec]) -> Image.Image:
-    """Draw a row a folder: image, label and prediction of its best, median and worst sample.
+@dataclass(frozen=True)
+class Judged:
+    """What a model makes of a sample: its classes, and where they differ from the label."""
 
-    They are ranked by the IoU of cloud, or of the first class that the folder's labels tell. Of a
-    label that allows several classes the first is drawn; grey = ignored, or not judged.
+    iou: float | None
+    classes: Picture
+    difference: Picture
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A sample in pictures of (rows, columns, 3).
+
+    Attributes:
+        title: where it stands among the others, ``"alps, best"``.
+        id: of the sample.
+        name: of the class that it is judged by.
+        image, label: what is there; of a label that allows several classes the first is drawn.
+        models: one entry a model.
+    """
+
+    title: str
+    id: str
+    name: str
+    image: Picture
+    label: Picture
+    models: tuple[Judged, ...]
+
+
+def make_panels(
+    evaluations: Sequence[Evaluation], models: Sequence[Model], specs: Sequence[SampleSpec]
+) -> list[Panel]:
+    """Run the models again on the best, the median and the worst sample of each folder.
+
+    Samples are ranked by what the first model scores: the IoU of cloud, or of the first class that
+    the folder's labels tell. Of more than 8 folders all samples are ranked together.
 
     Args:
-        evaluation: of `model` on `specs`.
-        model: runs again on the samples that are drawn.
-        specs: the samples, in the order of the evaluation.
+        evaluations: of the models on `specs`.
+        models: in the same order.
+        specs: the samples, in the order of the evaluations.
     """
-    folders = list(dict.fromkeys(tally.folder for tally in evaluation.tallies))
-    rows = [chosen_samples(evaluation.tallies, folder) for folder in folders]
-    columns = max(len(row) for row in rows)
-    width = columns * (3 * _SIDE + 4 * _GAP)
-    page = Image.new("RGB", (width, len(rows) * (_SIDE + _LINE) + _LEGEND), _PAPER)
-    draw = ImageDraw.Draw(page)
-    for row, chosen in enumerate(rows):
-        for column, (place, caption) in enumerate(chosen):
-            left, top = column * (3 * _SIDE + 4 * _GAP) + _GAP, row * (_SIDE + _LINE)
-            _put(page, draw, (left, top), caption, _tiles(model, specs[place]))
-    _put_legend(draw, page.height - _LEGEND)
-    return page
+    tallies = evaluations[0].tallies
+    folders: list[str | None] = list(dict.fromkeys(tally.folder for tally in tallies))
+    if len(folders) > _MOST_FOLDERS:
+        folders = [None]
+    return [
+        _panel(evaluations, models, specs[place], place, f"{folder or 'all'}, {words}", name)
+        for folder in folders
+        for place, words, name in chosen_samples(tallies, folder)
+    ]
 
 
-def chosen_samples(tallies: Sequence[SampleTally], folder: str) -> list[tuple[int, str]]:
-    """Return place and caption of a folder's best, median and worst sample, each once.
+def chosen_samples(
+    tallies: Sequence[SampleTally], folder: str | None
+) -> list[tuple[int, str, str]]:
+    """Return place, rank in words, and class of a folder's best, median and worst sample.
 
-    Samples without an IoU are drawn only where a folder has no other.
+    Each stands once. Samples without an IoU are drawn only where a folder has no other.
+
+    Args:
+        tallies: of all samples.
+        folder: None for all folders.
     """
-    places = [i for i, tally in enumerate(tallies) if tally.folder == folder]
+    places = [i for i, tally in enumerate(tallies) if folder in (None, tally.folder)]
     name = next((n for n in SCORED if any(tallies[i].names(n) for i in places)), "cloud")
     ious = {i: tallies[i].counts(name).iou for i in places}
     ranked = sorted(
@@ -71,42 +130,127 @@ def chosen_samples(tallies: Sequence[SampleTally], folder: str) -> list[tuple[in
         words.setdefault(ranked[i], []).append(word)
     if len(words) == 1:
         words = {ranked[0]: ["the only one"]}
-    return [
-        (i, f"{folder}, {' and '.join(word)}: {_score(name, ious[i])}\n{tallies[i].id}")
-        for i, word in words.items()
-    ]
+    return [(i, " and ".join(word), name) for i, word in words.items()]
 
 
-def label_picture(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def difference_picture(
+    label: NDArray[np.uint8], classes: NDArray[np.uint8], wanted: int, called: Sequence[int]
+) -> Picture:
+    """Return hits, rejections, false alarms and misses in the colours of `DIFFERENCE`.
+
+    Args:
+        label: (rows, columns) sets of allowed classes; 0 = ignored.
+        classes: (rows, columns) predicted class codes; 255 = not judged.
+        wanted: the set of classes that is judged.
+        called: by class code, the set of classes that a prediction stands for.
+    """
+    table = np.zeros(256, np.int64)
+    table[: len(called)] = [bool(s) and s & ~wanted == 0 for s in called]
+    found = table[classes].astype(bool)
+    counted = (label != 0) & (classes < len(called))
+    positive, negative = counted & (label & ~np.uint8(wanted) == 0), counted & (label & wanted == 0)
+    hit, rejection, alarm, miss, ignored = DIFFERENCE.values()
+    picture = np.empty((*label.shape, 3), np.uint8)
+    picture[:] = ignored
+    for where, colour in (
+        (positive & found, hit),
+        (negative & ~found, rejection),
+        (negative & found, alarm),
+        (positive & ~found, miss),
+    ):
+        picture[where] = colour
+    return picture
+
+
+def label_picture(label: NDArray[np.uint8]) -> Picture:
     """Return the colours (rows, columns, 3) of a label: the first class that each pixel may be."""
-    colours = np.full((256, 3), _IGNORED, np.uint8)
+    colours = np.full((256, 3), IGNORED, np.uint8)
     for bits in range(1, 1 << len(CLASS_NAMES)):
         first = next(code for code in CLASS_NAMES if bits >> code & 1)
         colours[bits] = COLOURS[first]
-    picture: NDArray[np.uint8] = colours[label]
+    picture: Picture = colours[label]
     return picture
 
 
-def _class_picture(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    colours = np.full((256, 3), _IGNORED, np.uint8)
-    for code in CLASS_NAMES:
-        colours[code] = COLOURS[code]
-    colours[NO_DATA] = _IGNORED
-    picture: NDArray[np.uint8] = colours[classes]
-    return picture
+def draw_panels(panels: Sequence[Panel], names: Sequence[str]) -> Image.Image:
+    """Draw all panels on one page, a row each, with a legend.
+
+    Args:
+        panels: at least one.
+        names: of the models.
+    """
+    columns = 2 + 2 * len(names)
+    width = max(columns * (_SIDE + _GAP) + _GAP, 1000)
+    page = Image.new("RGB", (width, len(panels) * (_SIDE + _LINE) + 2 * _LEGEND), _PAPER)
+    draw = ImageDraw.Draw(page)
+    for row, panel in enumerate(panels):
+        top = row * (_SIDE + _LINE)
+        captions = [f"{panel.title}\n{panel.id}", "label"]
+        pictures = [panel.image, panel.label]
+        for name, judged in zip(names, panel.models, strict=True):
+            captions += [name, score(panel.name, judged.iou)]
+            pictures += [judged.classes, judged.difference]
+        for column, (caption, picture) in enumerate(zip(captions, pictures, strict=True)):
+            left = _GAP + column * (_SIDE + _GAP)
+            lines = caption if "\n" in caption else f"\n{caption}"
+            draw.multiline_text((left, top + 3), lines, _INK, ImageFont.load_default(12), spacing=1)
+            # Classes are never blended, nor is an image that is enlarged.
+            page.paste(scaled(picture, _SIDE, blended=column == 0), (left, top + _LINE))
+    classes = {CLASS_NAMES[code]: COLOURS[code] for code in CLASS_NAMES}
+    _put_legend(draw, page.height - 2 * _LEGEND, classes | {"ignored": IGNORED})
+    _put_legend(draw, page.height - _LEGEND, DIFFERENCE)
+    return page
 
 
-def _score(name: str, iou: float | None) -> str:
+def score(name: str, iou: float | None) -> str:
+    """Return a sample's IoU in words."""
     return f"no {name} in label and prediction" if iou is None else f"{name} IoU {iou:.3f}"
 
 
-def _tiles(model: Model, spec: SampleSpec) -> list[NDArray[np.uint8]]:
+def scaled(picture: Picture, side: int, *, blended: bool) -> Image.Image:
+    """Return a picture with a longest side of so many pixels.
+
+    Args:
+        picture: (rows, columns, 3).
+        side: pixels.
+        blended: blend neighbours where it becomes smaller, as suits a photo.
+    """
+    image = Image.fromarray(picture)
+    factor = side / max(image.size)
+    size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
+    blend = blended and factor < 1
+    return image.resize(size, Image.Resampling.BILINEAR if blend else Image.Resampling.NEAREST)
+
+
+def _panel(
+    evaluations: Sequence[Evaluation],
+    models: Sequence[Model],
+    spec: SampleSpec,
+    place: int,
+    title: str,
+    name: str,
+) -> Panel:
     sample = load_sample(spec)
-    classes = predict_sample(model, sample, spec)
-    return [_true_colour(sample), label_picture(sample.label), _class_picture(classes)]
+    judged = []
+    for evaluation, model in zip(evaluations, models, strict=True):
+        counted = evaluation.tallies[place]
+        classes = predict_sample(model, sample, spec)
+        difference = difference_picture(sample.label, classes, SCORED[name], counted.called)
+        judged.append(Judged(counted.counts(name).iou, _class_picture(classes), difference))
+    return Panel(
+        title, spec.id, name, _true_colour(sample), label_picture(sample.label), tuple(judged)
+    )
 
 
-def _true_colour(sample: Sample) -> NDArray[np.uint8]:
+def _class_picture(classes: NDArray[np.uint8]) -> Picture:
+    colours = np.full((256, 3), IGNORED, np.uint8)
+    for code in CLASS_NAMES:
+        colours[code] = COLOURS[code]
+    picture: Picture = colours[classes]
+    return picture
+
+
+def _true_colour(sample: Sample) -> Picture:
     """Return the image in red, green and blue, or in grey where it lacks one of them."""
     names = ("red", "green", "blue")
     if all(name in sample.bands for name in names):
@@ -116,29 +260,12 @@ def _true_colour(sample: Sample) -> NDArray[np.uint8]:
     return stretch(sample.image[places])
 
 
-def _put(
-    page: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    corner: tuple[int, int],
-    caption: str,
-    tiles: Sequence[NDArray[np.uint8]],
+def _put_legend(
+    draw: ImageDraw.ImageDraw, top: int, entries: dict[str, tuple[int, int, int]]
 ) -> None:
-    left, top = corner
-    draw.multiline_text((left, top + 3), caption, _INK, ImageFont.load_default(12), spacing=1)
-    for number, tile in enumerate(tiles):
-        picture = Image.fromarray(tile)
-        factor = _SIDE / max(picture.size)
-        size = round(picture.width * factor), round(picture.height * factor)
-        # Classes are never blended, nor is an image that is enlarged.
-        blended = number == 0 and factor < 1
-        method = Image.Resampling.BILINEAR if blended else Image.Resampling.NEAREST
-        place = left + number * (_SIDE + _GAP), top + _LINE
-        page.paste(picture.resize((max(1, size[0]), max(1, size[1])), method), place)
-
-
-def _put_legend(draw: ImageDraw.ImageDraw, top: int) -> None:
-    entries = [(CLASS_NAMES[code], COLOURS[code]) for code in CLASS_NAMES]
-    for number, (name, colour) in enumerate([*entries, ("ignored", _IGNORED)]):
-        left = _GAP + number * 104
+    left = float(_GAP)
+    font = ImageFont.load_default(12)
+    for name, colour in entries.items():
         draw.rectangle((left, top + 9, left + 13, top + 22), fill=colour, outline=_INK)
-        draw.text((left + 18, top + 8), name, _INK, ImageFont.load_default(12))
+        draw.text((left + 18, top + 8), name, _INK, font)
+        left += 40 + font.getlength(name)

@@ -1,113 +1,250 @@
-"""What an evaluation leaves in its folder: JSON for machines, CSV for tables, PNG for eyes."""
+"""What an evaluation leaves in its folder: JSON for machines, CSV for tables, HTML for eyes."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from nubila._version import __version__
 from nubila.datasets import SampleSpec
-from nubila.evaluate.panels import draw_panels
-from nubila.evaluate.run import Evaluation
-from nubila.evaluate.scores import PROTOCOL, SCORED, SampleTally
+from nubila.evaluate.counts import FIGURES, rounded
+from nubila.evaluate.html import document as html_document
+from nubila.evaluate.html import section
+from nubila.evaluate.page import (
+    models_of,
+    panel_section,
+    scene_section,
+    score_sections,
+    summary_of,
+)
+from nubila.evaluate.panels import Panel, draw_panels, make_panels
+from nubila.evaluate.run import Evaluation, compare
+from nubila.evaluate.scores import PROTOCOL, SCORED, SampleTally, by_scene
 from nubila.models_io import Model
 from nubila.raster.atomic import atomic_path, make_folder
 
-__all__ = ["write_report"]
-
-_FIGURES: Final = ("iou", "precision", "recall", "accuracy")
+__all__ = ["model_names", "score_document", "write_report"]
 
 
 def write_report(
-    evaluation: Evaluation,
-    model: Model,
+    evaluations: Evaluation | Sequence[Evaluation],
+    models: Model | Sequence[Model],
     specs: Sequence[SampleSpec],
     folder: str | Path,
     *,
     split: str | None = None,
+    columns: Sequence[str] | None = None,
 ) -> dict[str, Path]:
-    """Write ``scores.json``, ``scores.csv``, ``samples.csv`` and ``panels.png``.
+    """Write ``scores.json``, ``scores.csv``, ``samples.csv``, ``panels.png`` and ``report.html``.
 
     Args:
-        evaluation: of `model` on `specs`.
-        model: runs again on the few samples that are drawn.
-        specs: the samples, in the order of the evaluation.
+        evaluations: of one model or several on `specs`.
+        models: in the same order; they run again on the few samples that are drawn.
+        specs: the samples, in the order of the evaluations.
         folder: made if it is not there.
         split: the split that was chosen, for the record.
+        columns: of the manifest, to score by; default all that make a few strata.
 
     Returns:
-        ``scores``, ``table``, ``samples``, ``panels``: the path of each.
+        ``scores``, ``table``, ``samples``, ``panels``, ``report``: the path of each.
 
     Raises:
+        InputError: there is no such column.
         OutputError: a file cannot be written.
     """
+    evaluations = [evaluations] if isinstance(evaluations, Evaluation) else list(evaluations)
+    models = [models] if isinstance(models, Model) else list(models)
+    names = model_names(models)
+    scores = score_document(evaluations, models, specs, split=split, columns=columns)
+    panels = make_panels(evaluations, models, specs)
     target = make_folder(folder)
-    paths = {
-        "scores": target / "scores.json",
-        "table": target / "scores.csv",
-        "samples": target / "samples.csv",
-        "panels": target / "panels.png",
+    files = {
+        "scores": "scores.json",
+        "table": "scores.csv",
+        "samples": "samples.csv",
+        "panels": "panels.png",
+        "report": "report.html",
     }
-    scores = evaluation.scores()
-    document = scores | {"protocol": _protocol(model, specs, split)}
-    with atomic_path(paths["scores"]) as path:
-        path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    _write_csv(paths["table"], _table(scores))
-    _write_csv(paths["samples"], [_sample(tally) for tally in evaluation.tallies])
+    paths = {key: target / name for key, name in files.items()}
+    text = json.dumps(scores, indent=2, allow_nan=False) + "\n"
+    _write_text(paths["scores"], text)
+    _write_csv(paths["table"], _table(models_of(scores)))
+    found = zip(names, evaluations, strict=True)
+    _write_csv(paths["samples"], (_sample(n, t) for n, e in found for t in e.tallies))
     with atomic_path(paths["panels"]) as path:
-        draw_panels(evaluation, model, specs).save(path)
+        draw_panels(panels, names).save(path)
+    _write_text(paths["report"], _page(scores, names, evaluations, panels))
     return paths
 
 
-def _protocol(model: Model, specs: Sequence[SampleSpec], split: str | None) -> dict[str, Any]:
-    return {
+def score_document(
+    evaluations: Sequence[Evaluation],
+    models: Sequence[Model],
+    specs: Sequence[SampleSpec],
+    *,
+    split: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Return what ``scores.json`` holds.
+
+    Of one model ``{"overall": ..., "folders": ..., ..., "protocol": ...}``; of several
+    ``{"models": {name: the same}, "differences": {"a - b": ...}, "protocol": ...}``, where each
+    model is compared with the first one.
+    """
+    names = model_names(models)
+    scores = {
+        name: evaluation.scores(columns)
+        for name, evaluation in zip(names, evaluations, strict=True)
+    }
+    protocol = {
         "nubila": __version__,
-        "model": model.card.name,
-        "model_version": model.card.version,
-        "model_sha256": model.sha256,
-        "classes": list(model.card.classes),
         "manifest": Path(specs[0].manifest).name,
         "split": split,
-        "rules": PROTOCOL,
+    }
+    about = {
+        name: {
+            "model": model.card.name,
+            "model_version": model.card.version,
+            "model_sha256": model.sha256,
+            "classes": list(model.card.classes),
+        }
+        for name, model in zip(names, models, strict=True)
+    }
+    if len(models) == 1:
+        return scores[names[0]] | {"protocol": about[names[0]] | protocol | {"rules": PROTOCOL}}
+    differences = {
+        f"{name} − {names[0]}": compare(evaluation, evaluations[0])
+        for name, evaluation in list(zip(names, evaluations, strict=True))[1:]
+    }
+    return {
+        "models": scores,
+        "differences": differences,
+        "protocol": {"models": about} | protocol | {"rules": PROTOCOL},
     }
 
 
-def _table(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each folder and class, and first those of all folders."""
-    rows = []
-    for folder, found in ({"overall": scores["overall"]} | scores["folders"]).items():
-        for name in SCORED:
-            if name in found:
-                values = dict(found[name])
-                low, high = values.pop("iou_interval")
-                values |= {"iou_low": low, "iou_high": high}
-                if name == "cloud":
-                    values |= {k: found[k] for k in ("all_cloud_iou", "all_clear_accuracy")}
-                rows.append({"folder": folder, "class": name} | values)
-    return rows
+def model_names(models: Sequence[Model]) -> list[str]:
+    """Return a name for each model: its own, or its file's where models share one."""
+    own = [model.card.name for model in models]
+    names = [
+        Path(model.path).stem if own.count(name) > 1 else name
+        for name, model in zip(own, models, strict=True)
+    ]
+    seen: Counter[str] = Counter()
+    for place, name in enumerate(names):
+        seen[name] += 1
+        if names.count(name) > 1:
+            names[place] = f"{name} ({seen[name]})" if seen[name] > 1 else name
+    return names
 
 
-def _sample(tally: SampleTally) -> dict[str, Any]:
+def _page(
+    scores: Mapping[str, Any],
+    names: Sequence[str],
+    evaluations: Sequence[Evaluation],
+    panels: Sequence[Panel],
+) -> str:
+    protocol = scores["protocol"]
+    split = f", split {protocol['split']}" if protocol["split"] else ""
+    found = zip(names, evaluations, strict=True)
+    name, scenes = _scene_ious(dict(found))
+    about = protocol.get("models") or {names[0]: protocol}
+    files = "; ".join(
+        f"{n}: version {a['model_version']}, SHA-256 {a['model_sha256'][:16]}"
+        for n, a in about.items()
+    )
+    return html_document(
+        f"{', '.join(names)} on {protocol['manifest']}{split}",
+        summary_of(scores),
+        [
+            *score_sections(scores),
+            scene_section(name, scenes),
+            panel_section(panels, names),
+            _rules(protocol["rules"], files),
+        ],
+    )
+
+
+def _scene_ious(
+    evaluations: Mapping[str, Evaluation],
+) -> tuple[str, dict[str, list[tuple[str, float]]]]:
+    """Return the first class that labels name, and each model's IoU of it in every scene."""
+    tallies = next(iter(evaluations.values())).tallies
+    name = next((n for n in SCORED if any(t.names(n) for t in tallies)), "cloud")
+    return name, {
+        model: [
+            ("/".join(dict.fromkeys(scene)), counts.iou)
+            for scene, counts in by_scene(evaluation.tallies, name).items()
+            if counts.iou is not None
+        ]
+        for model, evaluation in evaluations.items()
+    }
+
+
+def _rules(rules: Mapping[str, str], files: str) -> str:
+    entries = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in rules.items())
+    return section("How this was scored", f'<dl class="rules">{entries}</dl><p>{escape(files)}</p>')
+
+
+def _table(models: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Give a row for each model, stratum and class; first those of all samples."""
+    for model, scores in models.items():
+        parts = {
+            ("all", "", "all"): scores["overall"],
+            **{("all", "", name): found for name, found in scores["variants"].items()},
+            **{("folder", value, "all"): found for value, found in scores["folders"].items()},
+            **{
+                (column, value, "all"): found
+                for column, values in scores["strata"].items()
+                for value, found in values.items()
+            },
+        }
+        for (stratum, value, pixels), found in parts.items():
+            for name in SCORED:
+                if name in found:
+                    place = {"stratum": stratum, "value": value, "pixels_taken": pixels}
+                    yield {"model": model} | place | {"class": name} | _flat(found, name)
+
+
+def _flat(found: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a class's figures as cells: intervals as two."""
+    cells: dict[str, Any] = {}
+    for figure, value in found[name].items():
+        if figure.endswith("_interval"):
+            start = figure.removesuffix("_interval")
+            cells[f"{start}_low"], cells[f"{start}_high"] = value
+        else:
+            cells[figure] = value
+    if name == "cloud":
+        cells |= {key: found[key] for key in ("all_cloud_iou", "all_clear_accuracy")}
+    return cells
+
+
+def _sample(model: str, tally: SampleTally) -> dict[str, Any]:
     row: dict[str, Any] = {
+        "model": model,
         "id": tally.id,
         "folder": tally.folder,
         "group": tally.group,
         "pixels": int(tally.table.sum()),
         "not_judged": tally.not_judged,
-        "agreement": _short(tally.agreement),
+        "agreement": rounded(tally.agreement),
     }
     for name in SCORED:
         if tally.decides(name):
             counts = tally.counts(name)
-            row |= {f"{name} {f}": _short(getattr(counts, f)) for f in _FIGURES}
+            row |= {f"{name} {figure}": rounded(counts.figure(figure)) for figure in FIGURES}
     return row
 
 
-def _short(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
+def _write_text(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -1,11 +1,10 @@
-"""Running a model over the samples of a manifest."""
+"""Running models over labelled samples."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,24 @@ from numpy.typing import NDArray
 
 from nubila.classes import NO_DATA
 from nubila.datasets import Sample, SampleSpec, load_sample
-from nubila.evaluate.scores import SampleTally, summarise, tally
-from nubila.infer import MaskOptions
+from nubila.evaluate.boundary import Buffer, near_boundary
+from nubila.evaluate.calibration import reliability
+from nubila.evaluate.scores import differences, full_scores
+from nubila.evaluate.strata import strata, tags_of
+from nubila.evaluate.tally import SCORED, SampleTally, called_sets, tally
+from nubila.infer import CloudMask, MaskOptions
 from nubila.infer.delivery import mask_in_memory, prepare
 from nubila.models_io import Model, ModelCard
 from nubila.scenes.array import scene_from_array
 
-__all__ = ["Evaluation", "evaluate", "predict_sample"]
+__all__ = [
+    "Evaluation",
+    "compare",
+    "evaluate",
+    "evaluate_together",
+    "mask_sample",
+    "predict_sample",
+]
 
 # Stands in where neither georeference nor manifest tells; pixels are never resampled here.
 _UNKNOWN_RESOLUTION = 10.0
@@ -27,60 +37,96 @@ _UNKNOWN_RESOLUTION = 10.0
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's counts on every sample, in the manifest's order."""
+    """A model's counts on every sample, in the manifest's order.
+
+    Attributes:
+        card: of the model.
+        tallies: one a sample.
+        buffer: how far from boundaries pixels were left out of the inner tables; None = not.
+    """
 
     card: ModelCard
     tallies: tuple[SampleTally, ...]
+    buffer: Buffer | None = None
 
-    def scores(self) -> dict[str, Any]:
-        """Return ``{"overall": {...}, "folders": {name: {...}}}``, as in ``scores.json``."""
-        folders: dict[str, list[SampleTally]] = defaultdict(list)
-        for sample in self.tallies:
-            folders[sample.folder].append(sample)
-        return {
-            "overall": summarise(self.tallies, self.card.classes),
-            "folders": {
-                name: summarise(samples, self.card.classes) for name, samples in folders.items()
-            },
-        }
+    def scores(self, columns: Iterable[str] | None = None) -> dict[str, Any]:
+        """Return ``{"overall": {...}, "folders": {name: {...}}, ...}``, as in ``scores.json``.
+
+        Args:
+            columns: of the manifest, to score by; default all that make a few strata.
+
+        Raises:
+            InputError: there is no such column.
+        """
+        return full_scores(
+            self.tallies,
+            self.card.classes,
+            buffer=None if self.buffer is None else str(self.buffer),
+            strata=strata(self.tallies, columns),
+        )
 
 
 def evaluate(
     model: Model,
     specs: Sequence[SampleSpec],
     *,
+    buffer: Buffer | None = None,
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Run a model once over each sample and count.
+    """Run a model once over each sample and count; see `evaluate_together`."""
+    return evaluate_together(
+        [model], specs, buffer=buffer, threads=threads, progress=progress
+    )[0]  # fmt: skip
+
+
+def evaluate_together(
+    models: Sequence[Model],
+    specs: Sequence[SampleSpec],
+    *,
+    buffer: Buffer | None = None,
+    threads: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Evaluation, ...]:
+    """Run models once over each sample and count, all on the pixels that every one judges.
 
     Args:
-        model: the model.
+        models: one or more.
         specs: rows of a manifest.
+        buffer: also count without the pixels so near to a boundary of the label.
         threads: samples that are read and run side by side; the counts do not depend on it.
         progress: called with the number of samples done, after each.
 
+    Returns:
+        The evaluation of each model.
+
     Raises:
-        BandError: a sample lacks a band that the model needs; the message names line and files.
+        BandError: a sample lacks a band that a model needs; the message names line and files.
         ManifestError: a file of a sample cannot be read, or does not fit its row.
         ModelError: the runtime refuses an input.
     """
-
-    def count(spec: SampleSpec) -> SampleTally:
-        sample = load_sample(spec)
-        return _tally_sample(spec, sample, predict_sample(model, sample, spec))
-
-    tallies = []
+    counted: list[tuple[SampleTally, ...]] = []
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for done, counted in enumerate(pool.map(count, specs), start=1):
-                tallies.append(counted)
+            work = pool.map(lambda spec: _tally_sample(models, spec, buffer), specs)
+            for done, tallies in enumerate(work, start=1):
+                counted.append(tallies)
                 if progress is not None:
                     progress(done)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return Evaluation(model.card, tuple(tallies))
+    return tuple(
+        Evaluation(model.card, tuple(tallies[n] for tallies in counted), buffer)
+        for n, model in enumerate(models)
+    )
+
+
+def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
+    """Return what the first model scores more than the second: class -> figures and intervals."""
+    known = [e.scores([])["overall"] for e in (first, second)]
+    names = [name for name in SCORED if all(name in scores for scores in known)]
+    return differences(first.tallies, second.tallies, names)
 
 
 def predict_sample(model: Model, sample: Sample, spec: SampleSpec) -> NDArray[np.uint8]:
@@ -90,6 +136,13 @@ def predict_sample(model: Model, sample: Sample, spec: SampleSpec) -> NDArray[np
         BandError: the sample lacks a band that the model needs.
         ModelError: the runtime refuses the input.
     """
+    return mask_sample(model, sample, spec).classes
+
+
+def mask_sample(
+    model: Model, sample: Sample, spec: SampleSpec, *, probabilities: bool = False
+) -> CloudMask:
+    """Return the mask of a sample, with probabilities if asked for; raises as `predict_sample`."""
     scene = scene_from_array(
         sample.image,
         sample.bands,
@@ -97,16 +150,68 @@ def predict_sample(model: Model, sample: Sample, spec: SampleSpec) -> NDArray[np
         resolution=sample.meta.resolution or _UNKNOWN_RESOLUTION,
         name=f"{spec.manifest}: line {spec.line}: {'; '.join(str(p) for p in spec.images)}",
     )
-    task = prepare(scene, model, MaskOptions(picture=False))
-    return mask_in_memory(task, threads=1, progress=None).classes
+    task = prepare(scene, model, MaskOptions(picture=False, probabilities=probabilities))
+    return mask_in_memory(task, threads=1, progress=None)
 
 
-def _tally_sample(spec: SampleSpec, sample: Sample, classes: NDArray[np.uint8]) -> SampleTally:
-    return SampleTally(
+def _tally_sample(
+    models: Sequence[Model], spec: SampleSpec, buffer: Buffer | None
+) -> tuple[SampleTally, ...]:
+    """Count what each model makes of a sample, on the pixels that all of them judge."""
+    sample = load_sample(spec)
+    masks = [mask_sample(model, sample, spec, probabilities=True) for model in models]
+    judged = np.logical_and.reduce([mask.classes != NO_DATA for mask in masks])
+    label = np.where(judged, sample.label, np.uint8(0))
+    inner = None
+    if buffer is not None:
+        near = near_boundary(sample.label, _pixels(buffer, sample, spec))
+        inner = np.where(near, np.uint8(0), label)
+    tags = tags_of(spec)
+    return tuple(
+        _tally(model, mask, spec, tags, (sample.label, label, inner))
+        for model, mask in zip(models, masks, strict=True)
+    )
+
+
+def _pixels(buffer: Buffer, sample: Sample, spec: SampleSpec) -> float:
+    """Return a buffer in pixels, at least one."""
+    if buffer.unit == "px":
+        return max(1.0, buffer.distance)
+    if sample.meta.resolution is None:
+        raise spec.error(
+            "resolution",
+            f"a buffer of {buffer} along boundaries needs metres a pixel, which neither the image "
+            f"nor the manifest tells; give the column, or the buffer in pixels",
+        )
+    return max(1.0, buffer.distance / sample.meta.resolution)
+
+
+def _tally(
+    model: Model,
+    mask: CloudMask,
+    spec: SampleSpec,
+    tags: dict[str, str],
+    labels: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8] | None],
+) -> SampleTally:
+    """Count one mask against a label: as it is, where all models judge, and off boundaries."""
+    whole, label, inner = labels
+    card = model.card
+    counted = SampleTally(
         id=spec.id,
         folder=spec.folder,
         group=spec.group,
-        table=tally(sample.label, classes),
+        table=tally(label, mask.classes),
         sets=spec.codes.all_sets,
-        not_judged=int(((sample.label != 0) & (classes == NO_DATA)).sum()),
+        not_judged=int(((whole != 0) & (mask.classes == NO_DATA)).sum()),
+        called=called_sets(dict(zip(card.class_codes, card.class_sets, strict=True))),
+        tags=tags,
+        inner=None if inner is None else tally(inner, mask.classes),
     )
+    # A model that gives classes alone is certain of each: there is nothing to calibrate.
+    if mask.probabilities is None or card.output in ("classes", "mask"):
+        return counted
+    if card.output in ("classes", "mask"):
+        return counted  # no probabilities, but certainty: nothing to calibrate
+    names = [name for name in SCORED if counted.decides(name)]
+    found = reliability(label, mask.probabilities, card.class_sets, names)
+    return replace(counted, reliability=found)

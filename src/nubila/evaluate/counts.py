@@ -1,0 +1,189 @@
+"""Hits, false alarms, misses and rejections, the figures that follow from them, and intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "FIGURES",
+    "RESAMPLES",
+    "SEED",
+    "Counts",
+    "difference_intervals",
+    "figure_values",
+    "intervals",
+    "rounded",
+    "scene_mean",
+    "scene_mean_interval",
+]
+
+RESAMPLES: Final = 1000
+SEED: Final = 0
+
+Numbers = NDArray[np.float64]
+Interval = tuple[float | None, float | None]
+
+
+def _share(part: Numbers, whole: Numbers) -> Numbers:
+    """Return part / whole, NaN where the whole is 0."""
+    share: Numbers = np.full(np.shape(whole), np.nan)
+    np.divide(part, whole, out=share, where=np.asarray(whole) != 0)
+    return share
+
+
+def _balanced(h: Numbers, f: Numbers, m: Numbers, r: Numbers) -> Numbers:
+    mean: Numbers = (_share(h, h + m) + _share(r, r + f)) / 2
+    return mean
+
+
+# Each takes hits, false alarms, misses and rejections. IoU is Jaccard's index, Dice's coefficient
+# is also called F1; precision is the user's accuracy and recall the producer's (Congalton 1991,
+# doi:10.1016/0034-4257(91)90048-B); balanced accuracy is the mean of recall and specificity
+# (Brodersen et al. 2010, doi:10.1109/ICPR.2010.764).
+FIGURES: Final[Mapping[str, Callable[[Numbers, Numbers, Numbers, Numbers], Numbers]]] = {
+    "iou": lambda h, f, m, r: _share(h, h + f + m),
+    "dice": lambda h, f, m, r: _share(2 * h, 2 * h + f + m),
+    "precision": lambda h, f, m, r: _share(h, h + f),
+    "recall": lambda h, f, m, r: _share(h, h + m),
+    "specificity": lambda h, f, m, r: _share(r, r + f),
+    "accuracy": lambda h, f, m, r: _share(h + r, h + f + m + r),
+    "balanced_accuracy": _balanced,
+}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Pixels of one class: hits, false alarms, misses, and correct rejections."""
+
+    hits: int = 0
+    false_alarms: int = 0
+    misses: int = 0
+    rejections: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def positives(self) -> int:
+        """Pixels that have the class."""
+        return self.hits + self.misses
+
+    @property
+    def pixels(self) -> int:
+        """All pixels that the label decides."""
+        return self.positives + self.false_alarms + self.rejections
+
+    @property
+    def iou(self) -> float | None:
+        """Intersection over union; None where the class is neither there nor predicted."""
+        return self.figure("iou")
+
+    def figure(self, name: str) -> float | None:
+        """Return one of `FIGURES`; None where it would be a division by zero."""
+        value = float(figure_values(np.array(astuple(self), np.float64), name))
+        return None if np.isnan(value) else value
+
+
+def figure_values(counts: NDArray[Any], name: str) -> Numbers:
+    """Return a figure for each row of counts (..., 4): hits, false alarms, misses, rejections."""
+    table = np.asarray(counts, np.float64)
+    return FIGURES[name](table[..., 0], table[..., 1], table[..., 2], table[..., 3])
+
+
+def scene_mean(scenes: Sequence[Counts], name: str) -> float | None:
+    """Return the mean over scenes of a figure, without the scenes where it is undefined."""
+    values = figure_values(_table(scenes), name)
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if values.size else None
+
+
+def intervals(
+    scenes: Sequence[Counts], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> dict[str, Interval]:
+    """Return the 95 % percentile bootstrap interval over scenes of each global figure.
+
+    Scenes, not pixels, are drawn with replacement, since the pixels of one scene are alike (Efron
+    & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13).
+
+    Returns:
+        Figure -> low and high end; None and None for fewer than two scenes, or where no resample
+        has the figure.
+    """
+    if len(scenes) < 2:
+        return dict.fromkeys(FIGURES, (None, None))
+    sums = _draws(len(scenes), resamples, seed) @ _table(scenes)
+    return {name: _middle(figure_values(sums, name)) for name in FIGURES}
+
+
+def scene_mean_interval(
+    scenes: Sequence[Counts], name: str, *, resamples: int = RESAMPLES, seed: int = SEED
+) -> Interval:
+    """Return the 95 % percentile bootstrap interval over scenes of the scene mean of a figure."""
+    if len(scenes) < 2:
+        return None, None
+    return _middle(_drawn_means(scenes, name, _draws(len(scenes), resamples, seed)))
+
+
+def difference_intervals(
+    first: Sequence[Counts],
+    second: Sequence[Counts],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> dict[str, Interval]:
+    """Return the 95 % interval of `first` minus `second` for each figure, and for the mean IoU.
+
+    Both are drawn together, scene by scene: what makes a scene hard for both cancels out, so the
+    interval is narrower than those of the two figures would suggest (paired bootstrap, Efron &
+    Tibshirani 1993, chapter 8).
+
+    Args:
+        first: counts of each scene.
+        second: counts of the same scenes in the same order.
+        resamples: how often scenes are drawn.
+        seed: of the draws.
+    """
+    names = [*FIGURES, "iou_scene_mean"]
+    if len(first) < 2:
+        return dict.fromkeys(names, (None, None))
+    drawn = _draws(len(first), resamples, seed)
+    one, other = drawn @ _table(first), drawn @ _table(second)
+    found = {name: figure_values(one, name) - figure_values(other, name) for name in FIGURES}
+    found["iou_scene_mean"] = _drawn_means(first, "iou", drawn) - _drawn_means(second, "iou", drawn)
+    return {name: _middle(values) for name, values in found.items()}
+
+
+def rounded(value: float | None) -> float | None:
+    """Return six digits: finer than any figure here means, and the same on every machine."""
+    return None if value is None else round(float(value), 6)
+
+
+def _table(scenes: Sequence[Counts]) -> Numbers:
+    return np.array([astuple(s) for s in scenes], np.float64).reshape(-1, 4)
+
+
+def _draws(scenes: int, resamples: int, seed: int) -> Numbers:
+    """Return how often each resample (a row) draws each scene (a column)."""
+    drawn = np.random.default_rng(seed).integers(0, scenes, (resamples, scenes))
+    drawn += np.arange(resamples)[:, None] * scenes
+    times = np.bincount(drawn.ravel(), minlength=resamples * scenes)
+    return times.reshape(resamples, scenes).astype(np.float64)
+
+
+def _drawn_means(scenes: Sequence[Counts], name: str, drawn: Numbers) -> Numbers:
+    values = figure_values(_table(scenes), name)
+    defined = np.isfinite(values)
+    return _share(drawn @ np.where(defined, values, 0), drawn @ defined.astype(np.float64))
+
+
+def _middle(values: Numbers) -> Interval:
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return None, None
+    low, high = np.percentile(values, [2.5, 97.5])
+    return rounded(low), rounded(high)

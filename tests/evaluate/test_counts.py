@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nubila.evaluate.counts import (
+    FIGURES,
+    Counts,
+    difference_intervals,
+    intervals,
+    scene_mean,
+    scene_mean_interval,
+)
+
+counts_drawn = st.builds(Counts, *[st.integers(0, 50)] * 4)
+
+
+@given(st.lists(counts_drawn, min_size=2, max_size=8), st.sampled_from(sorted(FIGURES)))
+def test_an_interval_lies_within_the_scenes_and_repeats(scenes: list[Counts], name: str) -> None:
+    low, high = intervals(scenes, resamples=50)[name]
+    assert (low, high) == intervals(scenes, resamples=50)[name]
+    defined = [v for s in scenes if (v := s.figure(name)) is not None]
+    if name == "balanced_accuracy":
+        assert low is None or 0 <= low <= high <= 1
+    elif not defined:
+        assert low is high is None
+    else:
+        # A global ratio is a weighted mean of the scenes' own, so it cannot leave their range.
+        assert min(defined) - 1e-6 <= low <= high <= max(defined) + 1e-6
+
+
+def _scenes(seed: int) -> list[Counts]:
+    drawn = np.random.default_rng(seed).integers(0, 90, (25, 3)).tolist()
+    return [Counts(h, f, m, 9) for h, f, m in drawn]
+
+
+def test_intervals_agree_with_a_plain_bootstrap() -> None:
+    scenes, others = _scenes(5), _scenes(6)
+    random = np.random.default_rng(7)
+    ious, means, differences = [], [], []
+    for _ in range(4000):
+        chosen = random.integers(0, 25, 25)
+        whole, other = (sum((s[i] for i in chosen), Counts()) for s in (scenes, others))
+        ious.append(whole.iou)
+        means.append(np.mean([scenes[i].iou for i in chosen]))
+        differences.append(whole.figure("recall") - other.figure("recall"))
+    for found, drawn in (
+        (intervals(scenes, resamples=4000, seed=1)["iou"], ious),
+        (scene_mean_interval(scenes, "iou", resamples=4000, seed=1), means),
+        (difference_intervals(scenes, others, resamples=4000, seed=1)["recall"], differences),
+    ):
+        assert found == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.01)
+
+
+def test_a_model_does_not_differ_from_itself() -> None:
+    found = difference_intervals(_scenes(1), _scenes(1))
+    assert set(found.values()) == {(0.0, 0.0)}
+    assert set(found) == {*FIGURES, "iou_scene_mean"}
+
+
+def test_one_scene_has_no_interval() -> None:
+    one = [Counts(5, 1, 1, 1)]
+    assert set(intervals(one).values()) == {(None, None)}
+    assert scene_mean_interval(one, "iou") == (None, None)
+    assert set(difference_intervals(one, one).values()) == {(None, None)}
+
+
+def test_the_mean_leaves_out_scenes_without_a_figure() -> None:
+    assert scene_mean([Counts(1, 1, 0, 0), Counts(0, 0, 0, 9), Counts(0, 3, 0, 0)], "iou") == 0.25
+    assert scene_mean([Counts(0, 0, 0, 9)], "iou") is None
+    assert scene_mean([Counts(0, 0, 0, 9)], "accuracy") == 1
