@@ -115,4 +115,6 @@ def two_logits(logits: Tensor) -> Tensor:
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     """Return the weighted mean, 0 where all weights are 0 (values there must be finite)."""
-    return (values * weight).sum() / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
+    total = weight.sum()
+    # Not a tiny number in place of 0: the gradient is divided by it too, and would overflow.
+    return (values * weight).sum() / torch.where(total > 0, total, 1)
