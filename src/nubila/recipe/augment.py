@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nubila.recipe.section import Section
 
@@ -48,9 +48,9 @@ class Augment(Section):
     zoom: float = Field(default=1.5, ge=1, le=4)
     rotate: float = Field(default=0.0, ge=0, le=1)
     scale: float = Field(default=0.0, ge=0, le=0.3)
-    elastic: float = Field(default=0.0, ge=0, le=10)
+    elastic: float = Field(default=0.0, ge=0, le=8)
     grid: float = Field(default=0.0, ge=0, le=0.9)
-    optical: float = Field(default=0.0, ge=0, le=0.5)
+    optical: float = Field(default=0.0, ge=0, le=0.15)
     full_bands: float = Field(default=0.4, ge=0, le=1)
     drop_band: float = Field(default=0.0, ge=0, le=1)
     gamma: float = Field(default=0.0, ge=0, le=0.5)
@@ -69,3 +69,11 @@ class Augment(Section):
     chessmix: float = Field(default=0.0, ge=0, le=1)
     mosaic: float = Field(default=0.0, ge=0, le=1)
     paste_clouds: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _one_mixture(self) -> Augment:
+        if self.cutmix + self.chessmix + self.mosaic > 1:
+            raise ValueError(
+                "cutmix, chessmix and mosaic are chances of one or another; expected a sum up to 1"
+            )
+        return self

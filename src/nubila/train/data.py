@@ -1,4 +1,4 @@
-"""Chips for training: labelled samples and synthetic scenes in memory, varied by their number.
+"""Chips for training, cut from labelled samples and synthetic scenes and varied by their number.
 
 Chip number i of a seed is always the same chip, whoever cuts it: a run that goes on after a break
 needs no state of any random generator, and the number of worker processes changes nothing.
@@ -7,72 +7,34 @@ needs no state of any random generator, and the number of worker processes chang
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from nubila.datasets import Sample, load_sample, output_sets, read_manifest
+from nubila.datasets import output_sets
 from nubila.errors import ManifestError, RecipeError
 from nubila.recipe import Recipe
-from nubila.train.augment import crop, drop_bands, radiometry, tear, turn
+from nubila.train.augment import BandRoles, Pair, cut_chip, mix, paste_clouds, vary
+from nubila.train.samples import Labelled, check_leakage, class_shares, folders, load_split
 
-__all__ = ["Chips", "Labelled", "load_split", "pad", "to_network"]
+__all__ = ["Chip", "Chips", "Labelled", "check_leakage", "load_split", "pad"]
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """A sample as the network takes it.
+class Chip(NamedTuple):
+    """What the network learns from; PyTorch's default collate makes a batch of several.
 
     Attributes:
-        image: (bands, rows, columns) reflectance in half precision, NaN = no data or no such band.
-        label: (rows, columns) uint8 sets of classes, 0 = ignored.
-        folder: where it is from, for weights and scores.
+        image: (bands, n, n) float32 reflectance, NaN = no data or no such band.
+        label: (n, n) uint8 sets of the network's outputs, bit k for output k, 0 = ignored.
+        statistics: (S, bands) float32 of the whole scene that the chip is from, as it is before any
+            augmentation; NaN for a band that the chip lacks. S = 0 where none are asked for.
     """
 
-    image: NDArray[np.float16]
+    image: NDArray[np.float32]
     label: NDArray[np.uint8]
-    folder: str
-
-
-def to_network(
-    image: NDArray[np.float32], bands: Sequence[str], recipe: Recipe
-) -> NDArray[np.float32]:
-    """Return an image's bands in the order of `recipe.bands`, NaN for those it does not have.
-
-    Raises:
-        ManifestError: a band that the recipe requires is absent.
-    """
-    names = ["nir" if name == "nir08" and "nir" not in bands else name for name in bands]
-    absent = [name for name in recipe.required if name not in names]
-    if absent:
-        raise ManifestError(f"band {absent[0]} is absent (the image has: {', '.join(bands)})")
-    ordered = np.full((len(recipe.bands), *image.shape[1:]), np.nan, np.float32)
-    for place, name in enumerate(recipe.bands):
-        if name in names:
-            ordered[place] = image[names.index(name)]
-    return ordered
-
-
-def load_split(recipe: Recipe, split: str) -> list[Labelled]:
-    """Read all samples of a split.
-
-    Raises:
-        ManifestError: as `datasets.read_manifest` and `load_sample`, or a visible band is absent.
-    """
-    if recipe.data.manifest is None:
-        raise RecipeError(f"data.dataset {recipe.data.dataset!r} cannot be read yet")
-    specs = read_manifest(recipe.data.manifest, root=recipe.data.root, split=split)
-    return [_labelled(load_sample(spec), recipe) for spec in specs]
-
-
-def _labelled(sample: Sample, recipe: Recipe) -> Labelled:
-    try:
-        image = to_network(sample.image, sample.bands, recipe).astype(np.float16)
-    except ManifestError as error:
-        raise ManifestError(f"{sample.meta.id}: {error}") from error
-    return Labelled(image, sample.label, sample.meta.folder)
+    statistics: NDArray[np.float32]
 
 
 def pad(image: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
@@ -82,43 +44,118 @@ def pad(image: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
     return np.pad(image, widths, constant_values=np.float32(np.nan))
 
 
-class Chips(Dataset[tuple[NDArray[np.float32], NDArray[np.uint8]]]):
-    """Training chips by number: `chips[i]` is (B, n, n) float32 and (n, n) uint8.
-
-    Labels are sets of the network's outputs, bit k for output k, 0 = ignored.
+class Chips(Dataset[Chip]):
+    """Training chips by number.
 
     Args:
-        recipe: says size, weights, share of synthetic chips and how chips are varied.
+        recipe: says size, odds, share of synthetic chips and how chips are varied.
         real, synthetic: what chips are cut from.
+        statistics: names of the scene statistics that chips carry.
+
+    Raises:
+        ManifestError: every training image has odds 0.
+        RecipeError: `data.subset` is more than there are.
     """
 
     def __init__(
-        self, recipe: Recipe, real: Sequence[Labelled], synthetic: Sequence[Labelled]
+        self,
+        recipe: Recipe,
+        real: Sequence[Labelled],
+        synthetic: Sequence[Labelled],
+        statistics: Sequence[str] = (),
     ) -> None:
         self._recipe, self._real, self._synthetic = recipe, real, synthetic
-        weights = np.array([recipe.data.weights.get(s.folder, 1.0) for s in real])
-        if weights.sum() <= 0:
-            raise ManifestError(f"{recipe.data.manifest}: every training image has weight 0")
-        self._odds = weights / weights.sum()
+        self._names = tuple(statistics)
+        self._known: dict[tuple[bool, int], NDArray[np.float32]] = {}
+        self._odds = _odds(recipe, real)
+        # What Generator.choice does with odds, without adding them up for every chip.
+        self._up_to = np.cumsum(self._odds)
+        self._up_to /= self._up_to[-1]
+        self._cycle: tuple[int, NDArray[np.int64]] | None = None
         self._outputs = output_sets(recipe.classes)
+        self._bands = BandRoles.of(recipe.bands, recipe.required)
+        cloudy = recipe.augment.paste_clouds > 0
+        self._cloudy = _cloudy(real) if cloudy else np.zeros(0, np.intp)
 
     def __len__(self) -> int:
         return self._recipe.steps * self._recipe.batch
 
-    def __getitem__(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        recipe = self._recipe
+    def __getitem__(self, number: int) -> Chip:
+        recipe, spec = self._recipe, self._recipe.augment
+        # Later augmentations have a generator of their own: turning one on leaves the rest alike.
         random = np.random.default_rng([recipe.seed, number])
-        if random.random() < recipe.synth.share:
-            source = self._synthetic[int(random.integers(len(self._synthetic)))]
-        else:
-            source = self._real[int(random.choice(len(self._real), p=self._odds))]
-        image, label = crop(
-            source.image, source.label, size=recipe.chip, zoom=recipe.augment.zoom, random=random
+        more = np.random.default_rng([recipe.seed, number, 1])
+        synthetic = bool(random.random() < recipe.synth.share)
+        place = self._draw(synthetic, random, number)
+        sample = (self._synthetic if synthetic else self._real)[place]
+        pair = cut_chip(sample.image, sample.label, recipe.chip, spec, random, more)
+        pair = mix(pair, self._other, spec, more)
+        if len(self._cloudy):
+            pair = paste_clouds(pair, self._cloud, spec, self._bands, more)
+        image, label = vary(pair, spec, self._bands, random, more)
+        statistics = self._statistics(synthetic, place, sample)
+        if self._names:
+            statistics[:, np.isnan(image).all(axis=(1, 2))] = np.nan
+        return Chip(image, self._outputs[label], statistics)
+
+    def _draw(self, synthetic: bool, random: np.random.Generator, number: int | None) -> int:
+        """Return the place of a sample; of the cycle's subset where a number is given."""
+        if synthetic:
+            return int(random.integers(len(self._synthetic)))
+        subset = self._recipe.data.subset
+        if subset is None or number is None:
+            return int(self._up_to.searchsorted(random.random(), side="right"))
+        cycle, place = divmod(number, subset)
+        if self._cycle is None or self._cycle[0] != cycle:
+            chosen = np.random.default_rng([self._recipe.seed, cycle, 2])
+            among = chosen.choice(len(self._odds), subset, replace=False, p=self._odds)
+            self._cycle = cycle, among
+        return int(self._cycle[1][place])
+
+    def _other(self, random: np.random.Generator) -> Pair:
+        """Return another chip, cut and turned, to be mixed in."""
+        synthetic = bool(random.random() < self._recipe.synth.share)
+        place = self._draw(synthetic, random, None)
+        return self._plain((self._synthetic if synthetic else self._real)[place], random)
+
+    def _cloud(self, random: np.random.Generator) -> Pair:
+        """Return a chip of a real sample that has clouds."""
+        return self._plain(self._real[int(random.choice(self._cloudy))], random)
+
+    def _plain(self, sample: Labelled, random: np.random.Generator) -> Pair:
+        recipe = self._recipe
+        return cut_chip(sample.image, sample.label, recipe.chip, recipe.augment, random, random)
+
+    def _statistics(self, synthetic: bool, place: int, sample: Labelled) -> NDArray[np.float32]:
+        if not self._names:
+            return np.zeros((0, len(sample.image)), np.float32)
+        if sample.statistics is not None:
+            return sample.scene_statistics(self._names)
+        if (synthetic, place) not in self._known:
+            self._known[synthetic, place] = sample.scene_statistics(self._names)
+        return self._known[synthetic, place].copy()
+
+
+def _odds(recipe: Recipe, real: Sequence[Labelled]) -> NDArray[np.float64]:
+    data = recipe.data
+    weights = np.array([data.weights.get(folder, 1.0) for folder in folders(real)])
+    if data.favour and len(real):
+        shares = class_shares(real)
+        weights *= 1 + sum(times * shares[name] for name, times in data.favour.items())
+    if weights.sum() <= 0:
+        where = data.tiles or data.manifest or data.root
+        raise ManifestError(f"{where}: every training image has weight 0")
+    if data.subset is not None and data.subset > np.count_nonzero(weights):
+        raise RecipeError(
+            f"data.subset is {data.subset}, but there are {np.count_nonzero(weights)} training "
+            f"images to draw from; expected at most as many"
         )
-        if recipe.augment.turn:
-            image, label = turn(image, label, random)
-        image, label = np.ascontiguousarray(image), np.ascontiguousarray(label)
-        drop_bands(image, recipe.augment, random)
-        radiometry(image, recipe.augment, random)
-        tear(image, label, recipe.augment, random)
-        return image, self._outputs[label]
+    odds: NDArray[np.float64] = weights / weights.sum()
+    return odds
+
+
+def _cloudy(real: Sequence[Labelled]) -> NDArray[np.intp]:
+    """Return the places of samples with cloud and something else, to take clouds from."""
+    shares = class_shares(real)
+    cloud = shares["cloud"] + shares["thin cloud"]
+    return np.flatnonzero((cloud > 0.02) & (cloud < 0.9))

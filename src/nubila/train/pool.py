@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -10,14 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nubila.classes import NO_DATA
+from nubila.datasets.order import order_bands
 from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe
 from nubila.synth import random_chip
-from nubila.train.data import Labelled, to_network
+from nubila.synth.instrument import SENSOR_BANDS
+from nubila.train.samples import Labelled
 
 __all__ = ["synthetic_pool"]
 
 _SHAPE: Final = (256, 256)
+_SENSOR: Final = "sentinel-2-msi"
 # Kinds of synthetic chips, in turn; an odd number, so that each comes at both levels. Left to
 # chance, half of all pixels would be cloud and few would be snow or open ground.
 _PRESETS: Final = (
@@ -37,7 +41,9 @@ def synthetic_pool(recipe: Recipe, report: Callable[[str], None]) -> list[Labell
     if spec.chips == 0:
         return []
     spec.cache.mkdir(parents=True, exist_ok=True)
-    stem = f"chips-{spec.chips}-seed-{recipe.seed}"
+    stem = (
+        f"chips-{spec.chips}-seed-{recipe.seed}-bands-{zlib.crc32(repr(recipe.bands).encode()):08x}"
+    )
     images, labels = spec.cache / f"{stem}-image.npy", spec.cache / f"{stem}-label.npy"
     if not _up_to_date(recipe, images, labels):
         report(f"making {spec.chips} synthetic chips in {spec.cache}")
@@ -85,12 +91,18 @@ def _make(recipe: Recipe, images: Path, labels: Path, report: Callable[[str], No
 
 
 def _chip(recipe: Recipe, number: int) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
-    """Return chip `number`: every other at the ground, where there is no cirrus band."""
+    """Return chip `number`: every other at the ground, where there is no cirrus band.
+
+    Bands that Sentinel-2 does not have, such as elevation, are NaN.
+    """
     level = "L1C" if number % 2 == 0 else "L2A"
-    bands = tuple(b for b in recipe.bands if level == "L1C" or b != "cirrus")
+    made = [b for b in recipe.bands if b in SENSOR_BANDS[_SENSOR]]
+    bands = tuple(b for b in made if level == "L1C" or b != "cirrus")
     random = np.random.default_rng([recipe.seed, number])
     preset = _PRESETS[number % len(_PRESETS)]
-    image, truth = random_chip(random, _SHAPE, bands=bands, level=level, preset=preset)
+    image, truth = random_chip(
+        random, _SHAPE, bands=bands, level=level, sensor=_SENSOR, preset=preset
+    )
     known = truth != NO_DATA
     label = np.where(known, np.left_shift(1, np.where(known, truth, 0)), 0).astype(np.uint8)
-    return to_network(image, bands, recipe).astype(np.float16), label
+    return order_bands(image, bands, recipe.bands).astype(np.float16), label

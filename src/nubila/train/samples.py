@@ -1,0 +1,186 @@
+"""What chips are cut from: whole samples in memory, or the tiles of a store, read one by one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, SupportsIndex, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nubila.classes import CLASS_NAMES
+from nubila.datasets import Sample, SampleSpec, load_sample, read_manifest
+from nubila.datasets.order import order_bands
+from nubila.errors import ManifestError
+from nubila.recipe import Recipe
+from nubila.scenes.statistics import SCENE_STATISTICS, scene_statistics
+from nubila.tiles.store import TileStore, open_store
+
+__all__ = ["Labelled", "TileSamples", "check_leakage", "class_shares", "folders", "load_split"]
+
+# Labels are sets of nubila's classes.
+_SETS: Final = 1 << len(CLASS_NAMES)
+_LEAK: Final = "scores would leak from one to the other. Give all images of a group one split."
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A sample or a tile as the network takes it.
+
+    Attributes:
+        image: (bands, rows, columns) reflectance in half precision, NaN = no data or no such band.
+        label: (rows, columns) uint8 sets of classes, 0 = ignored.
+        folder: where it is from, for weights and scores.
+        group: scene or place, which stays on one side of a split; empty for none.
+        statistics: (len(SCENE_STATISTICS), bands) of the whole scene; None where `image` is it.
+    """
+
+    image: NDArray[np.float16]
+    label: NDArray[np.uint8]
+    folder: str
+    group: str = ""
+    statistics: NDArray[np.float32] | None = None
+
+    def scene_statistics(self, names: Sequence[str]) -> NDArray[np.float32]:
+        """Return (len(names), bands) float32 statistics of the whole scene, NaN for no data."""
+        if self.statistics is None:
+            return scene_statistics(self.image, names)
+        return self.statistics[[SCENE_STATISTICS.index(name) for name in names]]
+
+
+class TileSamples(Sequence[Labelled]):
+    """The tiles of a store in the order of a recipe's bands; pixels are read when asked for.
+
+    Args:
+        store: a selection of tiles.
+        bands: wanted, in this order; those that the store lacks are NaN.
+        required: those of them that the store must have.
+
+    Raises:
+        ManifestError: a required band is absent.
+    """
+
+    def __init__(self, store: TileStore, bands: Sequence[str], required: Sequence[str]) -> None:
+        order_bands(np.empty((len(store.bands), 0, 0)), store.bands, bands, required)
+        self._store, self._bands = store, tuple(bands)
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Labelled: ...
+    @overload
+    def __getitem__(self, index: slice) -> TileSamples: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Labelled | TileSamples:
+        if isinstance(index, slice):
+            return TileSamples(self._store[index], self._bands, ())
+        tile = self._store[index]
+        image, statistics = tile.image, tile.statistics
+        if self._store.bands != self._bands:
+            image = order_bands(image, self._store.bands, self._bands)
+            by_band = statistics.T[:, :, None]
+            statistics = order_bands(by_band, self._store.bands, self._bands)[:, :, 0].T
+        return Labelled(image, tile.label, tile.folder, tile.group, statistics)
+
+    @property
+    def folders(self) -> list[str]:
+        """The folder of each tile."""
+        return [str(folder) for folder in self._store.column("folder")]
+
+    @property
+    def groups(self) -> list[str]:
+        """The group of each tile."""
+        return [str(group) for group in self._store.column("group")]
+
+    @property
+    def label_sets(self) -> NDArray[np.int64]:
+        """Pixels of each label set, (tiles, 64)."""
+        return self._store.label_sets()
+
+
+def load_split(recipe: Recipe, split: str) -> Sequence[Labelled]:
+    """Return a split: the tiles of `data.tiles`, else all samples of it, read into memory.
+
+    Raises:
+        ManifestError: there is no such tile store, manifest, collection or split (the message
+            names the splits found), a required band is absent, a file cannot be read, or a group
+            of the tile store stands in two splits.
+    """
+    if recipe.data.tiles is not None:
+        store = open_store(recipe.data.tiles)
+        _check_store(store)
+        return TileSamples(store.select(split), recipe.bands, recipe.required)
+    return [_labelled(load_sample(spec), recipe) for spec in _specs(recipe, split)]
+
+
+def _specs(recipe: Recipe, split: str) -> Sequence[SampleSpec]:
+    data = recipe.data
+    if data.manifest is not None:
+        return read_manifest(data.manifest, root=data.root, split=split)
+    from nubila.datasets import read_collection
+
+    specs: Sequence[SampleSpec] = read_collection(str(data.dataset), data.root, split)
+    if not specs:
+        raise ManifestError(f"{data.root}: {data.dataset} has no sample of split {split!r}")
+    return specs
+
+
+def _labelled(sample: Sample, recipe: Recipe) -> Labelled:
+    try:
+        image = order_bands(sample.image, sample.bands, recipe.bands, recipe.required)
+    except ManifestError as error:
+        raise ManifestError(f"{sample.meta.id}: {error}") from error
+    return Labelled(image.astype(np.float16), sample.label, sample.meta.folder, sample.meta.group)
+
+
+def _check_store(store: TileStore) -> None:
+    splits: defaultdict[str, set[str]] = defaultdict(set)
+    for group, split in zip(store.column("group"), store.column("split"), strict=True):
+        if group and split:
+            splits[group].add(split)
+    for group, among in splits.items():
+        if len(among) > 1:
+            both = " and ".join(sorted(among))
+            raise ManifestError(f"{store.path}: group {group!r} is in splits {both}: {_LEAK}")
+
+
+def check_leakage(train: Sequence[Labelled], validation: Sequence[Labelled]) -> None:
+    """Raise where scores on one split would be of images that the other has seen.
+
+    Raises:
+        ManifestError: a group (scene or place) is in both.
+    """
+    both = sorted(set(_groups(train)) & set(_groups(validation)) - {""})
+    if both:
+        more = f" and {len(both) - 1} more" if len(both) > 1 else ""
+        raise ManifestError(
+            f"group {both[0]!r}{more} is in the training and in the validation split: {_LEAK}"
+        )
+
+
+def _groups(samples: Sequence[Labelled]) -> list[str]:
+    return samples.groups if isinstance(samples, TileSamples) else [s.group for s in samples]
+
+
+def folders(samples: Sequence[Labelled]) -> list[str]:
+    """Return the folder of each sample, without reading pixels of a tile store."""
+    return samples.folders if isinstance(samples, TileSamples) else [s.folder for s in samples]
+
+
+def class_shares(samples: Sequence[Labelled]) -> Mapping[str, NDArray[np.float64]]:
+    """Return class -> (samples,) share of a sample's pixels that are of the class.
+
+    A pixel whose label allows several classes counts for each in equal parts; one that is ignored
+    counts for none.
+    """
+    if isinstance(samples, TileSamples):
+        sets = samples.label_sets
+    else:
+        counts = [np.bincount(s.label.ravel(), minlength=_SETS)[:_SETS] for s in samples]
+        sets = np.stack(counts)
+    member = (np.arange(_SETS)[:, None] >> np.arange(len(CLASS_NAMES))) & 1
+    part = member / np.maximum(member.sum(axis=1, keepdims=True), 1)
+    shares = (sets @ part) / np.maximum(sets.sum(axis=1, keepdims=True), 1)
+    return {name: shares[:, code] for code, name in CLASS_NAMES.items()}
