@@ -340,11 +340,11 @@ def _write_table(
 
 def _put_in_place(work: Path, path: Path) -> None:
     """Bring everything to the disk and give the folder its name."""
-    (work / _JOURNAL).unlink()
     for file in work.rglob("*"):
         if file.is_file():
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
+    (work / _JOURNAL).unlink()
     old = path.with_name(f".{path.name}.old")
     if old.exists():
         shutil.rmtree(old)
