@@ -2,12 +2,14 @@
 
 A label rarely tells all six classes apart. ``128=clear|snow|water`` says that a pixel of code 128
 is one of three classes and the label does not say which; a prediction is right if it is any.
+``0=ignored`` says that a code is known and teaches nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +21,7 @@ from nubila.errors import InputError, ManifestError
 __all__ = ["NUBILA_CODES", "LabelCodes", "output_sets", "parse_codes"]
 
 _OTHER: Final = "*"
+_IGNORED: Final = "ignored"
 
 NUBILA_CODES: Final = ";".join(f"{code}={name}" for code, name in CLASS_NAMES.items())
 
@@ -61,8 +64,11 @@ class LabelCodes:
         return label.astype(np.uint8, copy=False)
 
 
+@lru_cache(maxsize=256)  # a collection repeats the same text in thousands of rows
 def parse_codes(text: str) -> LabelCodes:
     """Read ``"64=cloud shadow;128=clear|snow|water;255=cloud"``; ``*`` stands for any other code.
+
+    ``0=ignored`` names a code whose pixels have no label, so that it counts as known.
 
     Raises:
         ManifestError: an entry is not ``code=classes``, a code stands twice or is no whole
@@ -84,7 +90,7 @@ def parse_codes(text: str) -> LabelCodes:
             raise ManifestError(f"code {code} is given twice")
         else:
             found[code] = allowed
-    if not found and not other:
+    if not any(found.values()) and not other:
         raise ManifestError("no code is given, so every pixel would be ignored")
     codes = tuple(sorted(found))
     return LabelCodes(codes, tuple(found[c] for c in codes), other)
@@ -107,6 +113,8 @@ def output_sets(classes: Mapping[str, Sequence[str]]) -> NDArray[np.uint8]:
 
 
 def _classes(entry: str, names: str) -> int:
+    if names.strip().lower() == _IGNORED:
+        return 0
     try:
         return class_set(names.split("|"))
     except InputError as error:
