@@ -165,8 +165,9 @@ class Stretch(nn.Module):
         raised = reflectance - low
         # NaN is taken out before the cut: runtimes differ in what they make of clip(NaN).
         raised = torch.where(raised.isnan(), 0.0, raised)
-        width = torch.where(width > _LEAST_WIDTH, width, _LEAST_WIDTH)
-        return (raised / width).clamp(0, 1)
+        # Of a constant band only rounding errors are left, which are not to be stretched.
+        varies = width > _LEAST_WIDTH
+        return torch.where(varies, raised / torch.where(varies, width, 1.0), 0.0).clamp(0, 1)
 
     def extra_repr(self) -> str:
         """Return what `repr` shows between the brackets."""
