@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 from torch import nn
 
@@ -11,9 +12,10 @@ from nubila.errors import RecipeError
 from nubila.nn.cloudnet import CloudNet
 from nubila.nn.compact import CompactUNet
 from nubila.nn.library import LibraryNetwork
+from nubila.nn.normalise import FillNoData, Standardise, build_normalise
 from nubila.nn.pretrained import load_pretrained
 from nubila.nn.recurrent import RecurrentResidual
-from nubila.nn.segmenter import Segmenter
+from nubila.nn.segmenter import Body, Segmenter
 from nubila.nn.simple import SimpleUNet
 from nubila.nn.unet import UNet
 from nubila.recipe import Recipe
@@ -37,13 +39,26 @@ def build_network(recipe: Recipe, *, pretrained: bool = True) -> Segmenter:
     """
     classes = tuple(recipe.classes)
     body = build_body(recipe.model, recipe.bands, classes, pretrained=pretrained)
-    network = Segmenter(body, None, bands=recipe.bands, classes=classes)
+    normalise = _normalise(recipe, body)
+    network = Segmenter(body, normalise, bands=recipe.bands, classes=classes)
     if recipe.chip % network.stride:
         raise RecipeError(
             f"chip: {recipe.chip} is not a multiple of {network.stride}, the stride of the "
             f"network {recipe.model.name!r}"
         )
     return network
+
+
+def _normalise(recipe: Recipe, body: nn.Module) -> nn.Module | None:
+    found = build_normalise(recipe.normalise, recipe.bands)
+    if not cast(Body, body).takes_nan:
+        return found or FillNoData()
+    if isinstance(found, Standardise):
+        raise RecipeError(
+            f"normalise: {recipe.normalise.name!r} gives values below 0, which the network "
+            f"{recipe.model.name!r} cuts off; it takes reflectance as it is"
+        )
+    return found
 
 
 def build_body(

@@ -78,7 +78,8 @@ class _Contraction(nn.Module):
         if deepened:
             self.units.append(conv_unit(width, width, bias=True))
         self.units.append(nn.Conv2d(width, width, 3, padding=1))
-        self.units.append(nn.Dropout(_DROPOUT) if dropped else nn.Identity())
+        if dropped:
+            self.units.append(nn.Dropout(_DROPOUT))
         self.units.append(nn.BatchNorm2d(width))
         self.units.append(nn.ReLU(inplace=True))
         self.beside = conv_unit(half, half, 1, bias=True)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nubila.errors import MissingExtraError, RecipeError, nearest
-from nubila.nn.body import Network
+from nubila.nn.body import Network, count_flops
 
 __all__ = ["LibraryNetwork", "encoder_names", "known_encoder"]
 
@@ -32,28 +32,33 @@ class LibraryNetwork(Network):
     """
 
     def __init__(self, decoder: str, encoder: str, *, inputs: int, outputs: int) -> None:
-        name = known_encoder(encoder)
         try:
-            with warnings.catch_warnings():
-                # It wants the newer of two names for the same encoder; both stay in use.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                model: Any = _library().create_model(
-                    decoder, name, encoder_weights=None, in_channels=inputs, classes=outputs
-                )
-        except (AssertionError, RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+            model = _create(decoder, known_encoder(encoder), inputs, outputs)
+            super().__init__(inputs, outputs, int(model.encoder.output_stride))
+            self.model: nn.Module = model
+            # Some encoders take images of one size only, and say so when they are given another.
+            count_flops(self, inputs, 3 * self.stride)
+        except (AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).strip().splitlines()
             raise RecipeError(
                 f"model.encoder: {encoder!r} does not go with the decoder {decoder!r}; take "
                 f"another of either ({reason[0] if reason else type(error).__name__})"
             ) from error
-        super().__init__(inputs, outputs, int(model.encoder.output_stride))
-        self.model: nn.Module = model
         _even_corners(model)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (N, K, H, W) for (N, B, H, W)."""
         logits: Tensor = self.model(image)
         return logits
+
+
+def _create(decoder: str, encoder: str, inputs: int, outputs: int) -> Any:  # noqa: ANN401 (untyped library)
+    with warnings.catch_warnings():
+        # It wants the newer of two names for the same encoder; both stay in use.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return _library().create_model(
+            decoder, encoder, encoder_weights=None, in_channels=inputs, classes=outputs
+        )
 
 
 def known_encoder(name: str) -> str:

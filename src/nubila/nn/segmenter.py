@@ -9,6 +9,8 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from nubila.nn.fold import fold_norms
+
 __all__ = ["Body", "Segmenter"]
 
 
@@ -99,12 +101,18 @@ class Segmenter(nn.Module):
         return logits / self.temperature + biases
 
     def folded(self, temperature: float = 1.0, biases: Sequence[float] = ()) -> Segmenter:
-        """Return a copy in evaluation mode that gives calibrated probabilities."""
+        """Return a copy in evaluation mode that gives calibrated probabilities.
+
+        Args:
+            temperature: logits are divided by it.
+            biases: then added to the logits, one a class; default none.
+        """
         twin = copy.deepcopy(self).eval()
         fold = getattr(self.body, "folded", None)
         if fold is not None:
             twin.body = fold(temperature, biases)
         else:
+            fold_norms(twin.body)
             twin.temperature = temperature
             twin.biases = tuple(biases) or twin.biases
         return twin
