@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nubila.errors import MissingExtraError
+from nubila.export.options import ExportOptions
 
-__all__ = ["export_onnx"]
+__all__ = ["ExportOptions", "export_onnx"]
 
 
 def export_onnx(
@@ -15,6 +16,7 @@ def export_onnx(
     output: str | Path,
     *,
     scores: str | Path | None = None,
+    options: ExportOptions | None = None,
     report: Callable[[str], None],
 ) -> Path:
     """Export a run folder of ``nubila train``; see `nubila.export.onnx.export_onnx`.
@@ -31,5 +33,9 @@ def export_onnx(
     from nubila.export.onnx import export_onnx as run_export
 
     return run_export(
-        Path(run), Path(output), scores=None if scores is None else Path(scores), report=report
+        Path(run),
+        Path(output),
+        scores=None if scores is None else Path(scores),
+        options=options or ExportOptions(),
+        report=report,
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nubila.datasets import output_sets
+from nubila.export.graph import statistics_of
 from nubila.nn import Segmenter, partial_cross_entropy
 from nubila.train.data import Labelled
 from nubila.train.validate import logits_of
@@ -84,10 +85,20 @@ def _collect(
     found, labels = [], []
     for sample in samples:
         label = torch.from_numpy(outputs[sample.label[::_EVERY, ::_EVERY]])
-        logits = logits_of(network, sample.image)[:, ::_EVERY, ::_EVERY]
+        logits = logits_of(network, sample.image, _statistics(network, sample))[
+            :, ::_EVERY, ::_EVERY
+        ]
         found.append(logits[:, label != 0])
         labels.append(label[label != 0])
     return torch.cat(found, dim=1)[None, :, :, None], torch.cat(labels)[None, :, None]
+
+
+def _statistics(network: Segmenter, sample: Labelled) -> Tensor | None:
+    """Return the statistics (1, S, B) of a whole sample, if the network's normalisation has any."""
+    names = statistics_of(network)
+    if not names:
+        return None
+    return torch.from_numpy(sample.scene_statistics(names))[None]
 
 
 def _golden_section(function: Callable[[float], float], low: float, high: float) -> float:

@@ -13,12 +13,15 @@ import onnx
 
 from nubila.classes import CLASS_NAMES, class_code
 from nubila.errors import InputError
+from nubila.export.graph import TURNS, cloudy_outputs, looks_at_all, statistics_of
+from nubila.export.options import Shape
 from nubila.models_io import BandUse, ModelCard, TrainingSource
 from nubila.nn import Segmenter
+from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe
 from nubila.train.data import Labelled
 
-__all__ = ["build_card", "mlm_item", "read_scores"]
+__all__ = ["build_card", "mlm_item", "read_scores", "write_item"]
 
 _MLM: Final = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 _CLASSIFICATION: Final = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
@@ -27,23 +30,42 @@ _CLASSIFICATION: Final = "https://stac-extensions.github.io/classification/v2.0.
 def build_card(
     recipe: Recipe,
     network: Segmenter,
+    shape: Shape,
     *,
     train: Sequence[Labelled],
     validation: Sequence[Labelled],
     calibration: str,
     scores: dict[str, Any],
+    suffix: str = "",
 ) -> ModelCard:
-    """Return the card of a network: what its graph takes and gives, and what it rests on."""
+    """Return the card of a network: what its graph takes and gives, and what it rests on.
+
+    Args:
+        recipe: of the run.
+        network: as trained.
+        shape: of the graph.
+        train: the samples that the weights were trained on.
+        validation: those of the validation split.
+        calibration: how it was calibrated, for people.
+        scores: of ``nubila evaluate``.
+        suffix: of the name.
+    """
     about = recipe.export
+    reach = None if looks_at_all(network) else network.receptive_field()
+    classes, stands_for = _classes(recipe, shape)
     return ModelCard(
-        name=about.name,
+        name=about.name + suffix,
         version=about.version,
         summary=about.summary,
         bands=tuple(BandUse(name=b, required=b in recipe.required) for b in network.bands),
-        classes=network.classes,
+        classes=classes,
+        stands_for=stands_for,
         resolution=about.resolution,
-        receptive_field=_reach(network),
+        receptive_field=reach,
         stride=network.stride,
+        tile=recipe.chip if reach is None and shape.size is None else shape.size,
+        statistics=statistics_of(network),
+        output=shape.output,
         calibration=calibration,
         training=_sources(recipe, train),
         recipe=_portable(recipe),
@@ -53,15 +75,21 @@ def build_card(
         limits=about.limits,
         licence=about.licence,
         parameters=sum(p.numel() for p in network.parameters()),
-        flops_per_pixel=network.flops_per_pixel(),
+        flops_per_pixel=network.flops_per_pixel() * TURNS[shape.flips],
     )
 
 
-def _reach(network: Segmenter) -> int:
-    reach = network.receptive_field()
-    if reach is None:
-        raise InputError("a network that looks at the whole image cannot be exported yet")
-    return reach
+def _classes(recipe: Recipe, shape: Shape) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Return the classes of the graph's output, and what each that is merged stands for."""
+    classes = recipe.classes
+    if shape.output == "mask":
+        sides: dict[str, tuple[str, ...]] = {"clear": (), "cloud": ()}
+        cloudy = cloudy_outputs(classes)
+        for members, is_cloud in zip(classes.values(), cloudy, strict=True):
+            sides["cloud" if is_cloud else "clear"] += members
+        classes = sides
+    merged = {name: members for name, members in classes.items() if members != (name,)}
+    return tuple(classes), merged
 
 
 def read_scores(path: Path | None) -> dict[str, Any]:
@@ -83,8 +111,18 @@ def read_scores(path: Path | None) -> dict[str, Any]:
     return scores
 
 
-def mlm_item(card: ModelCard, model: Path, when: datetime) -> dict[str, Any]:
-    """Return a STAC item of a model file by the machine learning model extension."""
+def mlm_item(
+    card: ModelCard, model: Path, when: datetime, *, architecture: str, batch: int | None = None
+) -> dict[str, Any]:
+    """Return a STAC item of a model file by the machine learning model extension.
+
+    Args:
+        card: of the model.
+        model: its file.
+        when: it was trained.
+        architecture: of the network, by name.
+        batch: images that the graph takes at once; None = any number.
+    """
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
@@ -100,15 +138,15 @@ def mlm_item(card: ModelCard, model: Path, when: datetime) -> dict[str, Any]:
             "description": card.summary,
             "license": card.licence,
             "mlm:name": card.name,
-            "mlm:architecture": "U-Net",
+            "mlm:architecture": architecture,
             "mlm:tasks": ["semantic-segmentation"],
             "mlm:framework": "ONNX",
             "mlm:framework_version": onnx.__version__,
             "mlm:memory_size": model.stat().st_size,
             "mlm:total_parameters": card.parameters,
             "mlm:pretrained": True,
-            "mlm:input": [_mlm_input(card)],
-            "mlm:output": [_mlm_output(card)],
+            "mlm:input": [_mlm_input(card, batch), *_mlm_statistics(card, batch)],
+            "mlm:output": [_mlm_output(card, batch)],
         },
         "links": [],
         "assets": {
@@ -122,27 +160,61 @@ def mlm_item(card: ModelCard, model: Path, when: datetime) -> dict[str, Any]:
     }
 
 
-def _mlm_input(card: ModelCard) -> dict[str, Any]:
+def write_item(
+    card: ModelCard, model: Path, when: datetime, architecture: str, batch: int | None
+) -> None:
+    """Write the STAC item of a model file beside it; arguments as for `mlm_item`."""
+    item = mlm_item(card, model, when, architecture=architecture, batch=batch)
+    with atomic_path(model.with_suffix(".stac.json")) as temporary:
+        temporary.write_text(json.dumps(item, indent=2) + "\n", "utf-8")
+
+
+def _mlm_input(card: ModelCard, batch: int | None) -> dict[str, Any]:
+    side = card.tile or -1
     return {
         "name": "reflectance",
         "description": "1.0 = 100 %; NaN where there is no data, and all over an absent band",
         "bands": [{"name": band.name} for band in card.bands],
         "input": {
-            "shape": [-1, len(card.bands), -1, -1],
+            "shape": [batch or -1, len(card.bands), side, side],
             "dim_order": ["batch", "bands", "height", "width"],
             "data_type": "float32",
         },
     }
 
 
-def _mlm_output(card: ModelCard) -> dict[str, Any]:
+def _mlm_statistics(card: ModelCard, batch: int | None) -> list[dict[str, Any]]:
+    if not card.statistics:
+        return []
+    shape = [batch or -1, len(card.statistics), len(card.bands)]
+    return [
+        {
+            "name": "statistics",
+            "description": f"{', '.join(card.statistics)} of each band over the whole scene",
+            "bands": [{"name": band.name} for band in card.bands],
+            "input": {
+                "shape": shape,
+                "dim_order": ["batch", "statistics", "bands"],
+                "data_type": "float32",
+            },
+        }
+    ]
+
+
+def _mlm_output(card: ModelCard, batch: int | None) -> dict[str, Any]:
+    side = card.tile or -1
+    shape, order = [batch or -1, side, side], ["batch", "height", "width"]
+    whole = card.output in ("classes", "mask")
+    if not whole:
+        shape.insert(1, len(card.classes))
+        order.insert(1, "classes")
     return {
-        "name": "probabilities",
+        "name": card.output,
         "tasks": ["semantic-segmentation"],
         "result": {
-            "shape": [-1, len(card.classes), -1, -1],
-            "dim_order": ["batch", "classes", "height", "width"],
-            "data_type": "float32",
+            "shape": shape,
+            "dim_order": order,
+            "data_type": "uint8" if whole else "float32",
         },
         "classification:classes": [
             {"value": class_code(name), "name": name.replace(" ", "_"), "description": name}

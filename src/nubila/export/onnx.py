@@ -2,37 +2,74 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import onnx
 import torch
-from torch import Tensor, nn
 
-from nubila.errors import NubilaError
+from nubila.errors import InputError
 from nubila.export.calibrate import Calibration, fit_calibration
-from nubila.export.card import build_card, mlm_item, read_scores
-from nubila.models_io import CARD_KEY, ModelCard, load_model
+from nubila.export.card import build_card, read_scores, write_item
+from nubila.export.graph import Graph, write_onnx
+from nubila.export.options import ExportOptions, Shape
+from nubila.export.parity import check_parity
+from nubila.models_io import load_model
 from nubila.nn import Segmenter
 from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe, load_recipe
-from nubila.train.data import Labelled, load_split, pad
+from nubila.train.data import Labelled, load_split
 from nubila.train.state import load_weights
-from nubila.train.validate import logits_of
 
-__all__ = ["export_onnx", "parity", "write_onnx"]
+__all__ = ["Source", "export_onnx", "write_calibrated"]
 
-_OPSET: Final = 18
-_TOLERANCE: Final = 1e-4
 _PARITY_SAMPLES: Final = 12
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a run gives to export from.
+
+    Attributes:
+        run: its folder.
+        recipe, network: of the best checkpoint, the weights averaged.
+        train, validation: the samples of both splits.
+        scores: of ``nubila evaluate``, for the card.
+    """
+
+    run: Path
+    recipe: Recipe
+    network: Segmenter
+    train: Sequence[Labelled]
+    validation: Sequence[Labelled]
+    scores: dict[str, Any]
+
+    @classmethod
+    def of(cls, run: Path, scores: Path | None) -> Source:
+        """Read a run folder; raises as `export_onnx`."""
+        recipe = load_recipe(run / "recipe.yaml")
+        network = load_weights(run / "best.ckpt")
+        torch.set_num_threads(recipe.threads)
+        found = read_scores(scores)
+        splits = recipe.data.train, recipe.data.validation
+        train, held_back = (load_split(recipe, split) for split in splits)
+        return cls(run, recipe, network.eval(), train, held_back, found)
+
+    @property
+    def when(self) -> datetime:
+        """Time of the checkpoint."""
+        return datetime.fromtimestamp((self.run / "best.ckpt").stat().st_mtime, UTC)
+
+
 def export_onnx(
-    run: Path, output: Path, *, scores: Path | None, report: Callable[[str], None]
+    run: Path,
+    output: Path,
+    *,
+    scores: Path | None,
+    options: ExportOptions,
+    report: Callable[[str], None],
 ) -> Path:
     """Write the averaged weights of a run's best checkpoint as ONNX, and a STAC item beside it.
 
@@ -40,36 +77,88 @@ def export_onnx(
         run: folder of ``nubila train``.
         output: the ONNX file; the item gets the suffix ``.stac.json``.
         scores: ``scores.json`` of ``nubila evaluate`` for the card, or None.
+        options: what to export; variants get names after the file's.
         report: called with each line for people.
 
     Raises:
-        NubilaError: no run or checkpoint there, or the file's probabilities differ from
-            PyTorch's by more than 1e-4.
+        InputError: an option does not fit the network.
+        NubilaError: no run or checkpoint there, or what the file gives differs from PyTorch by
+            more than `parity.TOLERANCES`.
     """
-    recipe = load_recipe(run / "recipe.yaml")
-    network = load_weights(run / "best.ckpt")
-    torch.set_num_threads(recipe.threads)
-    found = read_scores(scores)
-    train, held_back = (load_split(recipe, s) for s in (recipe.data.train, recipe.data.validation))
+    source = Source.of(run, scores)
+    shape = options.shape(source.recipe, source.network.stride)
+    written, shape = _write_any(source, shape, output, options, report)
+    if options.variants:
+        from nubila.export.variants import export_variants
 
-    fitted = fit_calibration(network, recipe.classes, held_back, _biases(recipe))
+        export_variants(source, shape, output, options, report)
+    return written
+
+
+def _write_any(
+    source: Source,
+    shape: Shape,
+    output: Path,
+    options: ExportOptions,
+    report: Callable[[str], None],
+) -> tuple[Path, Shape]:
+    """Write for any size of image if the network allows it, else for the training's chips."""
+    chip = source.recipe.chip
+    if shape.size is not None:
+        return write_calibrated(source, source.network, shape, output, report), shape
+    try:
+        return write_calibrated(source, source.network, shape, output, report), shape
+    except InputError as error:
+        report(f"{error}; for {chip} x {chip}, the training's chips, instead")
+    fixed = replace(shape, size=chip)
+    return write_calibrated(source, source.network, fixed, output, report), fixed
+
+
+def write_calibrated(
+    source: Source,
+    network: Segmenter,
+    shape: Shape,
+    output: Path,
+    report: Callable[[str], None],
+    *,
+    suffix: str = "",
+) -> Path:
+    """Calibrate a network, write it with its card and item, and hold the file to PyTorch.
+
+    Args:
+        source: where it is from.
+        network: as trained, in evaluation mode.
+        shape: what the graph takes and gives.
+        output: the file to write.
+        report: called with each line for people.
+        suffix: of the name in the card.
+
+    Raises:
+        InputError: the network cannot be exported so.
+        NubilaError: the file differs from PyTorch.
+    """
+    recipe = source.recipe
+    fitted = fit_calibration(network, recipe.classes, source.validation, _biases(recipe))
     calibration = _describe(fitted, network.classes)
     report(f"{calibration}: loss {fitted.before:.4f} -> {fitted.after:.4f}")
     card = build_card(
-        recipe, network, train=train, validation=held_back, calibration=calibration, scores=found
+        recipe,
+        network,
+        shape,
+        train=source.train,
+        validation=source.validation,
+        calibration=calibration,
+        scores=source.scores,
+        suffix=suffix,
     )
+    folded = network.folded(fitted.temperature, fitted.biases)
     with atomic_path(output) as temporary:
-        write_onnx(network.folded(fitted.temperature, fitted.biases), card, temporary)
-        difference = parity(network, fitted, temporary, held_back[:_PARITY_SAMPLES])
-        report(f"largest difference from PyTorch on real samples: {difference:.2e}")
-        if not difference <= _TOLERANCE:
-            raise NubilaError(
-                f"{output}: probabilities differ from PyTorch's by {difference:.2e}, more than "
-                f"{_TOLERANCE:g}; nothing was written"
-            )
-    when = datetime.fromtimestamp((run / "best.ckpt").stat().st_mtime, UTC)
-    with atomic_path(output.with_suffix(".stac.json")) as temporary:
-        temporary.write_text(json.dumps(mlm_item(card, output, when), indent=2) + "\n", "utf-8")
+        write_onnx(Graph(folded, recipe.classes, shape), card, temporary)
+        graph = Graph(network, recipe.classes, shape)
+        samples = source.validation[:_PARITY_SAMPLES]
+        difference = check_parity(graph, fitted, load_model(temporary), samples)
+    report(f"largest difference from PyTorch on {len(samples)} real samples: {difference:.2e}")
+    write_item(card, output, source.when, recipe.model.name, shape.batch)
     report(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {card.parameters} parameters")
     return output
 
@@ -85,75 +174,3 @@ def _describe(fitted: Calibration, classes: Sequence[str]) -> str:
     return f"temperature {fitted.temperature:.4f} fitted on the validation split" + (
         f", after biases of the recipe: {biases}" if biases else ""
     )
-
-
-class _Probabilities(nn.Module):
-    """The graph that is exported; its argument's name becomes the input's."""
-
-    def __init__(self, network: Segmenter) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, reflectance: Tensor) -> Tensor:
-        return self.network.probabilities(reflectance)
-
-
-def write_onnx(network: Segmenter, card: ModelCard, path: Path) -> None:
-    """Write a folded network with its card; the same network gives the same bytes.
-
-    Args:
-        network: in evaluation mode.
-        card: goes into the file's metadata.
-        path: the file to write.
-    """
-    stride = network.stride
-    # Sizes that differ from one another keep the exporter from taking one for another.
-    example = torch.zeros(2, len(network.bands), 3 * stride, 4 * stride)
-    rows, columns = (stride * torch.export.Dim(name) for name in ("rows", "columns"))
-    batch = torch.export.Dim("batch")
-    program = torch.onnx.export(
-        _Probabilities(network).eval(),
-        (example,),
-        dynamo=True,
-        opset_version=_OPSET,
-        input_names=["reflectance"],
-        output_names=["probabilities"],
-        dynamic_shapes=({0: batch, 2: rows, 3: columns},),
-        verbose=False,
-    )
-    if program is None:  # only where the exporter writes a file itself
-        raise NubilaError("PyTorch's exporter gave no program")
-    model = program.model_proto
-    _strip(model)
-    entry = model.metadata_props.add()
-    entry.key, entry.value = CARD_KEY, card.model_dump_json()
-    path.write_bytes(model.SerializeToString(deterministic=True))
-
-
-def _strip(model: Any) -> None:  # noqa: ANN401 (untyped library)
-    """Take out what the exporter notes for debugging, such as this machine's file names."""
-    graph = model.graph
-    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
-        del part.metadata_props[:]
-    for node in graph.node:
-        node.doc_string = ""
-    del graph.value_info[:]
-    onnx.checker.check_model(model)
-
-
-def parity(
-    network: Segmenter, fitted: Calibration, path: Path, samples: Sequence[Labelled]
-) -> float:
-    """Return the largest difference in probability between PyTorch and a model file.
-
-    PyTorch runs the network as trained, batch norms and all, with its own softmax.
-    """
-    model = load_model(path)
-    worst = 0.0
-    for sample in samples:
-        rows, columns = sample.label.shape
-        expected = fitted.apply(logits_of(network, sample.image)).softmax(dim=0).numpy()
-        batch = pad(sample.image.astype(np.float32), network.stride)[None]
-        found = model.run(batch)[0, :, :rows, :columns]
-        worst = max(worst, float(np.abs(found - expected).max()))
-    return worst

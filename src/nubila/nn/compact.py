@@ -9,6 +9,7 @@ the nearest value, so that the receptive field stays small.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Final
 
@@ -148,21 +149,20 @@ class CompactUNet(nn.Module):
             biases: then added to the logits, one a class; default none. A single logit is that of
                 the second class over the first.
         """
-        copy = CompactUNet(self.widths, inputs=self.inputs, outputs=self.outputs)
-        copy.load_state_dict(self.state_dict())
-        copy.eval()
-        for module in copy.modules():
+        # Not built anew by its widths: a pruned network has fewer channels than they say.
+        twin = copy.deepcopy(self).eval()
+        for module in twin.modules():
             if isinstance(module, _ConvUnit) and isinstance(module.norm, nn.BatchNorm2d):
                 module.conv = fuse_conv_bn_eval(module.conv, module.norm)
                 module.norm = nn.Identity()
         with torch.no_grad():
-            copy.head.weight /= temperature
-            if copy.head.bias is not None:
-                copy.head.bias /= temperature
+            twin.head.weight /= temperature
+            if twin.head.bias is not None:
+                twin.head.bias /= temperature
                 if biases:  # four sub-pixels a logit
                     shift = (biases[1] - biases[0],) if self.outputs == 1 else tuple(biases)
-                    copy.head.bias += torch.tensor(shift).repeat_interleave(4)
-        return copy
+                    twin.head.bias += torch.tensor(shift).repeat_interleave(4)
+        return twin
 
 
 class _ConvUnit(nn.Module):

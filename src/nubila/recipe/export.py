@@ -1,4 +1,4 @@
-"""What the exported model says of itself."""
+"""What the exported model takes and gives, and says of itself."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ __all__ = ["Export"]
 
 
 class Export(Section):
-    """What the exported model says of itself.
+    """What the exported model takes and gives, and says of itself.
 
     Attributes:
+        output: what the graph gives; see `nubila.models_io.card`.
+        size: height and width that the graph takes; null = any, if the network allows it.
+        batch: images that the graph takes at once; null = any number.
         biases: class name -> what is added to its calibrated logit: the logarithm of how much rarer
             the class is on Earth than in the training mixture.
     """
@@ -23,6 +26,9 @@ class Export(Section):
     version: str = "1"
     summary: str = ""
     licence: str = "Apache-2.0"
+    output: Literal["probabilities", "logits", "classes", "mask"] = "probabilities"
+    size: int | None = Field(default=None, ge=1)
+    batch: int | None = Field(default=None, ge=1)
     resolution: tuple[float, float] = (10.0, 60.0)
     limits: tuple[str, ...] = ()
     licences: dict[str, str] = {}
