@@ -40,12 +40,16 @@ def test_intervals_agree_with_a_plain_bootstrap() -> None:
     scenes, others = _scenes(5), _scenes(6)
     random = np.random.default_rng(7)
     ious, means, differences = [], [], []
+    one, other = (
+        np.array([(s.hits, s.false_alarms, s.misses) for s in n]) for n in (scenes, others)
+    )
     for _ in range(4000):
         chosen = random.integers(0, 25, 25)
-        whole, other = (sum((s[i] for i in chosen), Counts()) for s in (scenes, others))
-        ious.append(whole.iou)
-        means.append(np.mean([scenes[i].iou for i in chosen]))
-        differences.append(whole.figure("recall") - other.figure("recall"))
+        hits, alarms, misses = one[chosen].sum(axis=0)
+        ious.append(hits / (hits + alarms + misses))
+        means.append((one[chosen, 0] / one[chosen].sum(axis=1)).mean())
+        other_hits, _, other_misses = other[chosen].sum(axis=0)
+        differences.append(hits / (hits + misses) - other_hits / (other_hits + other_misses))
     for found, drawn in (
         (intervals(scenes, resamples=4000, seed=1)["iou"], ious),
         (scene_mean_interval(scenes, "iou", resamples=4000, seed=1), means),

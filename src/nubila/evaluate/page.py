@@ -168,9 +168,9 @@ def _card(title: str, place: int, scores: Scores, name: str) -> str:
         _HEADS["recall"]: percent(values["recall"]),
     }
     if name == "cloud":
-        lines["IoU if all were cloud"] = percent(scores["all_cloud_iou"])
+        lines["IoU, all cloud"] = percent(scores["all_cloud_iou"])
         lines["accuracy"] = percent(values["accuracy"])
-        lines["accuracy if all were clear"] = percent(scores["all_clear_accuracy"])
+        lines["accuracy, all clear"] = percent(scores["all_clear_accuracy"])
     else:
         lines["scenes"] = str(values["scenes"])
     entries = "".join(f"<dt>{escape(k)}</dt><dd>{v}</dd>" for k, v in lines.items())
@@ -338,7 +338,7 @@ def _others(column: str, rows: Mapping[str, Mapping[str, Scores]], main: str) ->
 def _figure_table(column: str, rows: Mapping[str, Mapping[str, Scores]], name: str) -> str:
     """Return a table of a class's figures: a row for each value of a column, and each model."""
     several = any(len(row) > 1 for row in rows.values())
-    lines = []
+    lines: list[list[str]] = []
     for value, row in rows.items():
         for place, (model, scores) in enumerate(row.items()):
             if (found := scores.get(name)) is None:

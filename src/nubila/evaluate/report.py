@@ -103,7 +103,7 @@ def score_document(
     }
     protocol = {
         "nubila": __version__,
-        "manifest": Path(specs[0].manifest).name,
+        "manifest": _data_name(specs[0].manifest),
         "split": split,
     }
     about = {
@@ -126,6 +126,11 @@ def score_document(
         "differences": differences,
         "protocol": {"models": about} | protocol | {"rules": PROTOCOL},
     }
+
+
+def _data_name(manifest: str) -> str:
+    """Return the file name of a manifest, or a collection's name, without this machine's path."""
+    return Path(manifest).name if Path(manifest).is_file() else manifest.split(" in ")[0]
 
 
 def model_names(models: Sequence[Model]) -> list[str]:

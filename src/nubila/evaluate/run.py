@@ -143,12 +143,13 @@ def mask_sample(
     model: Model, sample: Sample, spec: SampleSpec, *, probabilities: bool = False
 ) -> CloudMask:
     """Return the mask of a sample, with probabilities if asked for; raises as `predict_sample`."""
+    where = f"line {spec.line}" if spec.line else f"sample {spec.id}"
     scene = scene_from_array(
         sample.image,
         sample.bands,
         scale=1.0,  # samples are reflectance already
         resolution=sample.meta.resolution or _UNKNOWN_RESOLUTION,
-        name=f"{spec.manifest}: line {spec.line}: {'; '.join(str(p) for p in spec.images)}",
+        name=f"{spec.manifest}: {where}: {'; '.join(str(p) for p in spec.images)}",
     )
     task = prepare(scene, model, MaskOptions(picture=False, probabilities=probabilities))
     return mask_in_memory(task, threads=1, progress=None)

@@ -43,7 +43,8 @@ def strata(
 
     Args:
         samples: all of them.
-        columns: names; default every column that has at least two values and no more than 24.
+        columns: names; default every column that has at least two values, no more than 24, and
+            on average two scenes or more for each.
 
     Returns:
         Column -> value -> samples.
@@ -52,6 +53,7 @@ def strata(
         InputError: there is no such column.
     """
     found = {"folder": _grouped(samples, [s.folder for s in samples])}
+    scenes = len({s.scene for s in samples})
     known = list(dict.fromkeys(name for s in samples for name in s.tags))
     for name in known if columns is None else columns:
         if name == "folder":
@@ -63,7 +65,7 @@ def strata(
             )
         groups = _grouped(samples, _ranges(name, [s.tags.get(name, "") for s in samples]))
         groups = dict(sorted(groups.items(), key=lambda group: _order(group[0])))
-        if columns is not None or 2 <= len(groups) <= _MOST_VALUES:
+        if columns is not None or 2 <= len(groups) <= min(_MOST_VALUES, scenes / 2):
             found[name] = groups
     return found
 

@@ -71,8 +71,9 @@ overflow-wrap:anywhere}
 margin:.3em 0 1.4em}
 .key{display:flex;flex-wrap:wrap;gap:.2em 1.1em;font-size:.88rem;color:var(--faint);
 margin:.4em 0 1em}
-.key span::before{content:"";display:inline-block;width:.85em;height:.85em;border-radius:2px;
-margin-right:.4em;vertical-align:-.08em;background:var(--c);outline:1px solid var(--line)}
+.key span:not(.series)::before{content:"";display:inline-block;width:.85em;height:.85em;
+border-radius:2px;margin-right:.4em;vertical-align:-.08em;background:var(--c);
+outline:1px solid var(--line)}
 details{margin:.5em 0}summary{cursor:pointer;color:var(--faint)}
 pre{overflow:auto;background:var(--soft);padding:12px;border-radius:6px;font-size:.82rem;
 line-height:1.4;max-height:70vh}

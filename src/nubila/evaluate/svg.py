@@ -98,15 +98,14 @@ def curves(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> st
         return left + width * across, top + height * (1 - up)
 
     parts = [_frame(left, top, width, height, x_ticks, y_ticks)]
-    parts += [
-        f'<g class="s{place % SERIES}">{_path([at(*point) for point in points])}</g>'
-        for place, points in enumerate(found.values())
-    ]
+    for place, points in enumerate(found.values()):
+        path = _path([at(*point) for point in points])
+        parts.append(f'<g class="s{place % SERIES}"{_dashes(place)}>{path}</g>')
     parts.append(_text(left + width / 2, top + height + 36, "step", "middle"))
-    legend = (
-        "".join(series(name, n) + " " for n, name in enumerate(found)) if len(found) > 1 else ""
+    legend = "".join(
+        series(name.removeprefix(f"{title}/"), place) for place, name in enumerate(found)
     )
-    return _figure(title, 460, 232, parts, legend)
+    return _figure(title, 472, 232, parts, legend if len(found) > 1 else "")
 
 
 def _figure(title: str, width: int, height: int, parts: Sequence[str], legend: str = "") -> str:
@@ -146,6 +145,12 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     if not points:
         return ""
     return f'<path class="curve" d="M{"L".join(f"{x:.1f} {y:.1f}" for x, y in points)}"/>'
+
+
+def _dashes(place: int) -> str:
+    """Return what tells a line from an earlier one of the same colour."""
+    turn = place // SERIES
+    return f' stroke-dasharray="{7 - min(turn, 3) * 1.5:g} 3"' if turn else ""
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
