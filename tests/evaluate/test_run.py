@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from nubila.datasets import load_sample, read_manifest
 from nubila.errors import BandError, ManifestError
-from nubila.evaluate import evaluate, predict_sample
+from nubila.evaluate import Buffer, evaluate, evaluate_together, predict_sample
 from nubila.models_io import load_model
 from nubila.models_io.load import Model
 from tests.evaluate.conftest import write_model
@@ -104,3 +105,48 @@ def test_tiles_do_not_show(model: Model, scenes: Path) -> None:
     whole[0, 0, :6, :10] = sample.image[0]
     expected = np.array(model.card.class_codes)[model.run(whole)[0].argmax(axis=0)[:6, :10]]
     np.testing.assert_array_equal(predict_sample(model, sample, spec), expected)
+
+
+def test_several_models_are_scored_on_the_same_pixels(
+    model: Model, scenes: Path, tmp_path: Path
+) -> None:
+    # A model that needs nir gives no answer where nir has no data, so nobody is scored there.
+    red = np.load(tmp_path / "alps/a.npy").astype(np.float32)
+    nir = np.full_like(red, 30)
+    nir[0, :4] = np.nan
+    np.save(tmp_path / "alps/a.npy", np.stack([red, nir]))
+    scenes.write_text(scenes.read_text().replace("a_mask.npy,red,", "a_mask.npy,red;nir,"))
+    spec = read_manifest(scenes)[0]
+    other = load_model(write_model(tmp_path / "nir.onnx", required=("red", "nir")))
+    (alone,) = evaluate(model, [spec]).tallies
+    one, two = (e.tallies[0] for e in evaluate_together([model, other], [spec]))
+    assert alone.table.sum() == 60
+    np.testing.assert_array_equal(one.table, two.table)
+    assert one.table.sum() == 56
+    assert (one.not_judged, two.not_judged) == (0, 4)
+
+
+def test_a_model_that_merges_classes(model: Model, scenes: Path) -> None:
+    # Its "clear" stands for shadow too, and what it calls "cloud shadow" for water only.
+    stands_for = {"clear": ("clear", "cloud shadow", "snow"), "cloud shadow": ("water",)}
+    card = model.card.model_copy(update={"stands_for": stands_for})
+    scores = evaluate(replace(model, card=card), read_manifest(scenes)).scores()["overall"]
+    assert "cloud shadow" not in scores
+    assert "cloud" in scores
+    # a and b: rows 0, 1 right, row 2 called water, rows 3 to 5 right; c and d as the labels say:
+    # c is all called water; d calls rows 0, 1 cloud, 2 water, 3 clear (it is shadow), 4, 5 clear.
+    assert scores["agreement"] == pytest.approx((5 + 5 + 0 + 5) / 24, abs=1e-6)
+
+
+def test_calibration_and_buffer(model: Model, scenes: Path) -> None:
+    specs = read_manifest(scenes)
+    scores = evaluate(model, specs, buffer=Buffer(1)).scores()
+    # Labels change below rows 2 and 3, so rows 2 to 4 of 6 are left out.
+    inner = scores["variants"]["without boundaries (1 px)"]
+    assert inner["pixels"] == scores["overall"]["pixels"] - 4 * 3 * 10
+    assert inner["cloud"]["recall"] == pytest.approx(40 / 60, abs=1e-6)
+    # Red of 0.8, 0.05 and 0.3 leaves no doubt, so each probability is nearly 0 or 1, and the error
+    # is the share of wrong pixels.
+    found = scores["calibration"]["cloud"]
+    assert found["ece"] == pytest.approx(1 - scores["overall"]["cloud"]["accuracy"], abs=1e-3)
+    assert {b["from"] for b in found["bins"]} == {0.0, 0.95}

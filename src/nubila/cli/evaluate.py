@@ -33,7 +33,7 @@ def evaluate(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...",
+            metavar="MODEL",
             help="Names (see nubila models) or ONNX files, all scored on the same pixels; default: "
             "the one that ships.",
             show_default=False,

@@ -22,6 +22,7 @@ __all__ = [
     "bar",
     "details",
     "document",
+    "legend",
     "note",
     "number",
     "percent",
@@ -151,6 +152,14 @@ def bar(
 def series(name: str, place: int) -> Cell:
     """Return a name with the dot of its colour."""
     return f'<span class="series s{place % SERIES}">{escape(name)}</span>'
+
+
+def legend(names: Iterable[str]) -> str:
+    """Return the names of several series in their colours; nothing for one alone."""
+    names = list(names)
+    if len(names) < 2:
+        return ""
+    return f"<p>{' &nbsp; '.join(series(name, n) for n, name in enumerate(names))}</p>"
 
 
 def picture(image: Image.Image, caption: str, *, photo: bool = False) -> str:

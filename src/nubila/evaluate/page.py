@@ -6,23 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
-from nubila.classes import CLASS_NAMES, COLOURS
 from nubila.evaluate.html import (
     bar,
     details,
+    legend,
     note,
     number,
     percent,
-    picture,
     section,
     series,
     table,
 )
-from nubila.evaluate.panels import DIFFERENCE, IGNORED, Panel, scaled, score
-from nubila.evaluate.svg import reliability_plot, scene_plot
+from nubila.evaluate.svg import reliability_plot
 from nubila.evaluate.tally import SCORED
 
-__all__ = ["models_of", "panel_section", "scene_section", "score_sections", "summary_of"]
+__all__ = ["models_of", "score_sections", "summary_of"]
 
 Scores = Mapping[str, Any]
 
@@ -35,8 +33,6 @@ _HEADS: Final = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
 }
-_TILE: Final = 300
-_MOST_TILES: Final = 6  # in a row
 
 
 def models_of(document: Scores) -> dict[str, Scores]:
@@ -75,64 +71,9 @@ def score_sections(document: Scores) -> list[str]:
     return [text for text in sections if text]
 
 
-def scene_section(name: str, models: Mapping[str, Sequence[tuple[str, float]]]) -> str:
-    """Return the IoU of every scene as a plot, or nothing for fewer than three.
-
-    Args:
-        name: of the class.
-        models: name -> (scene, IoU).
-    """
-    if max(map(len, models.values()), default=0) < 3:
-        return ""
-    return section(
-        "Scenes",
-        note(f"IoU of {name} in each scene that has one; point at a dot for the scene's name."),
-        _legend(models),
-        scene_plot(f"IoU of {name} by scene", models),
-    )
-
-
-def panel_section(panels: Sequence[Panel], names: Sequence[str]) -> str:
-    """Return the best, median and worst samples in pictures."""
-    parts = [
-        note(
-            "The best, median and worst image of each folder, by the IoU of the first model. The "
-            "difference is that of the class named under it."
-        ),
-        _key({CLASS_NAMES[code]: COLOURS[code] for code in CLASS_NAMES} | {"ignored": IGNORED}),
-        _key(DIFFERENCE),
-    ]
-    for panel in panels:
-        tiles = [
-            picture(scaled(panel.image, _TILE, blended=True), "image", photo=True),
-            picture(scaled(panel.label, _TILE, blended=False), "label"),
-        ]
-        for name, judged in zip(names, panel.models, strict=True):
-            tiles.append(picture(scaled(judged.classes, _TILE, blended=False), name))
-            caption = f"difference: {score(panel.name, judged.iou)}"
-            tiles.append(picture(scaled(judged.difference, _TILE, blended=False), caption))
-        head = f"<h3>{escape(panel.title)} <small>{escape(panel.id)}</small></h3>"
-        columns = len(tiles) if len(tiles) <= _MOST_TILES else 4
-        parts.append(f'{head}<div class="panel" style="--k:{columns}">{"".join(tiles)}</div>')
-    return section("Pictures", *parts)
-
-
 def _classes_in(scores: Mapping[str, Scores]) -> list[str]:
     """Return the classes that some of the models are scored for, cloud first."""
     return [name for name in SCORED if any(name in found for found in scores.values())]
-
-
-def _legend(models: Mapping[str, object]) -> str:
-    if len(models) < 2:
-        return ""
-    return f"<p>{' &nbsp; '.join(series(name, n) for n, name in enumerate(models))}</p>"
-
-
-def _key(colours: Mapping[str, tuple[int, int, int]]) -> str:
-    entries = "".join(
-        f'<span style="--c:rgb{colour}">{escape(name)}</span>' for name, colour in colours.items()
-    )
-    return f'<div class="key">{entries}</div>'
 
 
 def _interval(values: Scores, figure: str = "iou", *, signed: bool = False) -> str:
@@ -384,7 +325,7 @@ def _calibration(models: Mapping[str, Scores]) -> str:
             "probability can be taken at its word; the bars at the foot tell where the pixels are. "
             "ECE is the expected calibration error: the mean distance from that line."
         ),
-        _legend(models),
+        legend(models),
         f'<div class="plots">{"".join(plots)}</div>',
         details(
             "as a table",

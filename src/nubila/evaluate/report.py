@@ -13,15 +13,10 @@ from typing import Any
 from nubila._version import __version__
 from nubila.datasets import SampleSpec
 from nubila.evaluate.counts import FIGURES, rounded
+from nubila.evaluate.gallery import panel_section, scene_section
 from nubila.evaluate.html import document as html_document
 from nubila.evaluate.html import section
-from nubila.evaluate.page import (
-    models_of,
-    panel_section,
-    scene_section,
-    score_sections,
-    summary_of,
-)
+from nubila.evaluate.page import models_of, score_sections, summary_of
 from nubila.evaluate.panels import Panel, draw_panels, make_panels
 from nubila.evaluate.run import Evaluation, compare
 from nubila.evaluate.scores import PROTOCOL, SCORED, SampleTally, by_scene
