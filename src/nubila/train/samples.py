@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from nubila.classes import CLASS_NAMES
 from nubila.datasets import Sample, SampleSpec, load_sample, read_manifest
 from nubila.datasets.order import order_bands
-from nubila.errors import ManifestError
+from nubila.errors import ManifestError, nearest
 from nubila.recipe import Recipe
 from nubila.scenes.statistics import SCENE_STATISTICS, scene_statistics
+from nubila.tiles.split import assign_splits
 from nubila.tiles.store import TileStore, open_store
 
 __all__ = ["Labelled", "TileSamples", "check_leakage", "class_shares", "folders", "load_split"]
@@ -103,10 +104,12 @@ class TileSamples(Sequence[Labelled]):
 def load_split(recipe: Recipe, split: str) -> Sequence[Labelled]:
     """Return a split: the tiles of `data.tiles`, else all samples of it, read into memory.
 
+    Samples that have no split of their own are dealt out by `tiling.splits`, as a tile store does.
+
     Raises:
         ManifestError: there is no such tile store, manifest, collection or split (the message
             names the splits found), a required band is absent, a file cannot be read, or a group
-            of the tile store stands in two splits.
+            stands in two splits.
     """
     if recipe.data.tiles is not None:
         store = open_store(recipe.data.tiles)
@@ -116,15 +119,24 @@ def load_split(recipe: Recipe, split: str) -> Sequence[Labelled]:
 
 
 def _specs(recipe: Recipe, split: str) -> Sequence[SampleSpec]:
-    data = recipe.data
-    if data.manifest is not None:
+    data, tiling = recipe.data, recipe.tiling
+    if data.manifest is not None and not tiling.splits:
         return read_manifest(data.manifest, root=data.root, split=split)
-    from nubila.datasets import read_collection
+    if data.manifest is not None:
+        specs: Sequence[SampleSpec] = read_manifest(data.manifest, root=data.root)
+    else:
+        from nubila.datasets import read_collection
 
-    specs: Sequence[SampleSpec] = read_collection(str(data.dataset), data.root, split)
-    if not specs:
-        raise ManifestError(f"{data.root}: {data.dataset} has no sample of split {split!r}")
-    return specs
+        specs = read_collection(str(data.dataset), data.root)
+    splits = assign_splits(specs, tiling.splits, seed=tiling.seed)
+    chosen = [spec for spec, own in zip(specs, splits, strict=True) if own == split]
+    if not chosen:
+        known = sorted(set(splits) - {""})
+        raise ManifestError(
+            f"{data.manifest or data.root}: no sample has split {split!r}{nearest(split, known)} "
+            f"(found: {', '.join(known) or 'no split at all'}); tiling.splits deals samples out"
+        )
+    return chosen
 
 
 def _labelled(sample: Sample, recipe: Recipe) -> Labelled:

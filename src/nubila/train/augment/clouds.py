@@ -50,10 +50,11 @@ def cirrus(
     if random.random() >= spec.cirrus:
         return
     resolution = float(np.exp(random.uniform(*np.log(_RESOLUTIONS))))
-    axes = Axes.of_window(0, 0, *label.shape, resolution)
-    layers = draw_sky("cirrus", random, extent=resolution * max(label.shape), warm=False)
-    thickness = _BACKWARDS * sum(layer_thickness(layer, axes) for layer in layers)
-    opacity: Image = (thickness / (2 + thickness)).astype(np.float32)
+    rows, columns = label.shape
+    axes = Axes.of_window(0, 0, rows, columns, resolution)
+    layers = draw_sky("cirrus", random, extent=resolution * max(rows, columns), warm=False)
+    thickness = np.float32(_BACKWARDS) * np.sum([layer_thickness(n, axes) for n in layers], axis=0)
+    opacity: Image = thickness / (2 + thickness)
     for band in np.flatnonzero(bands.ice[:, 0, 0]):
         veil, ground = opacity * bands.ice[band], image[band]
         image[band] = veil + (1 - veil) ** 2 * ground / (1 - veil * np.minimum(ground, 1))

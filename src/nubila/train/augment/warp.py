@@ -64,7 +64,8 @@ def draw_grid(size: int, spec: Augment, random: np.random.Generator) -> Grid | N
 def _radial(grid: Grid, strength: float, size: int) -> Grid:
     """Scale by 1 + k r**2, r = 1 at the middle of an edge (Brown 1966, its first term)."""
     radius = (grid**2).sum(axis=0) / (size / 2) ** 2
-    return grid * (1 + strength * radius)
+    scaled: Grid = grid * (1 + strength * radius)
+    return scaled
 
 
 def _cells(axis: Grid, strength: float, size: int, random: np.random.Generator) -> Grid:
