@@ -34,7 +34,7 @@ th,td{padding:.38em .7em .38em 0;white-space:nowrap}
 th{white-space:normal}
 .n{text-align:right}
 tr.base td{color:var(--faint)}
-.bar{position:relative;height:1.2em;min-width:170px;
+.bar{position:relative;height:1.2em;min-width:140px;
 background:linear-gradient(var(--line),var(--line)) center/100% 1px no-repeat}
 .bar *{position:absolute;top:0;bottom:0}
 .bar i{margin:.42em 0;background:currentColor;opacity:.4;border-radius:2px}
