@@ -34,6 +34,7 @@ def sweep(
     ] = None,
 ) -> None:
     """Train a recipe with many values, and compare; finished trials are not done again."""
+    import nubila.nn  # noqa: F401 (first, because it names the extra where PyTorch is missing)
     from nubila.errors import RecipeError
     from nubila.recipe import load_recipe
     from nubila.train.sweep import (

@@ -14,7 +14,7 @@ from nubila.recipe import Recipe
 
 __all__ = ["Job", "batch_script"]
 
-# Slurm's own forms: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]].
+# Slurm's own forms: minutes[:seconds], hours:minutes:seconds, days-hours[:minutes[:seconds]].
 _TIME: Final = re.compile(r"\d+(:\d\d){0,2}|\d+-\d+(:\d\d){0,2}")
 
 _SCRIPT: Final = """\

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nubila.errors import MissingExtraError, NubilaError, RecipeError
+from nubila.errors import InputError, MissingExtraError, NubilaError, RecipeError
 from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe, load_recipe
 from nubila.train import fit
@@ -219,7 +219,7 @@ def _run(trial: Trial, recipe: Recipe, folder: Path, report: Callable[[str], Non
         return Trial(trial.name, trial.changes, failure=text)
     try:
         fit(recipe, folder, report=report)
-    except RecipeError:
+    except (InputError, MissingExtraError):  # of all trials alike
         raise
     except NubilaError as error:  # a learning rate too high, say; the others are still worth it
         folder.mkdir(parents=True, exist_ok=True)
