@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nubila.classes import CLASS_NAMES
-from nubila.datasets import Sample, SampleSpec, load_sample, read_manifest
+from nubila.datasets import Sample, SampleSpec, load_sample, read_collection, read_manifest
 from nubila.datasets.order import order_bands
 from nubila.errors import ManifestError, nearest
 from nubila.recipe import Recipe
@@ -104,7 +104,7 @@ class TileSamples(Sequence[Labelled]):
 def load_split(recipe: Recipe, split: str) -> Sequence[Labelled]:
     """Return a split: the tiles of `data.tiles`, else all samples of it, read into memory.
 
-    Samples that have no split of their own are dealt out by `tiling.splits`, as a tile store does.
+    Rows of a manifest without a split are dealt out by `tiling.splits`, as a tile store does.
 
     Raises:
         ManifestError: there is no such tile store, manifest, collection or split (the message
@@ -120,21 +120,18 @@ def load_split(recipe: Recipe, split: str) -> Sequence[Labelled]:
 
 def _specs(recipe: Recipe, split: str) -> Sequence[SampleSpec]:
     data, tiling = recipe.data, recipe.tiling
-    if data.manifest is not None and not tiling.splits:
+    if data.manifest is None:
+        return read_collection(str(data.dataset), data.root, split)
+    if not tiling.splits:
         return read_manifest(data.manifest, root=data.root, split=split)
-    if data.manifest is not None:
-        specs: Sequence[SampleSpec] = read_manifest(data.manifest, root=data.root)
-    else:
-        from nubila.datasets import read_collection
-
-        specs = read_collection(str(data.dataset), data.root)
+    specs = read_manifest(data.manifest, root=data.root)
     splits = assign_splits(specs, tiling.splits, seed=tiling.seed)
     chosen = [spec for spec, own in zip(specs, splits, strict=True) if own == split]
     if not chosen:
         known = sorted(set(splits) - {""})
         raise ManifestError(
-            f"{data.manifest or data.root}: no sample has split {split!r}{nearest(split, known)} "
-            f"(found: {', '.join(known) or 'no split at all'}); tiling.splits deals samples out"
+            f"{data.manifest}: no row has split {split!r}{nearest(split, known)} (found: "
+            f"{', '.join(known) or 'no split at all'})"
         )
     return chosen
 

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from nubila.errors import ManifestError, RecipeError
+from nubila.recipe import Recipe, load_recipe
+from nubila.recipe.data import Tiling
+from nubila.scenes.statistics import SCENE_STATISTICS
+from nubila.tiles import write_store
+from nubila.train.data import Chips, Labelled, check_leakage, load_split
+from nubila.train.samples import TileSamples, class_shares, folders
+
+_PLAIN = {
+    "turn": False, "zoom": 1, "full_bands": 1, "gain": 0, "band_gain": 0, "band_offset": 0,
+    "haze": 0, "saturate": 0, "noise": 0, "tear": 0,
+}  # fmt: skip
+
+
+def _recipe(**changes: object) -> Recipe:
+    data = {"manifest": "any.csv", "root": "."} | changes.pop("data", {})  # type: ignore[operator]
+    values = {"steps": 10, "batch": 4, "chip": 32, "seed": 5, "augment": _PLAIN, "data": data}
+    return Recipe.model_validate(values | changes)
+
+
+def _samples(count: int, label: int = 1, size: int = 40) -> list[Labelled]:
+    """Samples whose reflectance tells their number."""
+    return [
+        Labelled(
+            np.full((7, size, size), i / 256, np.float16),
+            np.full((size, size), label, np.uint8),
+            f"folder{i}",
+            f"group{i}",
+        )
+        for i in range(count)
+    ]
+
+
+def _numbers(chips: Chips, count: int) -> list[int]:
+    return [round(float(chips[i].image[0, 0, 0]) * 256) for i in range(count)]
+
+
+def test_a_chip_depends_on_its_number_alone(toy: Path) -> None:
+    recipe = load_recipe(toy)
+    real = load_split(recipe, "train")
+    first, second = Chips(recipe, real, []), Chips(recipe, real, [])
+    wanted = first[7]
+    _ = second[3]
+    for one, other in zip(wanted, second[7], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+_EVERYTHING = {
+    "rotate": 0.5, "scale": 0.1, "elastic": 3, "grid": 0.2, "optical": 0.1, "drop_band": 0.3,
+    "gamma": 0.1, "cirrus": 0.4, "blur": 1, "sharpen": 1, "erase": 0.4, "cutmix": 0.3,
+    "chessmix": 0.3, "mosaic": 0.3, "paste_clouds": 0.5,
+}  # fmt: skip
+
+
+def test_chips_of_all_augmentations_are_the_same_in_any_worker() -> None:
+    random = np.random.default_rng(0)
+    real = []
+    for i in range(4):
+        label = np.kron(random.choice([1, 2, 4, 6], (8, 8)), np.ones((8, 8))).astype(np.uint8)
+        image = np.where(label == 1, 0.1, 0.6) * np.ones((7, 1, 1)) + random.normal(
+            0, 0.01, (7, 64, 64)
+        )
+        image[:, :9, :9], label[:9, :9] = np.nan, 0
+        real.append(Labelled(image.astype(np.float16), label, "f", f"{i}"))
+    recipe = _recipe(
+        augment=_EVERYTHING, classes={"clear": ["clear"], "cloud": ["cloud", "thin cloud"]}
+    )
+    chips = Chips(recipe, real, [], ("p2", "p98"))
+    loaders = [DataLoader(chips, batch_size=4, sampler=range(16), num_workers=n) for n in (0, 2)]
+    varied = set()
+    for one, other in zip(*loaders, strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert torch.equal(a.nan_to_num(-1), b.nan_to_num(-1))
+        assert one.image.shape == (4, 7, 32, 32) and one.image.dtype == torch.float32
+        assert one.label.shape == (4, 32, 32) and one.label.dtype == torch.uint8
+        assert one.statistics.shape == (4, 2, 7) and one.statistics.dtype == torch.float32
+        assert int(one.label.max()) <= 3
+        empty = one.image.isnan().all(dim=1)
+        assert (one.label[empty] == 0).all()
+        varied |= set(one.label.flatten(1).float().mean(dim=1).tolist())
+    assert len(varied) > 12
+
+
+def test_statistics_are_those_of_the_whole_scene() -> None:
+    random = np.random.default_rng(0)
+    image = random.uniform(0, 1, (7, 50, 60)).astype(np.float16)
+    image[4], image[:, :5] = np.nan, np.nan
+    sample = Labelled(image, np.ones((50, 60), np.uint8), "f")
+    found = Chips(_recipe(), [sample], [], ("p2", "maximum"))[0].statistics
+    expected = np.nanpercentile(image[:4].astype(float), 2, axis=(1, 2))
+    np.testing.assert_allclose(found[0, :4], expected, rtol=1e-3)
+    np.testing.assert_allclose(found[1, :4], np.nanmax(image[:4], axis=(1, 2)), rtol=1e-3)
+    assert np.isnan(found[:, 4]).all()
+    assert Chips(_recipe(), [sample], [])[0].statistics.shape == (0, 7)
+    kept = np.arange(42, dtype=np.float32).reshape(6, 7)
+    tile = Labelled(image, sample.label, "f", statistics=kept)
+    given = Chips(_recipe(), [tile], [], ("p98", "mean"))[0].statistics
+    np.testing.assert_array_equal(given[:, :4], kept[[3, 4], :4])
+
+
+def test_a_band_that_is_dropped_has_no_statistics() -> None:
+    recipe = _recipe(augment=_PLAIN | {"full_bands": 0})
+    chips = Chips(recipe, _samples(1), [], ("mean",))
+    dropped = 0
+    for i in range(8):
+        image, _, statistics = chips[i]
+        lacks = np.isnan(image).all(axis=(1, 2))
+        np.testing.assert_array_equal(np.isnan(statistics[0]), lacks)
+        dropped += int(lacks.any())
+    assert dropped
+
+
+def test_labels_become_sets_of_outputs() -> None:
+    classes = {"clear": ["clear", "snow", "water"], "cloud": ["cloud", "thin cloud"]}
+    for label, outputs in ((1, 1), (6, 2), (3, 3), (8, 0)):
+        chips = Chips(_recipe(classes=classes), _samples(1, label), [])
+        assert set(np.unique(chips[0].label)) == {outputs}
+
+
+def test_folders_are_drawn_by_their_weights() -> None:
+    recipe = _recipe(data={"weights": {"folder0": 3, "folder2": 0}})
+    drawn = np.bincount(_numbers(Chips(recipe, _samples(3), []), 400), minlength=3)
+    assert drawn[2] == 0 and 2.2 < drawn[0] / drawn[1] < 4.2
+
+
+def test_weights_of_zero_leave_nothing(toy: Path) -> None:
+    recipe = load_recipe(toy, ["data.weights={places: 0}"])
+    with pytest.raises(ManifestError, match="weight 0"):
+        Chips(recipe, load_split(recipe, "train"), [])
+
+
+def test_a_favoured_class_is_drawn_more_often() -> None:
+    real = [*_samples(1), *_samples(2, label=16)[1:]]
+    real.append(Labelled(np.full((7, 40, 40), 2 / 256, np.float16), real[0].label.copy(), "f"))
+    real[2].label[:20] = 1 | 16  # half of the pixels may be snow, so a quarter counts
+    np.testing.assert_allclose(class_shares(real)["snow"], [0, 1, 0.25])
+    recipe = _recipe(data={"favour": {"snow": 4}})
+    drawn = np.bincount(_numbers(Chips(recipe, real, []), 800), minlength=3) / 800
+    np.testing.assert_allclose(drawn, np.array([1, 5, 2]) / 8, atol=0.06)
+
+
+def test_a_subset_is_drawn_anew_each_cycle_and_seen_once() -> None:
+    chips = Chips(_recipe(data={"subset": 6}), _samples(20), [])
+    drawn = np.array(_numbers(chips, 60)).reshape(10, 6)
+    assert all(len(set(cycle)) == 6 for cycle in drawn)
+    assert len({frozenset(cycle) for cycle in drawn.tolist()}) == 10
+    again = Chips(_recipe(data={"subset": 6}), _samples(20), [])
+    assert [round(float(again[i].image[0, 0, 0]) * 256) for i in (59, 3)] == [
+        drawn[9, 5],
+        drawn[0, 3],
+    ]
+    everything = Chips(_recipe(data={"subset": 20}), _samples(20), [])
+    assert sorted(_numbers(everything, 20)) == list(range(20))
+    with pytest.raises(RecipeError, match="subset is 6, but there are 5"):
+        Chips(_recipe(data={"subset": 6}), _samples(5), [])
+
+
+def test_a_group_on_both_sides_is_an_error() -> None:
+    samples = _samples(4)
+    check_leakage(samples[:2], samples[2:])
+    with pytest.raises(ManifestError, match="group 'group1' and 1 more is in the training and in"):
+        check_leakage(samples[:3], samples[1:])
+    nameless = [Labelled(s.image, s.label, "f") for s in samples]
+    check_leakage(nameless, nameless)
+
+
+def test_bands_go_to_their_place_and_a_required_one_is_missed(toy: Path) -> None:
+    recipe = load_recipe(toy, ["bands=[swir16, red, blue, green]"])
+    plain, other = (load_split(r, "train")[0].image for r in (load_recipe(toy), recipe))
+    assert np.isnan(other[0]).all()
+    np.testing.assert_array_equal(other[1:], plain[[2, 0, 1]])
+    with pytest.raises(ManifestError, match=r"image0: band swir16 is absent"):
+        load_split(recipe.model_copy(update={"required": ("swir16",)}), "train")
+
+
+def _store(toy: Path) -> Recipe:
+    """The toy's recipe with a tile store of its samples, of other bands in another order."""
+    from nubila.datasets import read_manifest
+
+    recipe = load_recipe(toy)
+    path = toy.parent / "store"
+    specs = read_manifest(recipe.data.manifest)
+    write_store(specs, path, Tiling(size=48), bands=("red", "nir", "green", "blue"), workers=1)
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"tiles": path})})
+
+
+def test_tiles_of_a_store_are_samples_like_any_other(toy: Path) -> None:
+    recipe = _store(toy)
+    tiles = load_split(recipe, "train")
+    whole = load_split(load_recipe(toy), "train")
+    assert isinstance(tiles, TileSamples) and len(tiles) == 2 * 2 * 3
+    assert folders(tiles) == ["places"] * 12 and set(tiles.groups) == {"place0", "place1"}
+    first = pickle.loads(pickle.dumps(tiles))[0]
+    np.testing.assert_array_equal(first.image, whole[0].image[:, :48, :48])
+    np.testing.assert_array_equal(first.label, whole[0].label[:48, :48])
+    np.testing.assert_allclose(
+        first.scene_statistics(SCENE_STATISTICS),
+        whole[0].scene_statistics(SCENE_STATISTICS),
+        rtol=2e-3,
+    )
+    shares = class_shares(tiles)
+    expected = class_shares([tiles[i] for i in range(len(tiles))])
+    for name, share in shares.items():
+        np.testing.assert_allclose(share, expected[name], rtol=1e-6)
+    chips = Chips(recipe, tiles, [], ("mean",))
+    assert chips[0].image.shape == (7, 48, 48) and chips[0].statistics.shape == (1, 7)
+    check_leakage(tiles, load_split(recipe, "validation"))
+
+
+def test_errors_of_a_store_name_what_is_there(toy: Path) -> None:
+    recipe = _store(toy)
+    with pytest.raises(ManifestError, match=r"no tile has split 'tests' .*train, validation"):
+        load_split(recipe, "tests")
+    with pytest.raises(ManifestError, match="band swir16 is absent"):
+        load_split(recipe.model_copy(update={"required": ("swir16",)}), "train")
+    nowhere = recipe.data.model_copy(update={"tiles": toy.parent / "nowhere"})
+    with pytest.raises(ManifestError, match="nubila data tile"):
+        load_split(recipe.model_copy(update={"data": nowhere}), "train")
+
+
+def test_rows_without_a_split_are_dealt_out_by_group(toy: Path) -> None:
+    manifest = toy.parent / "toy.csv"
+    text = manifest.read_text().replace(",train,", ",,").replace(",validation,", ",,")
+    manifest.write_text(text)
+    recipe = load_recipe(toy, ["tiling.splits={train: 0.6, validation: 0.4}"])
+    train, held_back = (load_split(recipe, split) for split in ("train", "validation"))
+    assert len(train) + len(held_back) == 3 and len(train) and len(held_back)
+    check_leakage(train, held_back)
+    with pytest.raises(
+        ManifestError, match=r"no row has split 'test' \(found: train, validation\)"
+    ):
+        load_split(recipe, "test")
+
+
+def test_a_collection_is_read_by_its_name(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nubila.datasets import read_manifest
+    from nubila.train import samples
+
+    asked = []
+
+    def read(name: str, root: Path, split: str) -> object:
+        asked.append((name, root, split))
+        return read_manifest(toy.parent / "toy.csv", split=split)
+
+    monkeypatch.setattr(samples, "read_collection", read)
+    data = {"manifest": None, "dataset": "cloud38"}
+    recipe = load_recipe(toy)
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=data)})
+    assert len(load_split(recipe, "validation")) == 1
+    assert asked == [("cloud38", toy.parent.resolve(), "validation")]
