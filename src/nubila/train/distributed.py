@@ -7,16 +7,16 @@ on a CPU, as with `optim.accumulate`; on GPUs its statistics are shared by all p
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins import MixedPrecision, Precision
 from torch import Tensor, nn
 
 from nubila.errors import RecipeError
 from nubila.nn import Segmenter
 from nubila.recipe import Recipe
+from nubila.train._fabric import Fabric, MixedPrecision, Precision
 
 __all__ = ["average_buffers", "finish", "greatest", "start_fabric", "sync_batch_norm", "total"]
 
@@ -68,15 +68,15 @@ def sync_batch_norm(fabric: Fabric, network: Segmenter) -> Segmenter:
     """Let batch norms share their statistics over GPUs; PyTorch has nothing of it for CPUs."""
     if fabric.world_size == 1 or fabric.device.type != "cuda":
         return network
-    converted: Segmenter = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    return converted
+    convert: Callable[[Segmenter], Segmenter] = nn.SyncBatchNorm.convert_sync_batchnorm
+    return convert(network)
 
 
 def total(fabric: Fabric, values: Tensor) -> Tensor:
     """Return the sum over all processes."""
     if fabric.world_size == 1:
         return values
-    summed: Tensor = fabric.all_reduce(values.to(fabric.device), reduce_op="sum")
+    summed = cast(Tensor, fabric.all_reduce(values.to(fabric.device), reduce_op="sum"))
     return summed.to(values.device)
 
 
@@ -85,7 +85,7 @@ def greatest(fabric: Fabric, value: int) -> int:
     if fabric.world_size == 1:
         return value
     held = torch.tensor(value, device=fabric.device)
-    return int(fabric.all_reduce(held, reduce_op="max"))
+    return int(cast(Tensor, fabric.all_reduce(held, reduce_op="max")))
 
 
 def average_buffers(fabric: Fabric, network: nn.Module) -> None:
@@ -96,7 +96,8 @@ def average_buffers(fabric: Fabric, network: nn.Module) -> None:
     if not buffers:
         return
     flat = total(fabric, torch.cat([b.flatten() for b in buffers])) / fabric.world_size
-    for buffer, mean in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):
+    means = torch.split(flat, [b.numel() for b in buffers])
+    for buffer, mean in zip(buffers, means, strict=True):
         buffer.copy_(mean.view_as(buffer))
 
 

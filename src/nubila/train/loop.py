@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader
 
 from nubila.errors import NubilaError
 from nubila.recipe import Recipe
+from nubila.train._fabric import Fabric, FabricModule
 from nubila.train.data import Chips, Labelled, check_leakage, load_split
 from nubila.train.distributed import (
     average_buffers,
@@ -91,8 +92,10 @@ def _fit(
     state = State.start(recipe, report)
     state.network = sync_batch_norm(fabric, state.network)
     state.precision = fabric.strategy.precision
-    network = torch.compile(state.network) if recipe.compile else state.network
-    network, optimiser = fabric.setup(network, state.optimiser)
+    plain: nn.Module = state.network
+    if recipe.compile:
+        plain = cast(nn.Module, torch.compile(plain))
+    network, optimiser = fabric.setup(plain, state.optimiser)
     state.average.to(fabric.device)
     if resume and (folder / "last.ckpt").is_file():
         check_same_recipe(recipe, folder)
@@ -128,7 +131,7 @@ class _Run:
     recipe: Recipe
     folder: Path
     state: State
-    network: nn.Module
+    network: FabricModule
     optimiser: torch.optim.Optimizer
     objective: Objective
     held_back: Sequence[Labelled]

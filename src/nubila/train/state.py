@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 import yaml
-from lightning.fabric.plugins import Precision
 
 from nubila.errors import NubilaError, RecipeError
 from nubila.nn import Segmenter, build_network
 from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe
 from nubila.recipe.optim import Plateau
+from nubila.train._fabric import Precision
 from nubila.train.optim import build_optimiser, freeze
 from nubila.train.schedule import PlateauState
 

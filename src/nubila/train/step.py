@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from nubila.errors import NubilaError
 from nubila.nn import Segmenter
 from nubila.recipe import Recipe
+from nubila.train._fabric import Fabric, FabricModule
 from nubila.train.distributed import total
 from nubila.train.optim import train_mode
 
@@ -41,7 +41,7 @@ class Part(NamedTuple):
 
 def take_step(
     fabric: Fabric,
-    network: nn.Module,
+    network: FabricModule,
     optimiser: torch.optim.Optimizer,
     parts: Sequence[Part],
     *,
@@ -78,12 +78,12 @@ def take_step(
         image = part.image.to(fabric.device).contiguous(memory_format=torch.channels_last)
         label = part.label.to(fabric.device)
         statistics = part.statistics.to(fabric.device) if part.statistics.numel() else None
-        share = judged[place] / everywhere if everywhere > 0 else 1 / len(parts)
+        share = float(judged[place] / everywhere) if everywhere > 0 else 1 / len(parts)
         with fabric.no_backward_sync(network, enabled=place + 1 < len(parts)):
             logits = network(image, statistics).float()
             pixels = weights.to(fabric.device)[label.long()]
             given = {} if teacher is None else {"teacher": _taught(teacher, image, statistics)}
-            found = loss(logits, label, pixels, **given) * float(share * fabric.world_size)
+            found = loss(logits, label, pixels, **given) * (share * fabric.world_size)
             fabric.backward(found)
         value += found.detach() / fabric.world_size
     norm = fabric.clip_gradients(
@@ -92,7 +92,7 @@ def take_step(
     result = float(total(fabric, value))
     # In 16-mixed infinite gradients are part of finding the scale of the loss.
     if math.isfinite(result) and fabric.strategy.precision.precision != "16-mixed":
-        result = result if math.isfinite(float(norm)) else math.nan
+        result = result if norm is None or math.isfinite(float(norm)) else math.nan
     if math.isfinite(result):
         optimiser.step()
     else:

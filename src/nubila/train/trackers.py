@@ -122,8 +122,9 @@ class _MLflow:
                 recipe.track.experiment, artifact_location=(base / "mlflow-artifacts").as_uri()
             )
         )
-        self._run = _remembered(folder, "mlflow", step)
-        if self._run is None:
+        known = _remembered(folder, "mlflow", step)
+        self._run: str = known or ""
+        if known is None:
             run = self._client.create_run(experiment, run_name=folder.name)
             self._run = run.info.run_id
             _remember(folder, "mlflow", self._run)

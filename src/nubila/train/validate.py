@@ -48,7 +48,8 @@ def _raw_logits(
     with torch.inference_mode():
         batch = padded.unsqueeze(0).contiguous(memory_format=torch.channels_last).to(device)
         scene = None if statistics is None else statistics.to(device)
-        return network(batch, scene).float()[:, :, :rows, :columns]
+        logits: Tensor = network(batch, scene)
+        return logits.float()[:, :, :rows, :columns]
 
 
 def classes_of(network: Segmenter, sample: Labelled) -> NDArray[np.int64]:
@@ -90,12 +91,10 @@ class Tally:
 
     def filled(self, flat: Tensor) -> Tally:
         """Return a tally of the same shapes with the values of such a vector."""
-        parts, start = [], 0
-        for part in (self.cloud, self.outputs, self.synthetic, self.loss):
-            values = flat[start : start + part.size].numpy().reshape(part.shape)
-            parts.append(values.astype(part.dtype))
-            start += part.size
-        return Tally(*parts)
+        sizes = [p.size for p in (self.cloud, self.outputs, self.synthetic)]
+        counts = np.split(flat.numpy(), np.cumsum(sizes))
+        cloud, outputs, synthetic = (c.astype(np.int64).reshape(-1, 3) for c in counts[:3])
+        return Tally(cloud, outputs, synthetic, counts[3])
 
 
 def validate(
@@ -144,7 +143,8 @@ def validate(
         if loss is not None:
             pixels = np.count_nonzero(allowed)
             target = torch.from_numpy(allowed)[None].to(logits.device)
-            tally.loss += (float(loss(logits, target, None)) * pixels if pixels else 0.0, pixels)
+            value = float(loss(logits, target, None)) if pixels else 0.0
+            tally.loss += np.array([value * pixels, pixels])
     for sample in synthetic[share]:
         predicted = classes_of(network, sample)
         tally.synthetic += _output_counts(allowed_sets[sample.label], predicted, outputs)
