@@ -190,23 +190,16 @@ def show(
 
 def _specs(source: str, root: Path | None, split: str | None) -> Sequence[SampleSpec]:
     """Return the samples of a manifest, or of a collection in its published layout."""
-    from nubila import datasets
-    from nubila.errors import ManifestError, nearest
+    from nubila.datasets import read_collection, read_manifest
+    from nubila.errors import ManifestError
 
     if Path(source).is_file():
-        return datasets.read_manifest(source, root=root, split=split)
-    if Path(source).suffix or Path(source).is_dir():
+        return read_manifest(source, root=root, split=split)
+    if Path(source).suffix or (Path(source).is_dir() and root is None):
         raise ManifestError(f"{source}: neither a manifest nor a tile store")
     if root is None:
         raise ManifestError(f"{source}: no such file; for a collection say where it lies: --root")
-    specs = datasets.read_collection(source, root)
-    if split is None:
-        return specs
-    known = sorted({spec.split for spec in specs if spec.split})
-    if split not in known:
-        found = ", ".join(known) or "no split at all"
-        raise ManifestError(f"{source}: no split {split!r}{nearest(split, known)} (found: {found})")
-    return [spec for spec in specs if spec.split == split]
+    return read_collection(source, root, split)
 
 
 def _store(source: str, split: str | None) -> TileStore:
