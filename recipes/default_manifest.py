@@ -25,7 +25,7 @@ import rasterio
 
 from nubila.classes import CLASS_NAMES
 from nubila.datasets import load_sample, read_manifest
-from nubila.datasets.sun import sun_elevation
+from nubila.scenes.sun import sun_elevation
 from nubila.evaluate.scores import SampleTally, summarise, tally
 
 CLOUD_OR_NOT = "clear|cloud shadow|snow|water"

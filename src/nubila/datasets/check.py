@@ -9,6 +9,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +20,12 @@ from rasterio.windows import Window as RasterioWindow
 
 from nubila.datasets.collections import collection_rows
 from nubila.datasets.layouts.common import Cells
+from nubila.datasets.local import local_env
 from nubila.datasets.manifest import check_specs, manifest_rows
 from nubila.datasets.row import Row
 from nubila.datasets.sample import mask_codes
 from nubila.datasets.spec import SampleSpec
 from nubila.errors import ManifestError, NubilaError
-from nubila.raster.gdal import gdal_env
 from nubila.scenes.auxiliary import with_auxiliary
 from nubila.scenes.open import open_scene
 
@@ -133,10 +134,8 @@ def _image_problems(spec: SampleSpec) -> list[str]:
     sizes = {path: _size(spec, shape) for path, shape in shapes.items()}
     expected = sizes[spec.images[0]]
     if spec.corner is None:
-        try:
+        with suppress(RasterioError, OSError):  # `_mask_problems` says so
             expected = _header(spec.mask)[-2:] if spec.mask.suffix != ".npy" else expected
-        except (RasterioError, ValueError, EOFError, OSError):
-            pass  # `_mask_problems` says so
     for path, size in sizes.items():
         if size != expected:
             found.append(f"{path}: mis-sized: {_text(size)} pixels, expected {_text(expected)}")
@@ -153,7 +152,7 @@ def _header(path: Path) -> tuple[int, ...]:
     if path.suffix.lower() == ".npy":
         shape: tuple[int, ...] = np.load(path, mmap_mode="r", allow_pickle=False).shape
         return shape
-    with gdal_env(), rasterio.open(path) as data:
+    with local_env(), rasterio.open(path) as data:
         rows, columns = data.block_shapes[-1]
         top = (data.height - 1) // rows * rows
         left = (data.width - 1) // columns * columns

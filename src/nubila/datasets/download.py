@@ -7,12 +7,15 @@ import http.client
 import json
 import os
 import re
+import shutil
 import tarfile
 import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
@@ -222,46 +225,38 @@ def unpack(archive: Path, folder: Path) -> None:
         OutputError: a file cannot be written.
     """
     try:
-        if archive.suffix == ".zip":
-            with zipfile.ZipFile(archive) as content:
-                for entry in content.infolist():
-                    if not entry.is_dir():
-                        _place(
-                            archive,
-                            folder,
-                            entry.filename,
-                            entry.file_size,
-                            lambda e=entry: content.open(e),
-                        )  # type: ignore[misc]  # bound now
-        else:
-            with tarfile.open(archive) as packed:
-                for member in packed:
-                    if member.isfile():
-                        _place(
-                            archive,
-                            folder,
-                            member.name,
-                            member.size,
-                            lambda m=member: packed.extractfile(m),
-                        )  # type: ignore[misc]  # too
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise DamagedFileError(f"{archive}: damaged: {error}; remove it and fetch it again") from (
-            error
-        )
+        for name, size, opened in _members(archive):
+            _place(archive, folder, name, size, opened)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+        raise DamagedFileError(f"{archive}: damaged: {error}; remove it, fetch it again") from error
+
+
+def _members(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes] | None]]]:
+    """Yield name, size, and what opens it, of each file in an archive."""
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive) as content:
+            for entry in content.infolist():
+                if not entry.is_dir():
+                    yield entry.filename, entry.file_size, partial(content.open, entry)
+    else:
+        with tarfile.open(archive) as packed:
+            for member in packed:
+                if member.isfile():
+                    yield member.name, member.size, partial(packed.extractfile, member)
 
 
 def _place(
-    archive: Path, folder: Path, name: str, size: int, opened: Callable[[], IO[bytes]]
+    archive: Path, folder: Path, name: str, size: int, opened: Callable[[], IO[bytes] | None]
 ) -> None:
     parts = PurePosixPath(name).parts
     if ".." in parts or PurePosixPath(name).is_absolute():
         raise DamagedFileError(f"{archive}: it holds {name!r}, which leads out of the folder")
-    if parts[0] == "__MACOSX":
-        return
     target = folder.joinpath(*parts)
     if target.is_file() and target.stat().st_size == size:
         return
+    source = opened()
+    if source is None:
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
-    with opened() as source, atomic_path(target) as temporary, temporary.open("wb") as stream:
-        while block := source.read(_BLOCK):
-            stream.write(block)
+    with source, atomic_path(target) as temporary, temporary.open("wb") as stream:
+        shutil.copyfileobj(source, stream, _BLOCK)

@@ -11,10 +11,10 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
+from nubila.datasets.local import local_env
 from nubila.datasets.sample import Sample, SampleMeta, load_sample
 from nubila.datasets.spec import SampleSpec
 from nubila.errors import ManifestError
-from nubila.raster.gdal import gdal_env
 
 __all__ = ["assemble", "mosaic", "scene_groups"]
 
@@ -126,7 +126,7 @@ def _scene_window(
 
 def _mask_shape(spec: SampleSpec) -> tuple[int, int]:
     try:
-        with gdal_env(), rasterio.open(spec.mask) as data:
+        with local_env(), rasterio.open(spec.mask) as data:
             return data.height, data.width
     except RasterioError as error:
         raise spec.error("mask", f"{spec.mask} cannot be decoded: {error}") from error

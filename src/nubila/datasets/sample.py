@@ -15,9 +15,10 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.warp import Resampling, reproject
 from rasterio.windows import Window as RasterioWindow
 
+from nubila.datasets.local import local_env
 from nubila.datasets.spec import LEFT_OUT, SampleSpec
 from nubila.errors import NubilaError
-from nubila.raster.gdal import gdal_env, masked_bands
+from nubila.raster.gdal import masked_bands
 from nubila.raster.grid import Grid
 from nubila.scenes.auxiliary import with_auxiliary
 from nubila.scenes.open import open_scene
@@ -206,7 +207,7 @@ def _mask_part(spec: SampleSpec, shape: tuple[int, ...]) -> NDArray[Any]:
     """Return the part of a larger mask that lies under an image, -1 outside of the mask."""
     row, column = spec.corner or (0, 0)
     try:
-        with gdal_env(), rasterio.open(spec.mask) as data:
+        with local_env(), rasterio.open(spec.mask) as data:
             top, left = max(row, 0), max(column, 0)
             height = max(min(row + shape[0], data.height) - top, 0)
             width = max(min(column + shape[1], data.width) - left, 0)
@@ -242,7 +243,7 @@ def _read(spec: SampleSpec, column: str, path: Path) -> _Raster:
     try:
         if path.suffix.lower() == ".npy":
             return _Raster(np.load(path, mmap_mode="r", allow_pickle=False))
-        with gdal_env(), rasterio.open(path) as data:
+        with local_env(), rasterio.open(path) as data:
             masked = enumerate(masked_bands(data), 1)
             return _Raster(
                 values=data.read(),
@@ -327,8 +328,8 @@ def _reflectance(
         if empty is not None:
             target[empty] = np.nan
         holes.append(empty)
-    whole = any(empty is None for empty in holes)
-    return image, None if whole else np.logical_and.reduce(holes)
+    gone = [empty for empty in holes if empty is not None]
+    return image, np.logical_and.reduce(gone) if len(gone) == len(holes) else None
 
 
 def _without_data(raster: _Raster, index: int, nodata: float | None) -> NDArray[np.bool_] | None:

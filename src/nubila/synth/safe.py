@@ -7,7 +7,7 @@ import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -63,6 +63,7 @@ _TO_SCL: Final = {
     ClassCode.NO_DATA: 0,
 }
 _VEGETATION = 4  # in the scene classification
+_DAY: Final = date(2023, 6, 15)
 
 
 def write_safe(
@@ -77,6 +78,7 @@ def write_safe(
     sky: str | None = None,
     swath: bool = False,
     zipped: bool = False,
+    day: date = _DAY,
     progress: Progress = lambda share: None,
 ) -> WrittenProduct:
     """Write a Sentinel-2 product of a synthetic scene, and its truth beside it.
@@ -96,6 +98,7 @@ def write_safe(
         sky: see `preset`.
         swath: see `preset`.
         zipped: write ``<name>.zip`` with the SAFE folder in it.
+        day: when the scene was sensed; in names and metadata only.
         progress: called with the share that is done, from 0 to 1.
 
     Raises:
@@ -106,7 +109,7 @@ def write_safe(
         (size * 10.0, size * 10.0), seed=seed, preset=preset, biome=biome, sky=sky,
         swath=swath,
     )  # fmt: skip
-    info = _info(description, size, level, baseline)
+    info = _info(description, size, level, baseline, day)
     name = f"{info.product_id}.SAFE"
     final = Path(folder) / (f"{info.product_id}.zip" if zipped else name)
     with work_folder(final) as work:
@@ -118,7 +121,9 @@ def write_safe(
     return WrittenProduct(final, kept, class_shares(counts), description.sun)
 
 
-def _info(description: SceneDescription, size: int, level: str, baseline: str) -> SafeInfo:
+def _info(
+    description: SceneDescription, size: int, level: str, baseline: str, day: date
+) -> SafeInfo:
     if level not in ("L1C", "L2A"):
         raise InputError(f"a SAFE has level L1C or L2A, not {level!r}")
     if not re.fullmatch(r"\d\d\.\d\d", baseline):
@@ -126,8 +131,9 @@ def _info(description: SceneDescription, size: int, level: str, baseline: str) -
     if not 60 <= size <= FULL_TILE:
         raise InputError(f"size must be 60 to {FULL_TILE} pixels of 10 m, got {size}")
     grids = {r: _grid(size, r) for r in (10, 20, 60)}
-    sensed = datetime(2023, 6, 15, 10, 10, 31, tzinfo=UTC)
-    made = datetime(2023, 6, 15, 14, 0, tzinfo=UTC) + timedelta(seconds=description.seed % 10**8)
+    sensed = datetime.combine(day, time(10, 10, 31), tzinfo=UTC)
+    made = datetime.combine(day, time(14, 0), tzinfo=UTC)
+    made += timedelta(seconds=description.seed % 10**8)
     info = SafeInfo(
         level=level,
         baseline=baseline,

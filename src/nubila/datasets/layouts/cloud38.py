@@ -33,7 +33,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from nubila.datasets.layouts.common import CLOUD_OR_NOT, Cells, read_listing, relative, stems
-from nubila.datasets.sun import sun_elevation
+from nubila.scenes.sun import sun_elevation
 
 __all__ = ["rows_38", "rows_95"]
 

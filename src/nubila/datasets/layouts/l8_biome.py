@@ -29,7 +29,7 @@ from nubila.datasets.layouts.common import (
     stems,
     year_day,
 )
-from nubila.raster.gdal import gdal_env
+from nubila.datasets.local import local_env
 
 __all__ = ["rows"]
 
@@ -65,7 +65,7 @@ def _codes(mask: Path) -> str:
 
 def _has_shadow(mask: Path) -> bool:
     try:
-        with gdal_env(), rasterio.open(mask) as data:
+        with local_env(), rasterio.open(mask) as data:
             step = max(1, max(data.shape) // _LOOKED_AT)
             seen = data.read(1, out_shape=(data.height // step, data.width // step))
     except RasterioError:
