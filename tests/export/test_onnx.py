@@ -64,7 +64,9 @@ def test_the_card_says_what_the_model_is(run: Path, model_file: Path) -> None:
     assert card.required_bands == ("blue", "green", "red")
     assert [b.name for b in card.bands][3:] == ["nir", "swir16", "swir22", "cirrus"]
     assert card.stride == 4 and card.halo >= card.receptive_field
-    assert card.parameters == sum(p.numel() for p in CompactUNet((16, 16), inputs=7, outputs=6).parameters())
+    assert card.parameters == sum(
+        p.numel() for p in CompactUNet((16, 16), inputs=7, outputs=6).parameters()
+    )
     assert [(s.name, s.licence, s.images) for s in card.training] == [("places", "CC0-1.0", 2)]
     assert card.measured == ("cloud",)
     assert card.scores == {"overall": {"cloud": {"iou": 0.5}}}

@@ -85,10 +85,8 @@ def _collect(
     found, labels = [], []
     for sample in samples:
         label = torch.from_numpy(outputs[sample.label[::_EVERY, ::_EVERY]])
-        logits = logits_of(network, sample.image, _statistics(network, sample))[
-            :, ::_EVERY, ::_EVERY
-        ]
-        found.append(logits[:, label != 0])
+        logits = logits_of(network, sample.image, _statistics(network, sample))
+        found.append(logits[:, ::_EVERY, ::_EVERY][:, label != 0])
         labels.append(label[label != 0])
     return torch.cat(found, dim=1)[None, :, :, None], torch.cat(labels)[None, :, None]
 

@@ -159,7 +159,7 @@ def write_calibrated(
         difference = check_parity(graph, fitted, load_model(temporary), samples)
     report(f"largest difference from PyTorch on {len(samples)} real samples: {difference:.2e}")
     write_item(card, output, source.when, recipe.model.name, shape.batch)
-    report(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {card.parameters} parameters")
+    report(f"{output.name}: {output.stat().st_size / 1e6:.1f} MB, {card.parameters} parameters")
     return output
 
 

@@ -28,6 +28,7 @@ from nubila.export.smaller import halve, quantise
 from nubila.infer import MaskOptions
 from nubila.infer.delivery import mask_in_memory, prepare
 from nubila.models_io import Model, ModelCard, load_model
+from nubila.nn import Segmenter
 from nubila.raster.atomic import atomic_path
 from nubila.scenes.array import scene_from_array
 from nubila.train.data import Chips, Labelled
@@ -136,20 +137,29 @@ def _make(
         yield "int8", folder / "int8.onnx"
     if options.prune:
         name = f"prune{round(100 * options.prune)}"
-        network, removed = prune(source.network, options.prune)
-        report(f"{name}: {removed} channels taken out")
-        torch.manual_seed(source.recipe.seed)
-        rate = _FINETUNE_RATE * source.recipe.optim.lr
-        finetune(network, _batches(source, options.finetune), options.finetune, rate, report)
+        told = _told(report, name)
+        network = _pruned(source, options, told)
         path = folder / f"{name}.onnx"
-        yield name, write_calibrated(source, network, shape, path, report, suffix=f"-{name}")
+        yield name, write_calibrated(source, network, shape, path, told, suffix=f"-{name}")
     if options.flips != "none":
         name, turned = f"flips-{options.flips}", replace(shape, flips=options.flips)
-        path = folder / f"{name}.onnx"
-        yield (
-            name,
-            write_calibrated(source, source.network, turned, path, report, suffix=f"-{name}"),
-        )
+        told, path = _told(report, name), folder / f"{name}.onnx"
+        network = source.network
+        yield name, write_calibrated(source, network, turned, path, told, suffix=f"-{name}")
+
+
+def _pruned(source: Source, options: ExportOptions, report: Callable[[str], None]) -> Segmenter:
+    """Return the network with fewer channels, trained on."""
+    network, removed = prune(source.network, options.prune)
+    report(f"{removed} channels taken out")
+    torch.manual_seed(source.recipe.seed)
+    steps, rate = options.finetune, _FINETUNE_RATE * source.recipe.optim.lr
+    finetune(network, _batches(source, steps), steps, rate, report)
+    return network
+
+
+def _told(report: Callable[[str], None], name: str) -> Callable[[str], None]:
+    return lambda line: report(f"{name}: {line}")
 
 
 def _named(card: ModelCard, name: str) -> ModelCard:
