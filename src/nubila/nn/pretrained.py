@@ -7,9 +7,10 @@ over the number that there are, so that a grey image gives about the response th
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -214,7 +215,7 @@ def _fit(model: nn.Module, source: _Source, bands: Sequence[str], classes: Seque
         and target[name].shape == value.shape
         and (same or not name.startswith("segmentation_head."))
     }
-    needed = [n for n in target if n.startswith("encoder.") and not n.endswith(_COUNTER)]
+    needed = _needed(model, len(bands))
     absent = [name for name in needed if name not in fitting]
     if absent:
         raise ModelError(
@@ -222,6 +223,32 @@ def _fit(model: nn.Module, source: _Source, bands: Sequence[str], classes: Seque
             f"tensors of the encoder are not in it or have another shape, such as {absent[0]!r}"
         )
     model.load_state_dict({**target, **fitting})
+
+
+def _needed(model: nn.Module, inputs: int) -> list[str]:
+    """Return the names of the encoder's tensors that its features depend on.
+
+    An encoder keeps layers of its classifier that no decoder looks at; exporters leave them out.
+    """
+    used: list[str] = []
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda module, arguments: used.append(name)
+
+    twin = copy.deepcopy(model).to("meta").eval()
+    for name, module in twin.named_modules():
+        module.register_forward_pre_hook(note(name))
+    encoder: Any = twin.get_submodule("encoder")
+    size = 3 * int(encoder.output_stride)
+    with torch.no_grad():
+        twin(torch.empty(1, inputs, size, size, device="meta"))
+    return [
+        name
+        for name in model.state_dict()
+        if name.startswith("encoder.")
+        and name.rpartition(".")[0] in used
+        and not name.endswith(_COUNTER)
+    ]
 
 
 def _renamed(tensors: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, Tensor]:
