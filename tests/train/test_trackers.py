@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,10 @@ def test_wandb_stays_offline(toy: Path, tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     assert _track(toy, tmp_path / "run", "wandb", steps=(1, 2)) == []
     (file,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
-    assert b"iou/thin cloud" in file.read_bytes()
+    limit = time.monotonic() + 20  # its own process writes a little later
+    while b"iou/thin cloud" not in file.read_bytes():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
 
 
 def test_tensorboard_has_figures_and_pictures(toy: Path, tmp_path: Path) -> None:

@@ -180,6 +180,15 @@ class Recipe(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _monitored_is_there(self) -> Recipe:
+        cloud = {"cloud", "thin cloud"}
+        if self.monitor == "cloud_iou" and not any(
+            set(members) <= cloud for members in self.classes.values()
+        ):
+            raise ValueError("no class is of cloud alone, so monitor cannot be cloud_iou")
+        return self
+
     def to_yaml(self) -> str:
         """Return the recipe with every default written out, as `load_recipe` reads it."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
