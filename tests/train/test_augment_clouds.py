@@ -45,6 +45,15 @@ def test_the_opacity_of_a_real_cloud_is_found_again() -> None:
     np.testing.assert_array_equal(cloud.label, np.where(label == _CLEAR, 0, label))
 
 
+def test_a_scene_of_thin_clouds_alone_has_none_that_is_opaque() -> None:
+    _, label, opacity = _sky()
+    cloud = cloud_of((_over(0.3 * opacity), np.where(label == _THICK, _THIN, label)), _ROLES)
+    assert cloud is not None
+    # Its brightest cloud, 0.3 of the way from ground to 0.8, is measured against 0.5.
+    expected = 0.3 * (0.8 - 0.1) / (0.5 - 0.1)
+    assert cloud.opacity.max() == pytest.approx(expected, rel=0.01)
+
+
 def test_a_pasted_cloud_is_that_cloud_over_the_other_ground() -> None:
     donor, marks, opacity = _sky()
     image = np.repeat(np.linspace(0.02, 0.4, 40, dtype=np.float32)[None], 32, 0)[None] * np.ones(

@@ -190,8 +190,10 @@ def _store(toy: Path) -> Recipe:
     recipe = load_recipe(toy)
     path = toy.parent / "store"
     specs = read_manifest(recipe.data.manifest)
-    write_store(specs, path, Tiling(size=48), bands=("red", "nir", "green", "blue"), workers=1)
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"tiles": path})})
+    tiling = Tiling(size=48)
+    write_store(specs, path, tiling, bands=("red", "nir", "green", "blue"), workers=1)
+    data = recipe.data.model_copy(update={"tiles": path})
+    return recipe.model_copy(update={"data": data, "tiling": tiling})
 
 
 def test_tiles_of_a_store_are_samples_like_any_other(toy: Path) -> None:
@@ -223,9 +225,15 @@ def test_errors_of_a_store_name_what_is_there(toy: Path) -> None:
         load_split(recipe, "tests")
     with pytest.raises(ManifestError, match="band swir16 is absent"):
         load_split(recipe.model_copy(update={"required": ("swir16",)}), "train")
-    nowhere = recipe.data.model_copy(update={"tiles": toy.parent / "nowhere"})
-    with pytest.raises(ManifestError, match="nubila data tile"):
-        load_split(recipe.model_copy(update={"data": nowhere}), "train")
+    with pytest.raises(ManifestError, match=r"was cut with tiling.size 48, not 64; .*--refresh"):
+        load_split(recipe.model_copy(update={"tiling": Tiling(size=64)}), "train")
+
+
+def test_a_store_that_is_not_there_is_filled(toy: Path) -> None:
+    recipe = load_recipe(toy, ["data.tiles=made", "tiling.size=48", "tiling.overlap=8"])
+    tiles = load_split(recipe, "train")
+    assert isinstance(tiles, TileSamples) and tiles[0].image.shape == (7, 48, 48)
+    assert (toy.parent / "made" / "tiles.parquet").is_file()
 
 
 def test_rows_without_a_split_are_dealt_out_by_group(toy: Path) -> None:

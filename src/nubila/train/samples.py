@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, SupportsIndex, overload
 
 import numpy as np
@@ -17,9 +18,19 @@ from nubila.errors import ManifestError, nearest
 from nubila.recipe import Recipe
 from nubila.scenes.statistics import SCENE_STATISTICS, scene_statistics
 from nubila.tiles.split import assign_splits
-from nubila.tiles.store import TileStore, open_store
+from nubila.tiles.store import TileStore, is_store, open_store
+from nubila.tiles.write import write_store
 
-__all__ = ["Labelled", "TileSamples", "check_leakage", "class_shares", "folders", "load_split"]
+__all__ = [
+    "Labelled",
+    "TileSamples",
+    "check_leakage",
+    "class_shares",
+    "fill_tiles",
+    "folders",
+    "load_split",
+    "read_specs",
+]
 
 # Labels are sets of nubila's classes.
 _SETS: Final = 1 << len(CLASS_NAMES)
@@ -104,21 +115,30 @@ class TileSamples(Sequence[Labelled]):
 def load_split(recipe: Recipe, split: str) -> Sequence[Labelled]:
     """Return a split: the tiles of `data.tiles`, else all samples of it, read into memory.
 
-    Rows of a manifest without a split are dealt out by `tiling.splits`, as a tile store does.
+    A tile store that is not there yet is filled first. One that is there is taken as it is, if it
+    was cut as `tiling` says; it may hold more bands, in another order. Rows of a manifest without
+    a split are dealt out by `tiling.splits`, as in a tile store.
 
     Raises:
-        ManifestError: there is no such tile store, manifest, collection or split (the message
-            names the splits found), a required band is absent, a file cannot be read, or a group
-            stands in two splits.
+        ManifestError: there is no such manifest, collection or split (the message names the splits
+            found), a required band is absent, a file cannot be read, a group stands in two splits,
+            or the tile store was cut in another way.
     """
     if recipe.data.tiles is not None:
+        if not is_store(recipe.data.tiles):
+            fill_tiles(recipe, lambda _line: None)
         store = open_store(recipe.data.tiles)
-        _check_store(store)
+        _check_store(store, recipe)
         return TileSamples(store.select(split), recipe.bands, recipe.required)
-    return [_labelled(load_sample(spec), recipe) for spec in _specs(recipe, split)]
+    return [_labelled(load_sample(spec), recipe) for spec in read_specs(recipe, split)]
 
 
-def _specs(recipe: Recipe, split: str) -> Sequence[SampleSpec]:
+def read_specs(recipe: Recipe, split: str) -> Sequence[SampleSpec]:
+    """Return what a recipe's manifest or collection lists for a split; no pixel is read.
+
+    Raises:
+        ManifestError: as `load_split`.
+    """
     data, tiling = recipe.data, recipe.tiling
     if data.manifest is None:
         return read_collection(str(data.dataset), data.root, split)
@@ -136,6 +156,34 @@ def _specs(recipe: Recipe, split: str) -> Sequence[SampleSpec]:
     return chosen
 
 
+def fill_tiles(recipe: Recipe, report: Callable[[str], None]) -> Path | None:
+    """Fill the tile store `data.tiles` as `tiling` says; one that is there and fits stays.
+
+    Returns:
+        The store, or None where the recipe has none.
+
+    Raises:
+        ManifestError, MissingExtraError, OutputError: as `tiles.write_store`.
+    """
+    data = recipe.data
+    if data.tiles is None:
+        return None
+    if data.manifest is None:
+        specs = read_collection(str(data.dataset), data.root)
+    else:
+        specs = read_manifest(data.manifest, root=data.root)
+    store = write_store(
+        specs,
+        data.tiles,
+        recipe.tiling,
+        bands=recipe.bands,
+        required=recipe.required,
+        workers=recipe.threads,
+    )
+    report(f"{len(store)} tiles in {data.tiles}")
+    return data.tiles
+
+
 def _labelled(sample: Sample, recipe: Recipe) -> Labelled:
     try:
         image = order_bands(sample.image, sample.bands, recipe.bands, recipe.required)
@@ -144,7 +192,17 @@ def _labelled(sample: Sample, recipe: Recipe) -> Labelled:
     return Labelled(image.astype(np.float16), sample.label, sample.meta.folder, sample.meta.group)
 
 
-def _check_store(store: TileStore) -> None:
+def _check_store(store: TileStore, recipe: Recipe) -> None:
+    wanted = recipe.tiling.model_dump(mode="json")
+    other = {key: value for key, value in store.tiling.items() if wanted.get(key) != value}
+    if other:
+        said = ", ".join(
+            f"{key} {value!r}, not {wanted.get(key)!r}" for key, value in other.items()
+        )
+        raise ManifestError(
+            f"{store.path}: was cut with tiling.{said}; change the recipe, name another "
+            f"data.tiles, or cut it anew with: nubila data tile --refresh"
+        )
     splits: defaultdict[str, set[str]] = defaultdict(set)
     for group, split in zip(store.column("group"), store.column("split"), strict=True):
         if group and split:

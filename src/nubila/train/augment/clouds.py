@@ -19,6 +19,7 @@ __all__ = ["Cloud", "cirrus", "cloud_of", "paste_clouds"]
 
 _THIN: Final = 1 << ClassCode.THIN_CLOUD
 _CLOUDY: Final = 1 << ClassCode.CLOUD | _THIN
+_SHADOW: Final = 1 << ClassCode.CLOUD_SHADOW
 
 # Opacity below which nobody sees a cloud, and below which one may doubt whether to call it so.
 _UNSEEN: Final = 0.01
@@ -29,6 +30,7 @@ _BACKWARDS: Final = 0.22
 _RESOLUTIONS: Final = (10.0, 60.0)  # metres, the range that nubila's models are for
 
 _LEAST_CONTRAST: Final = 0.08  # reflectance between clear ground and thick cloud
+_OPAQUE: Final = 0.5  # reflectance of a cloud that nothing shines through, at least
 _LEAST_PIXELS: Final = 64
 _TRIES: Final = 3
 
@@ -85,12 +87,13 @@ def cloud_of(pair: Pair, bands: BandRoles) -> Cloud | None:
 
     The linear mixture r = A c + (1 - A) g of cloud c and ground g in each band is solved with one
     ground for the whole chip, the median of its clear pixels, and one brightness of thick cloud,
-    the 98th percentile of its cloudy pixels, both in the mean of the visible bands:
+    the 98th percentile of its cloudy pixels, at least 0.5, both in the mean of the visible bands:
 
         A = (r - g) / (c - g), cut to 0 .. 1;    A c = r - (1 - A) g
 
     So the texture of the ground under thin cloud counts as cloud, and A is wrong by as much as the
-    ground differs from its median; over uneven ground thin clouds are rougher than real ones.
+    ground differs from its median; over uneven ground thin clouds are rougher than real ones. The
+    0.5 is chosen, not measured: where all clouds are thin, the brightest of them is not opaque.
     Shadows are left behind.
 
     Args:
@@ -107,12 +110,13 @@ def cloud_of(pair: Pair, bands: BandRoles) -> Cloud | None:
     clear = (label & _CLOUDY == 0) & (label != 0)
     brightness = image[list(bands.visible)].mean(axis=0)
     data = ~np.isnan(brightness)
-    cloudy, clear = cloudy & data, clear & data & (label & 1 << ClassCode.CLOUD_SHADOW == 0)
+    cloudy, clear = cloudy & data, clear & data & (label != _SHADOW)
     if min(cloudy.sum(), clear.sum()) < _LEAST_PIXELS:
         return None
     ground, thick = np.median(brightness[clear]), np.percentile(brightness[cloudy], 98)
     if thick - ground < _LEAST_CONTRAST:
         return None
+    thick = max(thick, _OPAQUE)
     opacity = np.where(cloudy, np.clip((brightness - ground) / (thick - ground), 0, 1), 0)
     opacity = opacity.astype(np.float32)
     light = np.zeros_like(image)

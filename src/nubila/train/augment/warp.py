@@ -88,12 +88,16 @@ def _smooth(size: int, random: np.random.Generator) -> Grid:
     node = np.floor(place).astype(np.intp)
     t = place - node
     u = 1 - t
-    taps = np.stack([u**3, 4 - 6 * t**2 + 3 * t**3, 4 - 6 * u**2 + 3 * u**3, t**3], axis=1) / 6
-    weights = np.zeros((size, int(node[-1]) + 4))
-    for tap in range(4):
-        weights[np.arange(size), node + tap] = taps[:, tap]
-    nodes = random.standard_normal((2, weights.shape[1], weights.shape[1]))
-    return (weights @ nodes @ weights.T) / _SPLINE_VARIANCE
+    taps = np.stack([u**3, 4 - 6 * t**2 + 3 * t**3, 4 - 6 * u**2 + 3 * u**3, t**3]) / 6
+    count = int(node[-1]) + 4
+    field = random.standard_normal((2, count, count))
+    for axis, shape in ((2, (1, 1, size)), (1, (1, size, 1))):
+        field = sum(
+            (field.take(node + tap, axis=axis) * weight.reshape(shape)
+             for tap, weight in enumerate(taps)),
+            start=np.zeros(()),
+        )  # fmt: skip
+    return field / _SPLINE_VARIANCE
 
 
 def follow(image: NDArray[np.floating[Any]], label: Label, grid: Grid) -> Pair:
