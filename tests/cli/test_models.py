@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
 
 from nubila.cli import app
-from nubila.errors import ModelError
+from nubila.errors import ModelError, RecipeError
 from nubila.models_io import CARD_KEY, registry
 from tests.infer.toy import BANDS, toy_card, write_toy
 
@@ -71,3 +72,43 @@ def test_a_file_that_is_no_model_is_an_error(shelf):
     for arguments in ([], ["visible"], ["--json"]):
         with pytest.raises(ModelError, match=r"visible\.onnx: .*cut short"):
             run(*arguments)
+
+
+def test_a_name_alone_is_shown(shelf):
+    assert run("toy") == run("show", "toy")
+
+
+def test_the_networks_with_their_options():
+    text = run("networks")
+    assert "widths: [64, 128, 256, 512, 1024]" in text and "recurrences: 2" in text
+    assert set(json.loads(run("networks", "--json"))) >= {"unet", "cloudnet", "library"}
+
+
+def test_the_summary_of_a_network():
+    pytest.importorskip("torch")
+    text = run("summary", "unet", "--bands", 13, "--classes", 4, "--set", "widths=[4, 8]")
+    assert "ConvTranspose2d" in text and "receptive field" in text
+    options = ("--bands", 4, "--classes", 2, "--size", 224, "--json")
+    assert json.loads(run("summary", "tiny", *options))["parameters"] == 543_521
+
+
+def test_the_summary_of_a_recipe(tmp_path):
+    pytest.importorskip("torch")
+    recipe = tmp_path / "small.yaml"
+    text = "steps: 1\nbands: [red, green, blue]\ndata: {manifest: a.csv, root: .}\nmodel: {name: simple}\n"
+    recipe.write_text(text)
+    found = json.loads(run("summary", recipe, "--size", 64, "--json"))
+    assert found["layers"][0]["shape"] == [6, 64, 64]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["unt"], "no network 'unt'; did you mean 'unet'"),
+        (["unet", "--set", "width=[4, 8]"], "did you mean 'widths'"),
+        (["cloudnet", "--set", "widths=[4, 8, 12]"], "width 12 is not twice 8"),
+    ],
+)
+def test_a_summary_that_cannot_be_is_an_error(arguments, message):
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        run("summary", *arguments)

@@ -6,6 +6,7 @@ import importlib.metadata
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -128,6 +129,24 @@ def test_a_package_that_names_tensors_its_own_way_maps_in_order(tmp_path, monkey
     assert all(torch.equal(trained[name], found[name]) for name in trained)
 
 
+def _in_float32(path: Path) -> bytes:
+    """The file computes in half precision; its graph in single precision, weights as they are."""
+    half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == half:
+            values = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    for attribute in (a for node in model.graph.node for a in node.attribute):
+        if attribute.name == "to" and attribute.i == half:
+            attribute.i = single
+        if attribute.HasField("t") and attribute.t.data_type == half:
+            values = onnx.numpy_helper.to_array(attribute.t).astype(np.float32)
+            attribute.t.CopyFrom(onnx.numpy_helper.from_array(values))
+    del model.graph.value_info[:]
+    return model.SerializeToString()
+
+
 @pytest.mark.parametrize("weights", ["ukis-csmask", "ukis-csmask:l2a"])
 def test_ukis_csmask_gives_what_its_own_file_gives(weights):
     try:
@@ -139,11 +158,8 @@ def test_ukis_csmask_gives_what_its_own_file_gives(weights):
     turned = _SIX[::-1]
     body = build_body(_section("efficientnet-b4", weights), turned, _CLASSES).eval()
     image = torch.randn(1, 6, 256, 256, generator=torch.Generator().manual_seed(0))
-    options = onnxruntime.SessionOptions()
-    # Its optimised graph differs from its own plain one by more than PyTorch does.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(path, options)
+    session = onnxruntime.InferenceSession(_in_float32(path))
     (expected,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
     with torch.inference_mode():
         found = body(image.flip(1)).numpy()
-    np.testing.assert_allclose(found, expected, atol=2e-2)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
