@@ -1,4 +1,4 @@
-"""Which stages of a run are done, and with what: a stage is done again when what it rests on changed.
+"""Which stages of a run are done, and with what; one is done again when what it rests on changed.
 
 One JSON file in the run folder: stage -> key and outputs. The key is a hash of the sections of the
 recipe that the stage reads, of the files that they name, and of the key of the stage before it.

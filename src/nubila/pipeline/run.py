@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nubila.errors import BatchError, NubilaError, RecipeError
-from nubila.evaluate import evaluate, write_report
+from nubila.errors import BatchError, RecipeError
+from nubila.evaluate import evaluate, write_report, write_run_report
 from nubila.export import export_onnx
 from nubila.infer import MaskOptions, mask_many
 from nubila.models_io import load_model
@@ -17,7 +17,8 @@ from nubila.pipeline.record import Record, stage_key
 from nubila.raster.atomic import make_folder
 from nubila.recipe import Recipe
 from nubila.recipe.stages import STAGES, Stage
-from nubila.train import fit, fill_tiles, read_specs
+from nubila.train import fit
+from nubila.train.samples import fill_tiles, read_specs
 
 __all__ = ["StageResult", "run_recipe"]
 
@@ -96,7 +97,7 @@ class _Job:
 
 
 def _tile(job: _Job) -> tuple[Path, ...]:
-    store = fill_tiles(job.recipe, report=job.report)
+    store = fill_tiles(job.recipe, job.report)
     if store is None:
         job.report("  data.tiles is not set: chips are cut from whole samples in memory")
         return ()
@@ -104,7 +105,8 @@ def _tile(job: _Job) -> tuple[Path, ...]:
 
 
 def _train(job: _Job) -> tuple[Path, ...]:
-    return (fit(job.recipe, job.folder, resume=True, report=job.report),)
+    best = fit(job.recipe, job.folder, resume=True, report=job.report)
+    return best, write_run_report(job.folder)
 
 
 def _export(job: _Job) -> tuple[Path, ...]:
@@ -123,7 +125,7 @@ def _evaluate(job: _Job) -> tuple[Path, ...]:
     cloud = found.scores()["overall"].get("cloud")
     if cloud is not None:
         job.report(f"  cloud on {split}, all pixels: IoU {cloud['iou']}")
-    return tuple(paths.values())
+    return *paths.values(), write_run_report(job.folder)
 
 
 def _mask(job: _Job) -> tuple[Path, ...]:
@@ -140,9 +142,15 @@ def _mask(job: _Job) -> tuple[Path, ...]:
 
 
 def _mask_scenes(job: _Job, scenes: Sequence[str]) -> list[Path]:
-    options = MaskOptions(resolution=job.recipe.mask.resolution)
+    wanted = job.recipe.mask
     outcomes = list(
-        mask_many(scenes, job.folder / "masks", model=load_model(job.onnx()), options=options)
+        mask_many(
+            scenes,
+            job.folder / "masks",
+            model=load_model(job.onnx()),
+            options=MaskOptions(resolution=wanted.resolution),
+            auxiliary=wanted.auxiliary,
+        )
     )
     for outcome in outcomes:
         job.report("  " + json.dumps(outcome.record()))

@@ -57,6 +57,7 @@ def _placed(recipe: Recipe, folder: Path) -> Recipe:
     mask = recipe.mask.model_copy(
         update={
             "scenes": tuple((folder / scene).resolve() for scene in recipe.mask.scenes),
+            "auxiliary": {k: (folder / v).resolve() for k, v in recipe.mask.auxiliary.items()},
             "chips": None if chips is None else (folder / chips).resolve(),
         }
     )

@@ -34,9 +34,12 @@ class Masking(Section):
         chips: folder of chips in the layout of On Cloud N, one folder a chip that holds
             ``B02.tif``, ``B03.tif``, ``B04.tif`` and ``B08.tif``; each becomes ``<chip>.tif`` of 0
             and 1, as the competition takes it; relative to the recipe.
+        auxiliary: band -> raster of its own, as ``--auxiliary`` of `nubila mask`; relative to the
+            recipe.
         resolution: metres a pixel of the scenes' masks; default the scene's own choice.
     """
 
     scenes: tuple[Path, ...] = ()
     chips: Path | None = None
+    auxiliary: dict[str, Path] = {}
     resolution: float | None = Field(default=None, gt=0)
