@@ -95,8 +95,8 @@ def test_the_summary_of_a_network():
 def test_the_summary_of_a_recipe(tmp_path):
     pytest.importorskip("torch")
     recipe = tmp_path / "small.yaml"
-    text = "steps: 1\nbands: [red, green, blue]\ndata: {manifest: a.csv, root: .}\nmodel: {name: simple}\n"
-    recipe.write_text(text)
+    lines = ("steps: 1", "bands: [red, green, blue]", "data: {manifest: a.csv, root: .}")
+    recipe.write_text("\n".join((*lines, "model: {name: simple}")))
     found = json.loads(run("summary", recipe, "--size", 64, "--json"))
     assert found["layers"][0]["shape"] == [6, 64, 64]
 
