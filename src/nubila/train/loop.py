@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from nubila.errors import NubilaError
+from nubila.nn.normalise import fit_normalise
 from nubila.recipe import Recipe
 from nubila.train._fabric import Fabric, FabricModule
 from nubila.train.data import Chips, Labelled, check_leakage, load_split
@@ -104,9 +105,11 @@ def _fit(
     if state.finished:
         return
 
-    train, held_back = (load_split(recipe, s) for s in (recipe.data.train, recipe.data.validation))
-    check_leakage(train, held_back)
-    pool = synthetic_pool(recipe, report)
+    with fabric.rank_zero_first():  # which may fill the tile store and make the synthetic chips
+        splits = (recipe.data.train, recipe.data.validation)
+        train, held_back = (load_split(recipe, split) for split in splits)
+        check_leakage(train, held_back)
+        pool = synthetic_pool(recipe, report)
     held_out = pool[: min(_HELD_OUT, len(pool) // 10)]
     report(f"{len(train)} training samples, {len(held_back)} to validate, {len(pool)} synthetic")
     chips = Chips(recipe, train, pool[len(held_out) :], statistics_of(state.network))
