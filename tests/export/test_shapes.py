@@ -98,17 +98,18 @@ def test_the_tiny_contract(two: Path, plain: Path) -> None:
 
 
 def test_flips_are_means_over_turned_images_and_a_fixed_batch_holds(two: Path) -> None:
-    plain, _ = export(two, "logits.onnx", output="logits", size=32, batch=2)
+    plain, _ = export(
+        two, "logits.onnx", output="logits", size=32, batch=2, flips="eight", force=True
+    )
     seen = image((2, 4, 32, 32))
     with pytest.raises(Exception, match="Got: 1 Expected: 2"):
         outputs(plain, seen[:1])
 
-    def softmax(turned: np.ndarray) -> np.ndarray:
-        values = np.exp(outputs(plain, np.ascontiguousarray(turned)))
+    def softmax(turned: np.ndarray, path: Path = plain) -> np.ndarray:
+        values = np.exp(outputs(path, np.ascontiguousarray(turned)))
         return values / values.sum(axis=1, keepdims=True)
 
-    export(two, "t.onnx", size=32, batch=2, flips="eight", force=True)
-    found = outputs(two / "t-flips-eight.onnx", seen)
+    found = softmax(seen, two / "logits-flips-eight.onnx")
     total = np.zeros_like(found)
     for quarter in range(4):
         for mirrored in (False, True):
@@ -118,21 +119,23 @@ def test_flips_are_means_over_turned_images_and_a_fixed_batch_holds(two: Path) -
             answer = answer[..., ::-1] if mirrored else answer
             total += np.rot90(answer, -quarter, axes=(2, 3))
     np.testing.assert_allclose(found, total / 8, atol=1e-5)
-    assert load_model(two / "t-flips-eight.onnx").batch == 2
+    assert load_model(two / "logits-flips-eight.onnx").batch == 2
 
 
-def test_a_network_that_sees_whole_tiles_and_scenes(folder: Path) -> None:
-    model = {"name": "library", "decoder": "deeplabv3plus", "encoder": "resnet18"}
-    changes = {"model": model, "chip": 64, "normalise": {"name": "min_max"}}
-    run = untrained(folder, "whole", _TWO | changes)
-    path, _ = export(run, "whole.onnx")
+@pytest.mark.parametrize("over", ["chip", "scene"])
+def test_a_network_that_sees_whole_tiles_or_scenes(folder: Path, over: str) -> None:
+    changes = {"chip": 64, "normalise": {"name": "percentiles", "over": over}}
+    path, lines = export(untrained(folder, over, _TWO | changes), "whole.onnx")
+    assert any("largest difference" in line for line in lines)
     card = load_model(path).card
-    assert card.receptive_field is None and card.tile == 64 and card.halo == 16
-    assert card.statistics == ("minimum", "maximum")
+    if over == "chip":
+        assert card.receptive_field is None and card.tile == 64 and card.halo == 16
+    else:
+        assert card.tile is None and card.statistics == ("p2", "p98")
     seen = image((1, 4, 100, 150))[0]
-    mask = predict(seen, "blue,green,red,nir", model=path, probabilities=True, threads=1)
-    other = predict(seen, "blue,green,red,nir", model=path, probabilities=True, threads=2)
-    np.testing.assert_array_equal(mask.probabilities, other.probabilities)
+    asked = {"bands": "blue,green,red,nir", "model": path, "probabilities": True}
+    one, two = (predict(seen, threads=threads, **asked) for threads in (1, 2))
+    np.testing.assert_array_equal(one.probabilities, two.probabilities)
 
 
 def test_what_does_not_fit_is_told(two: Path) -> None:
