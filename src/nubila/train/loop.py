@@ -110,6 +110,8 @@ def _fit(
         train, held_back = (load_split(recipe, split) for split in splits)
         check_leakage(train, held_back)
         pool = synthetic_pool(recipe, report)
+    for each in (state.network, state.average):  # a checkpoint has what was measured already
+        fit_normalise(each.normalise, (sample.image for sample in train))
     held_out = pool[: min(_HELD_OUT, len(pool) // 10)]
     report(f"{len(train)} training samples, {len(held_back)} to validate, {len(pool)} synthetic")
     chips = Chips(recipe, train, pool[len(held_out) :], statistics_of(state.network))
