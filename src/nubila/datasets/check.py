@@ -101,12 +101,8 @@ def _problems(spec: SampleSpec) -> list[str]:
         lone = len(absent) < len(spec.files)
         beside = f" (sample {spec.id} has others of its files)" if lone else ""
         return [f"{path}: missing{beside}" for path in absent]
-    found: list[str] = []
-    if spec.scene:
-        found += _scene_problems(spec)
-    else:
-        found += _image_problems(spec)
-    return found + _mask_problems(spec)
+    found = _scene_problems(spec) if spec.scene else _image_problems(spec)
+    return found + _mask_problems(spec, compare=not found)
 
 
 def _scene_problems(spec: SampleSpec) -> list[str]:
@@ -174,14 +170,17 @@ def _bands(spec: SampleSpec, shape: tuple[int, ...]) -> int:
     return shape[2] if _size(spec, shape) == shape[:2] else shape[0]
 
 
-def _mask_problems(spec: SampleSpec) -> list[str]:
-    """Return what is wrong with a mask: unreadable, another size, codes that are not known."""
+def _mask_problems(spec: SampleSpec, *, compare: bool) -> list[str]:
+    """Return what is wrong with a mask: unreadable, another size, codes that are not known.
+
+    Only an array is compared here; a raster's size is known from its header before.
+    """
     try:
         codes = mask_codes(spec)
     except ManifestError as error:
         return [str(error)]
     found: list[str] = []
-    if spec.images[0].suffix == ".npy" and not spec.scene:
+    if compare and spec.images[0].suffix == ".npy":
         size = _size(spec, np.load(spec.images[0], mmap_mode="r", allow_pickle=False).shape)
         if codes.shape != size:
             found.append(
