@@ -163,7 +163,7 @@ class _Fickle(BaseHTTPRequestHandler):
 def fickle():
     _Fickle.asked, _Fickle.breaks = [], 0
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Fickle)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield Download(f"http://127.0.0.1:{server.server_port}/x", "x")
     server.shutdown()
     server.server_close()
