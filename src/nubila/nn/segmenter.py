@@ -68,7 +68,9 @@ class Segmenter(nn.Module):
         return cast(Body, self.body).stride
 
     def receptive_field(self) -> int | None:
-        """Return what `Body.receptive_field` does."""
+        """Return what `Body.receptive_field` does; None too for statistics of what is given."""
+        if getattr(self.normalise, "over", None) == "chip":
+            return None
         return cast(Body, self.body).receptive_field()
 
     def flops_per_pixel(self) -> float:
