@@ -152,7 +152,7 @@ def load_weights(path: Path) -> Segmenter:
     content = _read(path)
     try:
         recipe = Recipe.model_validate(yaml.safe_load(content["recipe"]))
-        network = build_network(recipe)
+        network = build_network(recipe, pretrained=False)
         network.load_state_dict(content["average"])
     except (KeyError, ValueError, RuntimeError, NubilaError) as error:
         raise NubilaError(f"{path}: not a checkpoint of nubila train: {error}") from error
