@@ -31,7 +31,7 @@ def run(
         typer.Option("--set", help="Change a value: optim.lr=1e-4.", metavar="KEY=VALUE"),
     ] = None,
 ) -> None:
-    """Tile, train, export, evaluate and mask as a recipe says; a finished stage is not done again."""
+    """Tile, train, export, evaluate and mask as a recipe says; what is done is not done again."""
     from nubila.errors import RecipeError, nearest
     from nubila.recipe import load_recipe
     from nubila.recipe.stages import STAGES

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from nubila.errors import RecipeError, nearest
+from nubila.recipe.model import Library
 from nubila.recipe.recipe import Recipe
 
 __all__ = ["load_recipe"]
@@ -63,9 +64,16 @@ def _placed(recipe: Recipe, folder: Path) -> Recipe:
     )
     weights = {k: (folder / v).resolve() for k, v in recipe.finetune if isinstance(v, Path)}
     finetune = recipe.finetune.model_copy(update=weights)
-    return recipe.model_copy(
-        update={"data": data, "synth": synth, "mask": mask, "finetune": finetune}
-    )
+    changes: dict[str, Any] = {"data": data, "synth": synth, "mask": mask, "finetune": finetune}
+    if isinstance(recipe.model, Library) and _is_file(recipe.model.weights):
+        pretrained = str((folder / str(recipe.model.weights)).resolve())
+        changes["model"] = recipe.model.model_copy(update={"weights": pretrained})
+    return recipe.model_copy(update=changes)
+
+
+def _is_file(weights: str | None) -> bool:
+    """Tell whether pretrained weights are named by a file, and not by a package or a hub."""
+    return Path(weights or "").suffix.lower() in (".pt", ".pth", ".safetensors", ".onnx")
 
 
 def _override(file: Path, values: dict[str, Any], text: str) -> tuple[str, ...]:
@@ -154,7 +162,7 @@ def _choices(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 (any ann
 
 
 def _walk(path: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """Return a path as written, without a union's tags, and the keys that its last section knows."""
+    """Return a path as written, without unions' tags, and the keys that its last section knows."""
     sections: list[type[BaseModel]] = [Recipe]
     written = []
     for part in path:
