@@ -160,7 +160,10 @@ def _tally_sample(
 ) -> tuple[SampleTally, ...]:
     """Count what each model makes of a sample, on the pixels that all of them judge."""
     sample = load_sample(spec)
-    masks = [mask_sample(model, sample, spec, probabilities=True) for model in models]
+    masks = [
+        mask_sample(m, sample, spec, probabilities=m.card.output in ("probabilities", "logits"))
+        for m in models
+    ]
     judged = np.logical_and.reduce([mask.classes != NO_DATA for mask in masks])
     label = np.where(judged, sample.label, np.uint8(0))
     inner = None
@@ -209,10 +212,8 @@ def _tally(
         inner=None if inner is None else tally(inner, mask.classes),
     )
     # A model that gives classes alone is certain of each: there is nothing to calibrate.
-    if mask.probabilities is None or card.output in ("classes", "mask"):
+    if mask.probabilities is None:
         return counted
-    if card.output in ("classes", "mask"):
-        return counted  # no probabilities, but certainty: nothing to calibrate
     names = [name for name in SCORED if counted.decides(name)]
     found = reliability(label, mask.probabilities, card.class_sets, names)
     return replace(counted, reliability=found)
