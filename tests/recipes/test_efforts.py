@@ -81,6 +81,7 @@ def test_a_toy_run_goes_from_data_to_a_mask(name: str, tmp_path: Path) -> None:
     lines: list[str] = []
     results = run_recipe(recipe, tmp_path / "run", report=lines.append)
     assert [result.stage for result in results] == ["tile", "train", "export", "evaluate", "mask"]
+    assert bool(_tiles(name, tmp_path)) == any("class weights by" in line for line in lines)
     (mask,) = (tmp_path / "run" / "masks").glob("*_mask.tif")
     with rasterio.open(mask) as data:
         classes = data.read(1)

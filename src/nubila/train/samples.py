@@ -18,6 +18,7 @@ from nubila.errors import ManifestError, nearest
 from nubila.recipe import Recipe
 from nubila.scenes.statistics import SCENE_STATISTICS, scene_statistics
 from nubila.tiles.split import assign_splits
+from nubila.tiles.statistics import count_labels
 from nubila.tiles.store import TileStore, is_store, open_store
 from nubila.tiles.write import write_store
 
@@ -181,7 +182,20 @@ def fill_tiles(recipe: Recipe, report: Callable[[str], None]) -> Path | None:
         workers=recipe.threads,
     )
     report(f"{len(store)} tiles in {data.tiles}")
+    _say_classes(recipe, store, report)
     return data.tiles
+
+
+def _say_classes(recipe: Recipe, store: TileStore, report: Callable[[str], None]) -> None:
+    """Report the share of each class in the pixels, and the weights that would make up for it."""
+    tally = count_labels(store, recipe.classes)
+    counts, weights = tally.counts(), tally.weights()
+    total = max(1, sum(counts.values()))
+    shares = ", ".join(f"{name} {100 * count / total:.1f} %" for name, count in counts.items())
+    report(f"  pixels that are one class for sure: {shares}")
+    for rule, by_class in weights.items():
+        told = ", ".join(f"{name} {weight:.3g}" for name, weight in by_class.items())
+        report(f"  class weights by {rule.replace('_', ' ')}: {told}")
 
 
 def _labelled(sample: Sample, recipe: Recipe) -> Labelled:
