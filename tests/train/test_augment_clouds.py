@@ -80,6 +80,15 @@ def test_a_pasted_cloud_is_that_cloud_over_the_other_ground() -> None:
     assert (code[untouched] == label[untouched]).all()
 
 
+def test_thin_cloud_over_what_may_be_cloud_does_not_teach_that_it_is_thin() -> None:
+    donor, marks, opacity = _sky()
+    label = np.full(marks.shape, _CLEAR | _THICK | _THIN | _SNOW, np.uint8)
+    image = np.full_like(donor, 0.1)
+    _, code = paste_clouds((image, label), lambda _: (donor, marks), _ALWAYS, _ROLES, _random())
+    pasted = (marks == _THIN) & (opacity > 0.06)
+    assert pasted.any() and (code[pasted] == _THICK | _THIN).all()
+
+
 def test_clouds_that_cannot_be_taken_out_are_left_out() -> None:
     image, label, opacity = _sky()
     assert cloud_of((image, np.full_like(label, _THICK)), _ROLES) is None
@@ -119,8 +128,8 @@ def test_cirrus_brightens_what_it_is_said_to_cover(seed: int) -> None:
     seen, unseen = opacity > 0.052, opacity < 0.009
     for kept in (_THICK, _THIN, 6, 0):
         assert (label[codes == kept] == kept).all()
-    for other in (_CLEAR, _SNOW, _CLEAR | 6):
-        assert (label[(codes == other) & seen] == _THIN).all()
+    for other, covered in ((_CLEAR, _THIN), (_SNOW, _THIN), (_CLEAR | 6, _THICK | _THIN)):
+        assert (label[(codes == other) & seen] == covered).all()
         assert (label[(codes == other) & unseen] == other).all()
         assert (label[(codes == other) & (opacity > 0.012) & (opacity < 0.048)] == 0).all()
     assert (image[:4][:, seen] > before[:4][:, seen]).all()
@@ -135,7 +144,7 @@ def test_cirrus_is_often_there_and_never_without_a_chance() -> None:
     for seed in range(20):
         image, label = _ground()
         cirrus(image, label, _ALWAYS, _ROLES, _random(seed))
-        thin += int((label == _THIN).mean() > 0.4)
+        thin += int((label == _THIN).mean() > 0.35)
     assert thin > 5
     image, label = _ground()
     before = image.copy()

@@ -62,9 +62,9 @@ def cirrus(
         image[band] = veil + (1 - veil) ** 2 * ground / (1 - veil * np.minimum(ground, 1))
     other = (label & ~np.uint8(_CLOUDY)) != 0
     known = label != 0
-    label[other & (opacity >= _UNSEEN)] = 0
     seen = known & other & (opacity >= _DOUBTFUL)
-    label[seen] = _THIN
+    label[seen] = label[seen] & np.uint8(_CLOUDY) | np.uint8(_THIN)
+    label[other & (opacity >= _UNSEEN) & (opacity < _DOUBTFUL)] = 0
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,8 @@ def paste_clouds(
 
     Returns:
         A new chip, or the one given. A pasted pixel takes the cloud's label, or may be either's
-        where it was cloud; where the opacity is below 0.05 it is ignored. What was ignored, or had
-        no data, stays so.
+        where it was or may have been cloud; where the opacity is below 0.05 it is ignored. What was
+        ignored, or had no data, stays so.
     """
     if random.random() >= spec.paste_clouds:
         return pair
@@ -166,7 +166,7 @@ def paste_clouds(
         image[band] = cloud.light[band] + (1 - cloud.opacity) * image[band]
     pasted = (cloud.label != 0) & (label != 0)
     was_cloud = (label & ~np.uint8(_CLOUDY)) == 0
-    under = np.where(was_cloud, label, 0).astype(np.uint8)
+    under = label & np.uint8(_CLOUDY)
     faint = pasted & ~was_cloud & (cloud.opacity < _DOUBTFUL)
     label[pasted] = (cloud.label | under)[pasted]
     label[faint] = 0
