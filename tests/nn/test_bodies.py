@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from nubila.nn import Segmenter
+from nubila.nn.library import LibraryNetwork
 from nubila.nn.normalise import FillNoData
 from nubila.nn.recurrent import RecurrentResidual
 from nubila.nn.unet import UNet
@@ -104,6 +105,22 @@ def test_what_lies_beyond_the_receptive_field_changes_nothing():
     other[..., far + stride :] = 0
     with torch.inference_mode():
         assert torch.equal(body(image)[..., :stride], body(other)[..., :stride])
+
+
+def test_enlarging_does_not_depend_on_the_size_of_the_image():
+    body = shaken(LibraryNetwork("segformer", "resnet18", inputs=2, outputs=2))
+    stride = body.stride
+    halo = -(-body.receptive_field() // stride) * stride
+    image = torch.rand(1, 2, stride, 2 * halo + 4 * stride)
+    part = image[..., 2 * stride :]
+    with torch.inference_mode():
+        whole, again = body(image)[..., halo + 2 * stride :], body(part)[..., halo:]
+    np.testing.assert_allclose(whole[..., :stride], again[..., :stride], atol=1e-5)
+
+
+def test_a_unit_that_works_in_place_has_its_reach_found(monkeypatch):
+    monkeypatch.setattr("nubila.nn.reach._WIDEST", 256)
+    assert LibraryNetwork("pspnet", "resnet18", inputs=2, outputs=2).receptive_field() is None
 
 
 def _multiply_adds(body: nn.Module, size: int) -> int:

@@ -106,8 +106,6 @@ def _even_corners(model: nn.Module) -> None:
     The library's heads align the corners of small and large image, which moves every pixel by a
     part that the size decides; there are no weights in it, so pretrained ones still fit.
     """
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, nn.UpsamplingBilinear2d):
-                factor = child.scale_factor
-                setattr(parent, name, nn.Upsample(scale_factor=factor, mode="bilinear"))
+    for module in model.modules():
+        if isinstance(module, nn.Upsample) and module.align_corners:
+            module.align_corners = False

@@ -34,6 +34,10 @@ def probe_receptive_field(network: nn.Module, inputs: int, stride: int) -> int |
         pooling and attention.
     """
     twin = copy.deepcopy(network).double().eval()
+    module: Any
+    for module in twin.modules():
+        if getattr(module, "inplace", False):  # channels that `_OneChannel` gives share memory
+            module.inplace = False
     cells = 8
     while cells * stride <= _WIDEST:
         found = [_reach(twin, inputs, stride, cells, mirrored) for mirrored in (False, True)]

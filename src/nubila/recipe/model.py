@@ -164,7 +164,6 @@ class Library(Network):
         "segformer",
         "manet",
         "pspnet",
-        "pan",
         "upernet",
     ] = "unet"
     encoder: str = "resnet34"
