@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from nubila.errors import InputError, ModelError
 from nubila.infer import mask_scene
 from nubila.infer.engine import run_scene
+from nubila.infer.first_pass import first_pass
 from nubila.infer.plan import lattice
 from nubila.models_io import load_model
 from nubila.raster import Window
 from nubila.scenes.array import scene_from_array
+from nubila.scenes.statistics import scene_statistics
 from tests.infer.fixed import BANDS, write_fixed
 from tests.infer.whole import Collected
 
@@ -133,3 +135,16 @@ def test_statistics_are_of_the_whole_scene_whatever_the_tiles(tmp_path):
     np.testing.assert_array_equal(run(opened, model, window=window), whole[:, *window.slices])
     with pytest.raises(ModelError, match="p2, p98 of the whole scene"):
         model.run(np.zeros((1, 2, 8, 8), np.float32))
+
+
+def test_statistics_of_a_large_scene_are_those_that_training_takes(tmp_path):
+    model = load_model(
+        write_fixed(tmp_path / "s.onnx", tile=None, statistics=("minimum", "p98", "maximum"))
+    )
+    names = [use.name for use in model.card.bands]
+    random = np.random.default_rng(1)
+    image = random.gamma(2, 0.1, (len(names), 1800, 1300)).astype(np.float32)
+    found = first_pass(scene_from_array(image, names, scale=1.0, resolution=20.0), model.card)
+    trained_with = scene_statistics(image, model.card.statistics)
+    np.testing.assert_allclose(found, trained_with, rtol=1e-3)
+    assert (trained_with[2] < 0.8 * image.max(axis=(1, 2))).all()  # means of areas, not pixels

@@ -1,7 +1,8 @@
 """Statistics of whole scenes, for the models whose normalisation needs them.
 
-They are taken from a coarse reading of the scene that depends on nothing but the scene: not on the
-resolution, the area or the tiles asked for. So tiling leaves no trace in such models either.
+They are taken from a coarse reading of the scene, as those that the model was trained with are
+(`scenes.statistics.coarsening`), that depends on nothing but the scene: not on the resolution, the
+area or the tiles asked for. So tiling leaves no trace in such models either.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from nubila.scenes import Scene
 
 __all__ = ["first_pass"]
 
-# Pixels of the longest side: a million say as much of minima, means and percentiles as 120 do.
-_LONGEST: Final = 1024
 # Rows read at a time, so that a file without overviews is not held in memory whole.
 _ROWS: Final = 64
 
@@ -45,12 +44,10 @@ def first_pass(scene: Scene, card: ModelCard) -> NDArray[np.float32] | None:
 
 
 def _coarse(scene: Scene, names: list[str]) -> NDArray[np.float32]:
-    """Return reflectance (bands, rows, columns) of the whole scene, the longest side at most 1024.
+    """Return reflectance (bands, rows, columns) of the whole scene, the longest side about 1024."""
+    from nubila.scenes.statistics import coarsening
 
-    Of a scene too narrow for that (less than a coarse pixel), the narrow side is one pixel.
-    """
-    factor = min(max(1.0, max(scene.shape) / _LONGEST), float(min(scene.shape)))
-    grid = scene.grid_at(scene.resolution * factor)
+    grid = scene.grid_at(scene.resolution * coarsening(scene.shape))
     image = np.empty((len(names), *grid.shape), np.float32)
     for row in range(0, grid.shape[0], _ROWS):
         rows = min(_ROWS, grid.shape[0] - row)
