@@ -23,7 +23,8 @@ def order_bands(
 ) -> NDArray[_Value]:
     """Return an image's bands in another order, NaN for those that it does not have.
 
-    ``nir08`` (Landsat's, and Sentinel-2's narrow one) stands in for ``nir`` where that is absent.
+    ``nir08`` (Landsat's, and Sentinel-2's narrow one) stands in for ``nir`` where that is absent,
+    unless both are asked for and ``nir`` is not required: so inference has it (`infer.plan`).
 
     Args:
         image: (bands, rows, columns).
@@ -38,7 +39,8 @@ def order_bands(
         ManifestError: a required band is absent; the message names it and what the image has.
     """
     place = {name: i for i, name in enumerate(bands)}
-    if "nir" not in place and "nir08" in place:
+    alone = "nir08" not in wanted or "nir" in required
+    if "nir" not in place and "nir08" in place and alone:
         place["nir"] = place["nir08"]
     absent = [name for name in required if name not in place]
     if absent:

@@ -77,7 +77,7 @@ class TileSamples(Sequence[Labelled]):
 
     def __init__(self, store: TileStore, bands: Sequence[str], required: Sequence[str]) -> None:
         order_bands(np.empty((len(store.bands), 0, 0)), store.bands, bands, required)
-        self._store, self._bands = store, tuple(bands)
+        self._store, self._bands, self._required = store, tuple(bands), tuple(required)
 
     def __len__(self) -> int:
         return len(self._store)
@@ -88,13 +88,14 @@ class TileSamples(Sequence[Labelled]):
     def __getitem__(self, index: slice) -> TileSamples: ...
     def __getitem__(self, index: SupportsIndex | slice) -> Labelled | TileSamples:
         if isinstance(index, slice):
-            return TileSamples(self._store[index], self._bands, ())
+            return TileSamples(self._store[index], self._bands, self._required)
         tile = self._store[index]
         image, statistics = tile.image, tile.statistics
         if self._store.bands != self._bands:
-            image = order_bands(image, self._store.bands, self._bands)
+            image = order_bands(image, self._store.bands, self._bands, self._required)
             by_band = statistics.T[:, :, None]
-            statistics = order_bands(by_band, self._store.bands, self._bands)[:, :, 0].T
+            ordered = order_bands(by_band, self._store.bands, self._bands, self._required)
+            statistics = ordered[:, :, 0].T
         return Labelled(image, tile.label, tile.folder, tile.group, statistics)
 
     @property
