@@ -222,6 +222,32 @@ def test_a_run_of_another_recipe_is_not_gone_on_with(toy: Path, tmp_path: Path) 
     _fit(toy, run, "steps=3", resume=False)
 
 
+def test_a_new_run_that_is_killed_at_once_does_not_go_on_from_the_old_one(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    _fit(toy, run, "steps=2")
+    old = _weights(run / "last.ckpt")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(State, "follow", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        _fit(toy, run, "steps=2", "seed=6", resume=False)
+    _fit(toy, run, "steps=2", "seed=6")
+    new = _weights(run / "last.ckpt")
+    assert not all(torch.equal(old[key], new[key]) for key in old)
+
+
+def test_a_run_that_was_killed_at_the_very_end_is_concluded(toy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    _fit(toy, run, "steps=2")
+    result = (run / "result.json").read_text()
+    (run / "result.json").unlink()
+    before = _weights(run / "last.ckpt")
+    _fit(toy, run, "steps=2")
+    assert (run / "result.json").read_text() == result
+    after = _weights(run / "last.ckpt")
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
 def test_a_loss_that_is_no_number_leaves_the_chips_and_the_last_good_state(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

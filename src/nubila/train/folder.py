@@ -20,7 +20,15 @@ from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe, load_recipe
 from nubila.train.samples import Labelled, TileSamples
 
-__all__ = ["Log", "check_same_recipe", "data_hash", "describe_run", "read_metrics", "write_json"]
+__all__ = [
+    "Log",
+    "check_same_recipe",
+    "data_hash",
+    "describe_run",
+    "forget_run",
+    "read_metrics",
+    "write_json",
+]
 
 _PACKAGES: Final = ("torch", "lightning", "numpy", "timm", "segmentation-models-pytorch")
 # What may differ from the run that is gone on with: none of it changes a number.
@@ -43,6 +51,15 @@ def check_same_recipe(recipe: Recipe, folder: Path) -> None:
             f"{written} is not the recipe given now ({', '.join(changed)} differ); use "
             f"--no-resume to start anew, or another run folder with -o"
         )
+
+
+def forget_run(folder: Path) -> None:
+    """Take away what an earlier run left to go on from, which is of another recipe.
+
+    A new run that is killed before its first checkpoint would else go on from it.
+    """
+    for name in ("last.ckpt", "best.ckpt", "result.json"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def describe_run(

@@ -32,7 +32,7 @@ from nubila.train.distributed import (
     sync_batch_norm,
     total,
 )
-from nubila.train.folder import check_same_recipe, describe_run, write_json
+from nubila.train.folder import check_same_recipe, describe_run, forget_run, write_json
 from nubila.train.objective import Objective, build_objective
 from nubila.train.pictures import chosen
 from nubila.train.pool import synthetic_pool
@@ -102,7 +102,7 @@ def _fit(
         check_same_recipe(recipe, folder)
         state.restore(folder / "last.ckpt")
         report(f"going on from step {state.step} of {recipe.steps}")
-    if state.finished:
+    if state.finished and (folder / "result.json").is_file():  # else it was killed at the very end
         return
 
     with fabric.rank_zero_first():  # which may fill the tile store and make the synthetic chips
@@ -116,6 +116,8 @@ def _fit(
     report(f"{len(train)} training samples, {len(held_back)} to validate, {len(pool)} synthetic")
     chips = Chips(recipe, train, pool[len(held_out) :], statistics_of(state.network))
     if fabric.is_global_zero:
+        if state.step == 0:
+            forget_run(folder)
         describe_run(recipe, folder, train, held_back)
     fabric.barrier()
 
