@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from nubila.errors import InputError, RecipeError
+from nubila.errors import InputError, ModelError, RecipeError
 from nubila.models_io import find_model, load_model
 from nubila.pipeline import run_recipe
 from nubila.pipeline.chips import predict_chips
@@ -64,3 +64,10 @@ def test_inference_alone_takes_a_model_of_elsewhere(tmp_path: Path) -> None:
     assert [path.name for path in result.outputs] == ["abcd.tif"]
     (again,) = run_recipe(recipe, tmp_path / "run", stages=("mask",), model=model, report=print)
     assert again.skipped
+    other = tmp_path / "other.onnx"
+    other.write_bytes(model.read_bytes())
+    (moved,) = run_recipe(recipe, tmp_path / "run", stages=("mask",), model=other, report=print)
+    assert moved.skipped  # the file counts, not its name
+    other.write_bytes(model.read_bytes() + b"\0")
+    with pytest.raises(ModelError):
+        run_recipe(recipe, tmp_path / "run", stages=("mask",), model=other, report=print)

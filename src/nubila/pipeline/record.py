@@ -18,7 +18,7 @@ from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe
 from nubila.recipe.stages import Stage
 
-__all__ = ["Record", "stage_key"]
+__all__ = ["Record", "file_hash", "stage_key"]
 
 # What a stage reads of the recipe besides what the stages before it read.
 _SECTIONS: Final[dict[Stage, tuple[str, ...]]] = {
@@ -51,10 +51,12 @@ def stage_key(recipe: Recipe, stage: Stage) -> str:
 
 
 def _manifest_hash(recipe: Recipe) -> str:
-    manifest = recipe.data.manifest
-    if manifest is None or not manifest.is_file():
-        return ""  # a missing manifest is the stage's own error
-    return hashlib.sha256(manifest.read_bytes()).hexdigest()
+    return "" if recipe.data.manifest is None else file_hash(recipe.data.manifest)
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes; empty for none, which is the stage's own error."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 @dataclass

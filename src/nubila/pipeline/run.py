@@ -13,7 +13,7 @@ from nubila.export import export_onnx
 from nubila.infer import MaskOptions, mask_many
 from nubila.models_io import load_model
 from nubila.pipeline.chips import predict_chips
-from nubila.pipeline.record import Record, stage_key
+from nubila.pipeline.record import Record, file_hash, stage_key
 from nubila.raster.atomic import make_folder
 from nubila.recipe import Recipe
 from nubila.recipe.stages import STAGES, Stage
@@ -64,7 +64,9 @@ def run_recipe(
     record = Record.load(target)
     results = []
     for stage in [s for s in STAGES if s in stages]:
-        key = stage_key(recipe, stage) + (str(model) if model else "")
+        key = stage_key(recipe, stage)
+        if model is not None and stage in ("evaluate", "mask"):
+            key += file_hash(model)
         outputs = record.outputs(stage, key)
         if outputs is not None:
             report(f"{stage}: done already")
