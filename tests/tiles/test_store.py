@@ -16,6 +16,7 @@ from nubila.datasets import load_sample, read_manifest
 from nubila.errors import ManifestError, OutputError
 from nubila.recipe.data import Tiling
 from nubila.tiles import TileStore, open_store, write, write_store
+from nubila.tiles.split import assign_splits
 from tests.tiles.toy import BANDS, contents, toy_specs, write_samples
 
 SHAPES = [(40, 30), (16, 16), (50, 20), (33, 47), (20, 20), (64, 16)]
@@ -188,6 +189,16 @@ def test_splits_dates_and_nothing_left(tmp_path):
         fill(specs, tmp_path / "b", Tiling(dates=["1999-01-01"]))
     with pytest.raises(ManifestError, match="none of 6 samples"):
         fill(specs, tmp_path / "c", Tiling(size=16, least_share={"snow": 1}))
+
+
+def test_a_choice_of_dates_leaves_every_group_in_its_split(tmp_path):
+    specs = toy_specs(tmp_path, [(16, 16)] * 9)
+    splits = {"train": 0.6, "validation": 0.4}
+    known = dict(zip((s.group for s in specs), assign_splits(specs, splits), strict=True))
+    dates = [f"2020-01-{number:02}" for number in (2, 3, 5, 7, 8)]
+    found = fill(specs, tmp_path / "a", Tiling(size=16, splits=splits, dates=dates))
+    some = dict(zip(found.column("group"), found.column("split"), strict=True))
+    assert len(some) == 5 and some == {group: known[group] for group in some}
 
 
 def test_a_store_of_nothing_or_of_the_future_is_an_error(tmp_path, monkeypatch):

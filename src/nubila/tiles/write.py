@@ -72,7 +72,10 @@ def write_store(
     """
     path = Path(path).absolute()
     chosen = _of_dates(specs, tiling.dates)
-    splits = assign_splits(chosen, tiling.splits, seed=tiling.seed)
+    # Dealt out among all: evaluation, which is of all dates, has to find a group where it was.
+    every = zip(specs, assign_splits(specs, tiling.splits, seed=tiling.seed), strict=True)
+    dealt = {spec.group: split for spec, split in every}
+    splits = tuple(dealt[spec.group] for spec in chosen)
     hash_ = made_of(chosen, tiling, bands, required)
     if (store := _store_at(path, hash_, refresh=refresh)) is not None:
         return store
