@@ -71,3 +71,12 @@ def test_inference_alone_takes_a_model_of_elsewhere(tmp_path: Path) -> None:
     other.write_bytes(model.read_bytes() + b"\0")
     with pytest.raises(ModelError):
         run_recipe(recipe, tmp_path / "run", stages=("mask",), model=other, report=print)
+
+
+def test_a_model_of_elsewhere_is_scored_where_nothing_was_trained(tmp_path: Path) -> None:
+    recipe = load_recipe(write_toy_recipe(tmp_path))
+    model = Path(find_model("compact"))
+    (result,) = run_recipe(
+        recipe, tmp_path / "run", stages=("evaluate",), model=model, report=print
+    )
+    assert "scores.json" in {path.name for path in result.outputs}

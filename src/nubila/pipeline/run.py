@@ -127,7 +127,9 @@ def _evaluate(job: _Job) -> tuple[Path, ...]:
     cloud = found.scores()["overall"].get("cloud")
     if cloud is not None:
         job.report(f"  cloud on {split}, all pixels: IoU {cloud['iou']}")
-    return *paths.values(), write_run_report(job.folder)
+    # A folder in which nothing was trained, only a model of elsewhere scored, has no such report.
+    trained = (job.folder / "recipe.yaml").is_file()
+    return *paths.values(), *([write_run_report(job.folder)] if trained else [])
 
 
 def _mask(job: _Job) -> tuple[Path, ...]:
