@@ -32,3 +32,9 @@ def test_a_wrong_recipe_is_one_message_and_code_two(
     assert exit_info.value.code == 2
     message = capsys.readouterr().err
     assert "unknown key 'optim.rate'" in message and "Traceback" not in message
+
+
+def test_a_recipe_is_checked_with_what_is_set(tmp_path: Path) -> None:
+    arguments = ["recipe", "check", str(write_toy_recipe(tmp_path)), "--set", "optim.lr=0.125"]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0 and "lr: 0.125" in done.output

@@ -24,8 +24,12 @@ def schema() -> None:
 @recipe.command()
 def check(
     path: Annotated[str, typer.Argument(metavar="RECIPE", help="YAML file.", show_default=False)],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a value: optim.lr=1e-4.", metavar="KEY=VALUE"),
+    ] = None,
 ) -> None:
     """Check a recipe and print it with every default written out."""
     from nubila.recipe import load_recipe
 
-    typer.echo(load_recipe(path).to_yaml(), nl=False)
+    typer.echo(load_recipe(path, changes or []).to_yaml(), nl=False)
