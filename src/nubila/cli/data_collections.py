@@ -100,7 +100,9 @@ def _report(result: CheckResult, as_json: bool) -> None:
     for problem in result.problems:
         typer.echo(problem)
     shares = ", ".join(f"{split or 'no split'} {n}" for split, n in sorted(result.splits.items()))
-    verdict = f"{len(result.problems)} problems" if result.problems else "all is well"
+    count = len(result.problems)
+    problems = "1 problem" if count == 1 else f"{count} problems"
+    verdict = problems if count else "all is well"
     typer.echo(f"{result.samples} samples ({shares}): {verdict}")
 
 
