@@ -155,6 +155,8 @@ def test_standardise_measured_on_images() -> None:
         assert float(module.mean[band]) == pytest.approx(np.nanmean(values), rel=1e-5)
         assert float(module.std[band]) == pytest.approx(np.nanstd(values), rel=1e-5)
     assert torch.isfinite(module(torch.from_numpy(_scenes()))).all()
+    # A scene may have a band that no training image had, whose weights are as they were drawn.
+    assert module(torch.full((1, 4, 1, 1), 0.5))[0, 2].abs() < 1e-5
     before = module.mean.clone()
     fit_normalise(module, images[:1])  # measured once
     assert torch.equal(module.mean, before)

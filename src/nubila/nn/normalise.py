@@ -31,6 +31,9 @@ __all__ = [
 
 # A band that varies by less is constant: it is one count of the products' 1/10000.
 _LEAST_WIDTH: Final = 1e-4
+# Standard deviation for a band that no training image has: the weights that look at it were never
+# trained, so a scene that has it must not be heard.
+_SILENT: Final = 1e6
 # What the points of the sigmoid are of 0.15 and 0.85: the logits, log(0.85 / 0.15).
 _POINT: Final = 1.7346
 _ELEVATION: Final = "elevation"
@@ -120,11 +123,11 @@ def fit_normalise(normalise: nn.Module | None, images: Iterable[NDArray[Any]]) -
         squares += (values**2).sum(axis=(1, 2))
     if not count.any():
         raise ManifestError("mean and std of the training data: no training image has any data")
-    # A band that no image has is 0 throughout; any finite numbers will do for it.
     mean = total / np.maximum(count, 1)
     variance = np.maximum(squares / np.maximum(count, 1) - mean**2, 0)
     normalise.mean.copy_(torch.from_numpy(mean))
-    normalise.std.copy_(torch.from_numpy(np.sqrt(variance)).clamp_min(_LEAST_WIDTH))
+    std = np.where(count > 0, np.maximum(np.sqrt(variance), _LEAST_WIDTH), _SILENT)
+    normalise.std.copy_(torch.from_numpy(std))
 
 
 class FillNoData(nn.Module):

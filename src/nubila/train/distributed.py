@@ -1,8 +1,10 @@
 """Devices, processes and precision, through Lightning Fabric.
 
-A step's chips are dealt out to the processes, so that their number changes neither the recipe nor
-the gradient: it is the mean over the step's chips in any case. Batch norm sees a part of the chips
-on a CPU, as with `optim.accumulate`; on GPUs its statistics are shared by all processes.
+A step's chips are dealt out to the processes, so that their number does not change the recipe. Nor
+does it change the gradient of losses that are means over the judged pixels, such as cross-entropy;
+of losses of regions (Dice, Jaccard, Lovász), and of binary cross-entropy where labels are partial,
+it is the weighted mean over the parts. Batch norm sees a part of the chips on a CPU, as with
+`optim.accumulate`; on GPUs its statistics are shared by all processes.
 """
 
 from __future__ import annotations
