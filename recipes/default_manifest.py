@@ -25,8 +25,8 @@ import rasterio
 
 from nubila.classes import CLASS_NAMES
 from nubila.datasets import load_sample, read_manifest
-from nubila.scenes.sun import sun_elevation
 from nubila.evaluate.scores import SampleTally, summarise, tally
+from nubila.scenes.sun import sun_elevation
 
 CLOUD_OR_NOT = "clear|cloud shadow|snow|water"
 

@@ -36,11 +36,11 @@ def write_toy_recipe(folder: Path) -> Path:
     lines = ["image,mask,bands,scale,codes,split,group"]
     for number, split in enumerate(("train", "train", "validation")):
         cloud = np.kron(random.uniform(0, 1, (6, 7)), np.ones((16, 16))) > 0.5
-        counts = np.where(cloud, 6000, 800) + random.integers(0, 300, (4, *cloud.shape))
+        counts = np.where(cloud, 6000, 800) + random.integers(0, 300, (7, *cloud.shape))
         _write(folder / f"places/image{number}.tif", counts.astype(np.uint16))
         _write(folder / f"places/mask{number}.tif", cloud[None].astype(np.uint8))
         lines.append(
-            f"places/image{number}.tif,places/mask{number}.tif,blue;green;red;nir,0.0001,"
+            f"places/image{number}.tif,places/mask{number}.tif,blue;green;red;nir;swir16;swir22;cirrus,0.0001,"
             f"0=clear|water;1=cloud,{split},place{number}"
         )
     (folder / "toy.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")

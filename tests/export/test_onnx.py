@@ -145,3 +145,12 @@ def test_golden_section_finds_a_minimum() -> None:
     assert _golden_section(lambda x: (x - 0.3) ** 2, -2, 2) == pytest.approx(0.3, abs=1e-3)
     assert _golden_section(math.exp, -1, 1) == pytest.approx(-1, abs=1e-3)
     assert onnx_module.__all__ == sorted(onnx_module.__all__)
+
+
+def test_a_file_that_was_held_to_nothing_is_not_written(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nubila.export.parity.feeds", lambda *_, **__: iter(()))
+    with pytest.raises(NubilaError, match="differ from PyTorch's by nan"):
+        export_onnx(run, run / "none.onnx", report=lambda _: None)
+    assert not (run / "none.onnx").exists()

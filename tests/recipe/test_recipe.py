@@ -57,6 +57,8 @@ def test_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
         (_GOOD + "class_weights:\n  shadows: 2\n", 8, ["shadows", "cloud shadow"]),
         (_GOOD + "synth:\n  share: 0.5\n", 8, ["share is 0.5 but chips is 0"]),
         (_GOOD + "model:\n  widths:\n    - 16\n    - wide\n", 11, ["model.widths.1", "wide"]),
+        (_GOOD + "model:\n  name: unett\n", 9, ["no 'unett'", "did you mean 'unet'"]),
+        (_GOOD + "loss:\n  - name: dise\n", 9, ["no 'dise'", "did you mean 'dice'"]),
         (_GOOD + "seed: 4\n", 8, ["'seed' stands on line 1 already"]),
         (_GOOD + "optim: [\n", 9, []),
     ],

@@ -14,7 +14,7 @@ from nubila.recipe.data import Tiling
 from nubila.scenes.statistics import SCENE_STATISTICS
 from nubila.tiles import write_store
 from nubila.train.data import Chips, Labelled, check_leakage, load_split
-from nubila.train.samples import TileSamples, class_shares, folders
+from nubila.train.samples import TileSamples, check_bands, class_shares, folders
 
 _PLAIN = {
     "turn": False, "zoom": 1, "full_bands": 1, "gain": 0, "band_gain": 0, "band_offset": 0,
@@ -175,19 +175,22 @@ def test_a_group_on_both_sides_is_an_error() -> None:
 
 
 def test_bands_go_to_their_place_and_a_required_one_is_missed(toy: Path) -> None:
-    recipe = load_recipe(toy, ["bands=[swir16, red, blue, green]"])
+    recipe = load_recipe(toy, ["bands=[coastal, red, blue, green]"])
     plain, other = (load_split(r, "train")[0].image for r in (load_recipe(toy), recipe))
     assert np.isnan(other[0]).all()
     np.testing.assert_array_equal(other[1:], plain[[2, 0, 1]])
-    with pytest.raises(ManifestError, match=r"image0: band swir16 is absent"):
-        load_split(recipe.model_copy(update={"required": ("swir16",)}), "train")
+    with pytest.raises(ManifestError, match=r"image0: band coastal is absent"):
+        load_split(recipe.model_copy(update={"required": ("coastal",)}), "train")
+
+
+_FOUR = ["bands=[blue, green, red, nir]"]
 
 
 def _store(toy: Path) -> Recipe:
     """The toy's recipe with a tile store of its samples, of other bands in another order."""
     from nubila.datasets import read_manifest
 
-    recipe = load_recipe(toy)
+    recipe = load_recipe(toy, _FOUR)
     path = toy.parent / "store"
     specs = read_manifest(recipe.data.manifest)
     tiling = Tiling(size=48)
@@ -199,7 +202,7 @@ def _store(toy: Path) -> Recipe:
 def test_tiles_of_a_store_are_samples_like_any_other(toy: Path) -> None:
     recipe = _store(toy)
     tiles = load_split(recipe, "train")
-    whole = load_split(load_recipe(toy), "train")
+    whole = load_split(load_recipe(toy, _FOUR), "train")
     assert isinstance(tiles, TileSamples) and len(tiles) == 2 * 2 * 3
     assert folders(tiles) == ["places"] * 12 and set(tiles.groups) == {"place0", "place1"}
     first = pickle.loads(pickle.dumps(tiles))[0]
@@ -215,7 +218,7 @@ def test_tiles_of_a_store_are_samples_like_any_other(toy: Path) -> None:
     for name, share in shares.items():
         np.testing.assert_allclose(share, expected[name], rtol=1e-6)
     chips = Chips(recipe, tiles, [], ("mean",))
-    assert chips[0].image.shape == (7, 48, 48) and chips[0].statistics.shape == (1, 7)
+    assert chips[0].image.shape == (4, 48, 48) and chips[0].statistics.shape == (1, 4)
     check_leakage(tiles, load_split(recipe, "validation"))
 
 
@@ -266,3 +269,15 @@ def test_a_collection_is_read_by_its_name(toy: Path, monkeypatch: pytest.MonkeyP
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=data)})
     assert len(load_split(recipe, "validation")) == 1
     assert asked == [("cloud38", toy.parent.resolve(), "validation")]
+
+
+def test_a_band_that_no_image_has_is_named() -> None:
+    recipe = _recipe(bands=("blue", "green", "red", "nir"))
+    image = np.zeros((4, 16, 16), np.float16)
+    lacking = image.copy()
+    lacking[3] = np.nan
+    label = np.ones((16, 16), np.uint8)
+    samples = [Labelled(lacking, label, "places"), Labelled(image, label, "places")]
+    check_bands(recipe, samples)
+    with pytest.raises(ManifestError, match=r"no training image has data in band nir;"):
+        check_bands(recipe, samples[:1], [])

@@ -18,7 +18,7 @@ from nubila.export.options import ExportOptions, Shape
 from nubila.export.parity import check_parity
 from nubila.models_io import load_model
 from nubila.nn import Segmenter
-from nubila.raster.atomic import atomic_path
+from nubila.raster.atomic import atomic_path, make_folder
 from nubila.recipe import Recipe, load_recipe
 from nubila.train.data import Labelled, load_split
 from nubila.train.state import load_weights
@@ -85,6 +85,7 @@ def export_onnx(
         NubilaError: no run or checkpoint there, or what the file gives differs from PyTorch by
             more than `parity.TOLERANCES`.
     """
+    make_folder(output.parent)
     source = Source.of(run, scores)
     shape = options.shape(source.recipe, source.network.stride)
     written, shape = _write_any(source, shape, output, options, report)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -101,8 +101,8 @@ def export_variants(
                 name=name,
                 file=output.name if name == "original" else _file(output, name).name,
                 megabytes=round(Path(model.path).stat().st_size / 1e6, 3),
-                megapixels_per_second=round(speed, 3),
-                cloud_iou=round(cloud_iou_of(model, source.validation), 4),
+                megapixels_per_second=speed,
+                cloud_iou=cloud_iou_of(model, source.validation),
                 parameters=model.card.parameters,
             )
             for (name, model), speed in zip(models.items(), speeds, strict=True)
@@ -111,10 +111,18 @@ def export_variants(
         for row in found[1:]:
             _place(row, made[row.name], output, source)
     with atomic_path(output.parent / "variants.json") as temporary:
-        rows = [asdict(row) for row in found]
+        rows = [_rounded(row) for row in found]
         temporary.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     report(table(found))
+    if refused := [row.name for row in found if not row.kept]:
+        report(f"refused and not written: {', '.join(refused)}; {output} is as trained")
     return tuple(found)
+
+
+def _rounded(row: Measured) -> dict[str, Any]:
+    """Return a line of ``variants.json``: no more digits than the figures mean."""
+    speed, iou = round(row.megapixels_per_second, 3), round(row.cloud_iou, 4)
+    return asdict(row) | {"megapixels_per_second": speed, "cloud_iou": iou}
 
 
 def _make(

@@ -117,11 +117,16 @@ def _explain(
     for problem in error.errors(include_url=False):
         path, _ = _walk([str(part) for part in problem["loc"]])
         from_set = any(path[: len(key)] == key for key in given)
-        where = "--set" if from_set else f"line {_line(node, path)}"
+        deepest = (*path, "name") if problem["type"] == "union_tag_invalid" else path
+        where = "--set" if from_set else f"line {_line(node, deepest)}"
         key = ".".join(path) or "recipe"
         if problem["type"] == "extra_forbidden":
             _, choices = _walk([str(part) for part in problem["loc"][:-1]])
             text = f"unknown key {key!r}{nearest(path[-1], choices)} (known: {', '.join(choices)})"
+        elif problem["type"] == "union_tag_invalid":
+            known = [tag.strip(" '") for tag in problem["ctx"]["expected_tags"].split(",")]
+            tag = problem["ctx"]["tag"]
+            text = f"{key}.name: no {tag!r}{nearest(tag, known)} (known: {', '.join(known)})"
         elif problem["type"] == "missing":
             text = f"key {key!r} is missing"
         else:

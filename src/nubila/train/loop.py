@@ -37,6 +37,7 @@ from nubila.train.objective import Objective, build_objective
 from nubila.train.pictures import chosen
 from nubila.train.pool import synthetic_pool
 from nubila.train.record import Record
+from nubila.train.samples import check_bands
 from nubila.train.schedule import learning_rate
 from nubila.train.signals import catch_signals, leave_signals, requeue
 from nubila.train.state import State
@@ -110,6 +111,7 @@ def _fit(
         train, held_back = (load_split(recipe, split) for split in splits)
         check_leakage(train, held_back)
         pool = synthetic_pool(recipe, report)
+        check_bands(recipe, train, pool if recipe.synth.share else [])
     for each in (state.network, state.average):  # a checkpoint has what was measured already
         fit_normalise(each.normalise, (sample.image for sample in train))
     held_out = pool[: min(_HELD_OUT, len(pool) // 10)]

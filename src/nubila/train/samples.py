@@ -25,6 +25,7 @@ from nubila.tiles.write import write_store
 __all__ = [
     "Labelled",
     "TileSamples",
+    "check_bands",
     "check_leakage",
     "class_shares",
     "fill_tiles",
@@ -240,6 +241,26 @@ def check_leakage(train: Sequence[Labelled], validation: Sequence[Labelled]) -> 
         raise ManifestError(
             f"group {both[0]!r}{more} is in the training and in the validation split: {_LEAK}"
         )
+
+
+def check_bands(recipe: Recipe, *sources: Sequence[Labelled]) -> None:
+    """Raise where no image of any source has data in one of the recipe's bands.
+
+    Such a band would be learnt as "always absent". Most often the first image settles it.
+
+    Raises:
+        ManifestError: names the bands.
+    """
+    lacking = np.ones(len(recipe.bands), bool)
+    for sample in (sample for source in sources for sample in source):
+        lacking &= np.isnan(sample.image[:, ::4, ::4]).all(axis=(1, 2))
+        if not lacking.any():
+            return
+    names = [band for band, absent in zip(recipe.bands, lacking, strict=True) if absent]
+    raise ManifestError(
+        f"no training image has data in band{'s'[: len(names) > 1]} {', '.join(names)}; take "
+        f"{'them' if len(names) > 1 else 'it'} out of the recipe's bands"
+    )
 
 
 def _groups(samples: Sequence[Labelled]) -> list[str]:
