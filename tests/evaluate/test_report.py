@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from nubila import __version__
 from nubila.classes import COLOURS, class_set
@@ -27,6 +27,7 @@ from nubila.evaluate.panels import (
     label_picture,
     make_panels,
     score,
+    shortened,
 )
 from nubila.evaluate.report import model_names
 from nubila.evaluate.tally import SCORED, UNMERGED, SampleTally, tally
@@ -240,3 +241,10 @@ def test_counts_for_people() -> None:
         "328 k",
         "10.4 M",
     ]
+
+
+@pytest.mark.parametrize("text", ["", "label", "folder/" * 30 + "patch_94"])
+def test_a_caption_stays_within_its_column(text: str) -> None:
+    short = shortened(text, 200)
+    assert ImageFont.load_default(12).getlength(short) <= 200
+    assert short == text or (short.startswith("... ") and text.endswith(short[4:]))

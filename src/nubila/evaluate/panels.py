@@ -193,6 +193,7 @@ def draw_panels(panels: Sequence[Panel], names: Sequence[str]) -> Image.Image:
         for column, (caption, picture) in enumerate(zip(captions, pictures, strict=True)):
             left = _GAP + column * (_SIDE + _GAP)
             lines = caption if "\n" in caption else f"\n{caption}"
+            lines = "\n".join(shortened(line, _SIDE) for line in lines.split("\n"))
             draw.multiline_text((left, top + 3), lines, _INK, ImageFont.load_default(12), spacing=1)
             # Classes are never blended, nor is an image that is enlarged.
             page.paste(scaled(picture, _SIDE, blended=column == 0), (left, top + _LINE))
@@ -200,6 +201,16 @@ def draw_panels(panels: Sequence[Panel], names: Sequence[str]) -> Image.Image:
     _put_legend(draw, page.height - 2 * _LEGEND, classes | {"ignored": IGNORED})
     _put_legend(draw, page.height - _LEGEND, DIFFERENCE)
     return page
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a line that is at most so many pixels wide; what goes is its start, as of a path."""
+    font = ImageFont.load_default(12)
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"... {text}") > width:
+        text = text[1:]
+    return f"... {text}"
 
 
 def score(name: str, iou: float | None) -> str:
