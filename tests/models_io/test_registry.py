@@ -11,7 +11,7 @@ def shelf(tmp_path, monkeypatch):
     """A folder of weights of our own; finding does not open the files."""
     folder = tmp_path / "weights"
     folder.mkdir()
-    for name in ("large", "compact"):
+    for name in ("large", "compact-int8", "compact"):
         (folder / f"{name}.onnx").write_bytes(b"")
     (folder / "README.txt").write_text("not a model")
     monkeypatch.setattr(registry, "WEIGHTS", folder)
@@ -19,7 +19,7 @@ def shelf(tmp_path, monkeypatch):
 
 
 def test_models_are_listed_by_name_and_the_first_is_the_default(shelf):
-    assert list(list_models()) == ["compact", "large"]
+    assert list(list_models()) == ["compact", "compact-int8", "large"]
     assert find_model() == shelf / "compact.onnx"
 
 

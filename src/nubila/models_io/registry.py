@@ -15,7 +15,7 @@ WEIGHTS: Final = Path(__file__).parent / "weights"
 
 def list_models() -> dict[str, Path]:
     """Return the shipped models' names and files, by name; the first is the default."""
-    return {file.stem: file for file in sorted(WEIGHTS.glob("*.onnx"))}
+    return {file.stem: file for file in sorted(WEIGHTS.glob("*.onnx"), key=lambda f: f.stem)}
 
 
 def find_model(model: str | Path | None = None) -> Path:
