@@ -59,9 +59,9 @@ def quantise(
     """Write a model whose convolutions compute with 8-bit integers (static quantisation, QDQ).
 
     Weights are scaled by output channel, activations by the range that they have on the inputs
-    (Jacob et al. 2018, arXiv:1712.05877). Inputs and outputs stay float32. Weights take seven of the
-    eight bits: without VNNI, x86 processors add two products of 8 bits each in 16 bits, which the
-    full range would overflow, and the same file would give other answers there.
+    (Jacob et al. 2018, arXiv:1712.05877). Inputs and outputs stay float32. Weights take seven of
+    the eight bits: without VNNI, x86 processors add two products of 8 bits each in 16 bits, which
+    the full range would overflow, and the same file would give other answers there.
 
     Args:
         model: the original.
