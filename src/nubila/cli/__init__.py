@@ -49,7 +49,7 @@ def _root(
 
 for _name in _COMMANDS:
     _module = importlib.import_module(f"nubila.cli.{_name}")
-    app.command(_name)(getattr(_module, _name))
+    app.command(_name.replace("_", "-"))(getattr(_module, _name))
 for _name in _GROUPS:
     app.add_typer(getattr(importlib.import_module(f"nubila.cli.{_name}"), _name), name=_name)
 

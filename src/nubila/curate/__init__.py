@@ -1,0 +1,1 @@
+"""Labels made better: folds, audit, review, pseudo-labels, automatic masks, ensembles."""

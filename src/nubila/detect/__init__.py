@@ -1,0 +1,1 @@
+"""Detectors of clouds, ours and others, as one type."""
