@@ -1,0 +1,311 @@
+"""Kept predictions: what any model or detector makes of samples, in a folder.
+
+::
+
+    predictions.json   what each output is, and what made the predictions
+    predictions.csv    a row a sample: id, line, manifest, file, model, fold
+    rasters/*.tif      a file a sample: one band an output, as `nubila mask --probabilities` has it
+
+Each raster is written whole or not at all, and its row only once it is there; the table is only
+ever added to, and a later row of a sample stands in for an earlier one. So a killed run goes on
+where it stopped, and folds may be predicted by processes side by side.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePath
+from threading import Lock
+from typing import Any, Final
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+
+from nubila._version import __version__
+from nubila.classes import CLASS_NAMES, class_set
+from nubila.datasets import SampleSpec
+from nubila.errors import InputError, NubilaError
+from nubila.infer.decide import PROBABILITY_NO_DATA, PROBABILITY_SCALE, scale_probabilities
+from nubila.raster import Grid
+from nubila.raster.atomic import atomic_path, make_folder
+from nubila.raster.cog import CogLook, write_cog
+
+__all__ = ["Output", "PredictionRow", "PredictionWriter", "Predictions", "open_predictions"]
+
+_ABOUT: Final = "predictions.json"
+_TABLE: Final = "predictions.csv"
+_RASTERS: Final = "rasters"
+_COLUMNS: Final = ("id", "line", "manifest", "file", "model", "fold")
+_FORMAT: Final = 1
+_NAME_LENGTH: Final = 60
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a band of the predictions is the probability of.
+
+    Attributes:
+        name: of the output.
+        classes: set of nubila's classes that count as it, bits as in `classes.class_set`.
+    """
+
+    name: str
+    classes: int
+
+
+@dataclass(frozen=True)
+class PredictionRow:
+    """A kept prediction.
+
+    Attributes:
+        id: of the sample, as in its manifest.
+        line: of the manifest, 0 for none.
+        manifest: where the sample is listed.
+        file: of the raster, relative to the folder.
+        model: what made it; a prediction is made anew when this changes.
+        fold: the fold that was left out of the model's training, or empty.
+    """
+
+    id: str
+    line: int
+    manifest: str
+    file: str
+    model: str
+    fold: str
+
+
+class Predictions(Mapping[str, PredictionRow]):
+    """The predictions of a folder by sample id; pixels are read when asked for.
+
+    Attributes:
+        folder: where they lie.
+        outputs: what each band is the probability of.
+        about: what made them, as their writer said.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        outputs: Sequence[Output],
+        about: Mapping[str, Any],
+        rows: Mapping[str, PredictionRow],
+    ) -> None:
+        self.folder, self.outputs, self.about = folder, tuple(outputs), dict(about)
+        self._rows = dict(rows)
+
+    def __getitem__(self, sample_id: str) -> PredictionRow:
+        return self._rows[sample_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(self, sample_id: str) -> NDArray[np.float32]:
+        """Return (outputs, rows, columns) probabilities, NaN where nothing was judged.
+
+        Raises:
+            InputError: there is no prediction of this sample, or its raster cannot be read.
+        """
+        row = self._rows.get(sample_id)
+        if row is None:
+            raise InputError(f"{self.folder}: no prediction of sample {sample_id!r}")
+        path = self.folder / row.file
+        try:
+            with rasterio.open(path) as data:
+                scaled = data.read()
+        except RasterioError as error:
+            raise InputError(
+                f"{path}: the prediction cannot be read: {error}; delete the file and predict anew"
+            ) from error
+        if len(scaled) != len(self.outputs):
+            raise InputError(
+                f"{path}: {len(scaled)} bands, but {self.folder / _ABOUT} names "
+                f"{len(self.outputs)} outputs"
+            )
+        values: NDArray[np.float32] = scaled * np.float32(PROBABILITY_SCALE)
+        values[scaled == PROBABILITY_NO_DATA] = np.nan
+        return values
+
+
+class PredictionWriter:
+    """Keeps predictions; what the folder holds already stays.
+
+    Args:
+        folder: made if it is not there.
+        outputs: what each band is the probability of.
+        about: what makes the predictions, for the record; anything that JSON knows.
+
+    Raises:
+        InputError: the folder holds predictions of other outputs.
+        OutputError: the folder cannot be written.
+    """
+
+    def __init__(
+        self, folder: str | Path, outputs: Sequence[Output], about: Mapping[str, Any] | None = None
+    ) -> None:
+        self.folder = make_folder(folder)
+        self.outputs = tuple(outputs)
+        self._lock = Lock()
+        make_folder(self.folder / _RASTERS)
+        if (self.folder / _ABOUT).is_file():
+            self._rows = dict(self._there())
+        else:
+            self._rows = {}
+            (self.folder / _TABLE).unlink(missing_ok=True)
+        _write_about(self.folder / _ABOUT, self.outputs, about or {})
+        self._mend_table()
+
+    def done(self, sample_id: str, model: str) -> bool:
+        """Tell whether a sample's prediction of this model is there."""
+        row = self._rows.get(sample_id)
+        return row is not None and row.model == model and (self.folder / row.file).is_file()
+
+    def write(
+        self,
+        spec: SampleSpec,
+        probabilities: NDArray[np.float32],
+        *,
+        model: str,
+        fold: str = "",
+        grid: Grid | None = None,
+    ) -> PredictionRow:
+        """Keep the prediction of a sample; threads may do so side by side.
+
+        Args:
+            spec: the sample.
+            probabilities: (outputs, rows, columns), NaN where nothing was judged. They are kept in
+                steps of 0.4 %.
+            model: what made it.
+            fold: the fold that was left out of the model's training.
+            grid: where the pixels lie; None for no georeference.
+
+        Raises:
+            ValueError: there are not as many bands as outputs.
+            OutputError: a file cannot be written.
+        """
+        if probabilities.ndim != 3 or len(probabilities) != len(self.outputs):
+            raise ValueError(
+                f"probabilities of shape {probabilities.shape} for {len(self.outputs)} outputs"
+            )
+        shape = probabilities.shape[1], probabilities.shape[2]
+        file = f"{_RASTERS}/{_file_name(spec.id)}"
+        look = CogLook(
+            nodata=PROBABILITY_NO_DATA,
+            overviews="average",
+            descriptions=[output.name for output in self.outputs],
+            scale=PROBABILITY_SCALE,
+            tags={"NUBILA_SAMPLE": spec.id, "NUBILA_MODEL": model, "NUBILA_FOLD": fold},
+        )
+        where = grid or Grid(None, Affine.identity(), shape)
+        write_cog(self.folder / file, scale_probabilities(probabilities), grid=where, look=look)
+        row = PredictionRow(spec.id, spec.line, spec.manifest, file, model, fold)
+        self._add(row)
+        return row
+
+    def _there(self) -> Predictions:
+        found = open_predictions(self.folder)
+        if found.outputs != self.outputs:
+            raise InputError(
+                f"{self.folder}: holds predictions of {_named(found.outputs)}, not of "
+                f"{_named(self.outputs)}; name another folder, or delete this one"
+            )
+        return found
+
+    def _mend_table(self) -> None:
+        """Give the table its header; end a line that a killed process left half-written."""
+        path = self.folder / _TABLE
+        content = path.read_bytes() if path.is_file() else b""
+        if not content:
+            _append(path, _csv_line(_COLUMNS))
+        elif not content.endswith(b"\n"):
+            _append(path, "\n")
+
+    def _add(self, row: PredictionRow) -> None:
+        with self._lock:
+            _append(self.folder / _TABLE, _csv_line([str(v) for v in asdict(row).values()]))
+            self._rows[row.id] = row
+
+
+def open_predictions(folder: str | Path) -> Predictions:
+    """Open a folder of predictions; rows whose raster is gone are left out.
+
+    Raises:
+        InputError: there are no predictions, or they are of a later nubila.
+    """
+    folder = Path(folder)
+    try:
+        about = json.loads((folder / _ABOUT).read_bytes())
+        text = (folder / _TABLE).read_text(encoding="utf-8")
+        outputs = [Output(o["name"], class_set(o["classes"])) for o in about["outputs"]]
+    except OSError as error:
+        raise InputError(
+            f"{folder}: no kept predictions in it ({error.strerror or error}: {error.filename}); "
+            f"nubila train --fold all makes some"
+        ) from error
+    except (ValueError, KeyError, TypeError, NubilaError) as error:
+        raise InputError(f"{folder / _ABOUT}: cannot be understood: {error!r}") from error
+    if about.get("format", 0) > _FORMAT:
+        raise InputError(f"{folder / _ABOUT}: is of a newer nubila; this one reads up to {_FORMAT}")
+    rows = (row for row in _rows(text) if (folder / row.file).is_file())
+    return Predictions(folder, outputs, about.get("made_by", {}), {row.id: row for row in rows})
+
+
+def _rows(text: str) -> Iterator[PredictionRow]:
+    """Give the rows of a table without those that a killed process left half-written."""
+    for line_text in text.split("\n"):  # one by one: a line cut in a quoted cell ends there
+        cells = next(csv.reader([line_text]), [])
+        if len(cells) == len(_COLUMNS) and cells[1].isdecimal():
+            name, line, manifest, file, model, fold = cells
+            yield PredictionRow(name, int(line), manifest, file, model, fold)
+
+
+def _file_name(sample_id: str) -> str:
+    """Return a name that any file system takes, another for each id."""
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", PurePath(sample_id).name)[-_NAME_LENGTH:]
+    return f"{readable}-{hashlib.sha256(sample_id.encode()).hexdigest()[:12]}.tif"
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+def _append(path: Path, text: str) -> None:
+    """Add text in one piece, so that processes side by side do not mix their lines."""
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        os.write(handle, text.encode())
+    finally:
+        os.close(handle)
+
+
+def _write_about(path: Path, outputs: Sequence[Output], about: Mapping[str, Any]) -> None:
+    content = {
+        "format": _FORMAT,
+        "nubila": __version__,
+        "outputs": [{"name": o.name, "classes": _members(o.classes)} for o in outputs],
+        "made_by": dict(about),
+    }
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _members(bits: int) -> list[str]:
+    return [name for code, name in CLASS_NAMES.items() if bits >> code & 1]
+
+
+def _named(outputs: Sequence[Output]) -> str:
+    return "; ".join(f"{o.name} = {'|'.join(_members(o.classes))}" for o in outputs)

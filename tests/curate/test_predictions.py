@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from nubila.classes import class_set
+from nubila.curate.predictions import Output, PredictionWriter, open_predictions
+from nubila.datasets import SampleSpec, read_manifest
+from nubila.errors import InputError
+from nubila.raster import Grid
+from tests.curate.samples import write_samples
+
+OUTPUTS = (Output("clear", class_set(["clear", "snow", "water"])), Output("cloud", 6))
+
+
+@pytest.fixture
+def specs(tmp_path: Path) -> tuple[SampleSpec, ...]:
+    images = [np.full((4, 5, 7), 0.1 * (n + 1)) for n in range(3)]
+    masks = [np.zeros((5, 7), np.uint8)] * 3
+    return read_manifest(write_samples(tmp_path / "data", images, masks))
+
+
+def _some(seed: int) -> np.ndarray:
+    cloud = np.random.default_rng(seed).random((5, 7), np.float32)
+    return np.stack([1 - cloud, cloud])
+
+
+def test_what_is_kept_is_read_back(tmp_path: Path, specs: tuple[SampleSpec, ...]) -> None:
+    writer = PredictionWriter(tmp_path / "kept", OUTPUTS, {"detector": "toy"})
+    wanted = _some(0)
+    wanted[:, 2, 3:5] = np.nan
+    grid = Grid(rasterio.CRS.from_epsg(32633), Affine(10, 0, 5e5, 0, -10, 5e6), (5, 7))
+    writer.write(specs[0], wanted, model="toy@1", fold="2", grid=grid)
+    found = open_predictions(tmp_path / "kept")
+    row = found[specs[0].id]
+    assert (row.model, row.fold, row.line) == ("toy@1", "2", specs[0].line)
+    assert found.outputs == OUTPUTS
+    assert found.about == {"detector": "toy"}
+    np.testing.assert_allclose(found.read(row.id), wanted, atol=0.002)
+    with rasterio.open(found.folder / row.file) as data:
+        assert data.crs == grid.crs
+        assert data.descriptions == ("clear", "cloud")
+
+
+@settings(max_examples=25, deadline=None)
+@given(values=arrays(np.float32, (2, 3, 4), elements=st.floats(0, 1, width=32) | st.just(np.nan)))
+def test_any_probability_survives_to_half_a_step(
+    values: np.ndarray, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    spec = read_manifest(
+        write_samples(folder, [np.full((4, 3, 4), 0.2)], [np.zeros((3, 4), np.uint8)])
+    )[0]
+    PredictionWriter(folder / "kept", OUTPUTS).write(spec, values, model="m")
+    found = open_predictions(folder / "kept").read(spec.id)
+    assert np.array_equal(np.isnan(found), np.isnan(values))
+    np.testing.assert_allclose(found, values, atol=0.0021)
+
+
+def test_a_killed_run_goes_on(tmp_path: Path, specs: tuple[SampleSpec, ...]) -> None:
+    kept = tmp_path / "kept"
+    PredictionWriter(kept, OUTPUTS).write(specs[0], _some(0), model="a")
+    table = kept / "predictions.csv"
+    table.write_bytes(table.read_bytes() + b'set/s001,3,"manifest of, a')  # killed here
+    assert list(open_predictions(kept)) == [specs[0].id]
+
+    again = PredictionWriter(kept, OUTPUTS)
+    assert again.done(specs[0].id, "a")
+    assert not again.done(specs[0].id, "b")
+    assert not again.done(specs[1].id, "a")
+    again.write(specs[1], _some(1), model="a")
+    again.write(specs[0], _some(2), model="b")
+    found = open_predictions(kept)
+    assert {name: row.model for name, row in found.items()} == {specs[0].id: "b", specs[1].id: "a"}
+    np.testing.assert_allclose(found.read(specs[0].id), _some(2), atol=0.0021)
+
+
+def test_two_writers_at_once_both_show(tmp_path: Path, specs: tuple[SampleSpec, ...]) -> None:
+    first, second = (PredictionWriter(tmp_path / "kept", OUTPUTS) for _ in range(2))
+    first.write(specs[0], _some(0), model="a", fold="0")
+    second.write(specs[1], _some(1), model="b", fold="1")
+    first.write(specs[2], _some(2), model="a", fold="0")
+    found = open_predictions(tmp_path / "kept")
+    assert [found[spec.id].fold for spec in specs] == ["0", "1", "0"]
+
+
+def test_a_raster_that_is_gone_is_not_done(tmp_path: Path, specs: tuple[SampleSpec, ...]) -> None:
+    writer = PredictionWriter(tmp_path / "kept", OUTPUTS)
+    row = writer.write(specs[0], _some(0), model="a")
+    (tmp_path / "kept" / row.file).unlink()
+    assert not writer.done(specs[0].id, "a")
+    assert not open_predictions(tmp_path / "kept")
+
+
+def test_other_outputs_are_refused(tmp_path: Path) -> None:
+    PredictionWriter(tmp_path / "kept", OUTPUTS)
+    with pytest.raises(InputError, match=r"clear = clear\|snow\|water; .*, not of shadow"):
+        PredictionWriter(tmp_path / "kept", (Output("shadow", 8), Output("cloud", 6)))
+
+
+def test_absent_predictions_say_what_makes_them(
+    tmp_path: Path, specs: tuple[SampleSpec, ...]
+) -> None:
+    with pytest.raises(InputError, match="no kept predictions in it"):
+        open_predictions(tmp_path)
+    PredictionWriter(tmp_path / "kept", OUTPUTS)
+    with pytest.raises(InputError, match="no prediction of sample 'set/s000'"):
+        open_predictions(tmp_path / "kept").read(specs[0].id)
+
+
+def test_a_damaged_raster_is_named(tmp_path: Path, specs: tuple[SampleSpec, ...]) -> None:
+    row = PredictionWriter(tmp_path / "kept", OUTPUTS).write(specs[0], _some(0), model="a")
+    path = tmp_path / "kept" / row.file
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=row.file):
+        open_predictions(tmp_path / "kept").read(specs[0].id)
+
+
+def test_ids_of_like_names_get_files_of_their_own(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        for end in ("", "_mask"):
+            np.save(tmp_path / place / f"x{end}.npy", np.zeros((4, 4), np.uint8))
+    table = tmp_path / "m.csv"
+    table.write_text("image,mask,bands\na/x.npy,a/x_mask.npy,red\nb/x.npy,b/x_mask.npy,red\n")
+    writer = PredictionWriter(tmp_path / "kept", OUTPUTS)
+    files = {
+        writer.write(s, np.ones((2, 4, 4), np.float32), model="m").file
+        for s in read_manifest(table)
+    }
+    assert len(files) == 2
