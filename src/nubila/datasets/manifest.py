@@ -9,7 +9,8 @@ column     holds                                                      where empt
 image      path; several joined by ``;`` where a band is a file; or   needed
            a product (SAFE, zip, tar, MTL), which says itself how
            its counts become reflectance
-mask       path of the label mask                                     needed
+mask       path of the label mask                                     needed, but where a step
+                                                                      makes labels
 bands      common names in file order, joined by ``;`` or ``,``;      needed
            ``-`` for a band to leave out; of a product, the names
            to read
@@ -58,7 +59,11 @@ __all__ = [
 
 
 def read_manifest(
-    path: str | Path, *, root: str | Path | None = None, split: str | None = None
+    path: str | Path,
+    *,
+    root: str | Path | None = None,
+    split: str | None = None,
+    unlabelled: bool = False,
 ) -> tuple[SampleSpec, ...]:
     """Read a manifest and check it; pixels are read later, by `datasets.load_sample`.
 
@@ -66,6 +71,7 @@ def read_manifest(
         path: CSV, Parquet, GeoJSON or a STAC item collection.
         root: folder that paths are relative to; default the manifest's own.
         split: keep only the rows of this split.
+        unlabelled: take rows without a mask too.
 
     Raises:
         ManifestError: with line, column, value and what was expected: a needed column is absent or
@@ -75,7 +81,10 @@ def read_manifest(
     """
     path = Path(path)
     base = Path(root) if root is not None else path.parent
-    specs = tuple(Row(str(path), line, cells).spec(base) for line, cells in manifest_rows(path))
+    specs = tuple(
+        Row(str(path), line, cells, unlabelled=unlabelled).spec(base)
+        for line, cells in manifest_rows(path)
+    )
     check_specs(specs)
     return specs if split is None else select_split(str(path), specs, split)
 

@@ -126,7 +126,7 @@ def _scene_window(
 
 def _mask_shape(spec: SampleSpec) -> tuple[int, int]:
     try:
-        with local_env(), rasterio.open(spec.mask) as data:
+        with local_env(), rasterio.open(spec.label_file) as data:
             return data.height, data.width
     except RasterioError as error:
         raise spec.error("mask", f"{spec.mask} cannot be decoded: {error}") from error

@@ -39,12 +39,14 @@ class Row:
         line: in the manifest, or 0.
         cells: column -> text.
         strict: whether an absent file is an error at once; else `SampleSpec.files` may name it.
+        unlabelled: whether the mask may be empty.
     """
 
     manifest: str
     line: int
     cells: Mapping[str, str]
     strict: bool = True
+    unlabelled: bool = False
 
     def spec(self, base: Path) -> SampleSpec:
         """Return the row as a spec, its paths relative to `base`.
@@ -65,7 +67,7 @@ class Row:
             id=name,
             folder=_folder(written[0], base),
             images=tuple(self._file("image", base, part) for part in written),
-            mask=self._file("mask", base, *self._written("mask")[:1]),
+            mask=self._mask(base),
             bands=bands,
             scale=self._numbers("scale", "1", *sizes),
             offset=self._numbers("offset", "0", *sizes),
@@ -93,6 +95,11 @@ class Row:
     @staticmethod
     def _name(written: Sequence[str]) -> str:
         return str(PurePath(written[0]).with_suffix("")) if written[0] else "?"
+
+    def _mask(self, base: Path) -> Path | None:
+        if self.unlabelled and not self._text("mask").strip():
+            return None
+        return self._file("mask", base, self._written("mask")[0])
 
     def _written(self, column: str) -> list[str]:
         parts = [part.strip() for part in self._text(column).split(";") if part.strip()]

@@ -107,8 +107,11 @@ def load_sample(spec: SampleSpec) -> Sample:
     """
     if spec.scene:
         return _load_scene(spec)
-    if spec.corner is None:
-        mask = _mask_codes(spec, _read(spec, "mask", spec.mask))
+    if spec.mask is None:
+        rasters = [_read_image(spec, path, None) for path in spec.images]
+        mask = np.zeros(rasters[0].values.shape[1:], np.uint8)
+    elif spec.corner is None:
+        mask = _mask_codes(spec, _read(spec, "mask", spec.label_file))
         rasters = [_read_image(spec, path, mask.shape) for path in spec.images]
     else:
         rasters = [_read(spec, "image", path) for path in spec.images]
@@ -117,11 +120,12 @@ def load_sample(spec: SampleSpec) -> Sample:
         if raster.values.shape[1:] != mask.shape:
             raise spec.error(
                 "image",
-                f"{path} has {_size(raster.values.shape[1:])} pixels, its mask {spec.mask} "
-                f"{_size(mask.shape)}; they must be on one grid",
+                f"{path} has {_size(raster.values.shape[1:])} pixels, its mask "
+                f"{spec.mask or 'none, but another of its files'} {_size(mask.shape)}; they must "
+                f"be on one grid",
             )
     image, empty = _reflectance(spec, rasters)
-    label = spec.codes.apply(mask)
+    label = np.zeros_like(mask) if spec.mask is None else spec.codes.apply(mask)
     if empty is not None:
         label[empty] = 0
     if spec.corner is not None:
@@ -142,7 +146,7 @@ def mask_codes(spec: SampleSpec) -> NDArray[Any]:
     Raises:
         ManifestError: it cannot be decoded, or holds no codes.
     """
-    return _mask_codes(spec, _read(spec, "mask", spec.mask))
+    return _mask_codes(spec, _read(spec, "mask", spec.label_file))
 
 
 def _meta(spec: SampleSpec, resolution: float | None) -> SampleMeta:
@@ -166,9 +170,11 @@ def _load_scene(spec: SampleSpec) -> Sample:
         pixels = scene.read(bands, resolution=spec.resolution or scene.default_resolution or None)
     except NubilaError as error:
         raise spec.error("image", str(error)) from error
-    codes = _on_grid(spec, "mask", _read(spec, "mask", spec.mask), pixels.grid)
-    label = spec.codes.apply(codes)
-    label[codes == _OUTSIDE] = 0
+    label = np.zeros(pixels.grid.shape, np.uint8)
+    if spec.mask is not None:
+        codes = _on_grid(spec, "mask", _read(spec, "mask", spec.mask), pixels.grid)
+        label = spec.codes.apply(codes)
+        label[codes == _OUTSIDE] = 0
     if spec.coverage is not None:
         raster = _read(spec, "coverage", spec.coverage)
         label[_on_grid(spec, "coverage", raster, pixels.grid) <= 0] = 0
@@ -207,7 +213,7 @@ def _mask_part(spec: SampleSpec, shape: tuple[int, ...]) -> NDArray[Any]:
     """Return the part of a larger mask that lies under an image, -1 outside of the mask."""
     row, column = spec.corner or (0, 0)
     try:
-        with local_env(), rasterio.open(spec.mask) as data:
+        with local_env(), rasterio.open(spec.label_file) as data:
             top, left = max(row, 0), max(column, 0)
             height = max(min(row + shape[0], data.height) - top, 0)
             width = max(min(column + shape[1], data.width) - left, 0)
@@ -220,7 +226,7 @@ def _mask_part(spec: SampleSpec, shape: tuple[int, ...]) -> NDArray[Any]:
                 )
                 found[place] = part
     except (RasterioError, OSError) as error:
-        raise _undecodable(spec, "mask", spec.mask, error) from error
+        raise _undecodable(spec, "mask", spec.label_file, error) from error
     return found
 
 
@@ -262,7 +268,7 @@ def _mask_codes(spec: SampleSpec, raster: _Raster) -> NDArray[Any]:
     Cloud Mask Catalogue has, comes out as 65536, 256 and 1.
     """
     values = raster.values
-    if spec.mask.suffix.lower() == ".npy" and values.ndim == 3 and values.shape[-1] in (1, 3, 4):
+    if spec.label_file.suffix.lower() == ".npy" and values.ndim == 3 and values.shape[-1] in (1, 3, 4):
         values = np.moveaxis(values, -1, 0)  # an .npy of (rows, columns, layers)
     if values.ndim == 2 or (values.ndim == 3 and len(values) == 1):
         codes = values.reshape(values.shape[-2:])
@@ -280,8 +286,8 @@ def _mask_codes(spec: SampleSpec, raster: _Raster) -> NDArray[Any]:
     return codes
 
 
-def _read_image(spec: SampleSpec, path: Path, shape: tuple[int, ...]) -> _Raster:
-    """Return an image's values as (bands, rows, columns)."""
+def _read_image(spec: SampleSpec, path: Path, shape: tuple[int, ...] | None) -> _Raster:
+    """Return an image's values as (bands, rows, columns); `shape` is its mask's, if it has one."""
     raster = _read(spec, "image", path)
     if path.suffix.lower() != ".npy":
         return raster
@@ -290,14 +296,16 @@ def _read_image(spec: SampleSpec, path: Path, shape: tuple[int, ...]) -> _Raster
         return _Raster(values[None])
     # The bands' axis is the one that is as long as there are names; where both are, the mask tells.
     count = len(spec.bands) if len(spec.images) == 1 else None
-    first = values.ndim == 3 and count in (None, values.shape[0]) and values.shape[1:] == shape
-    last = values.ndim == 3 and count in (None, values.shape[2]) and values.shape[:2] == shape
+    first = values.ndim == 3 and count in (None, values.shape[0])
+    last = values.ndim == 3 and count in (None, values.shape[2])
+    if shape is not None:
+        first, last = first and values.shape[1:] == shape, last and values.shape[:2] == shape
     if first or last:
         return _Raster(values if first else np.moveaxis(values, -1, 0))
     raise spec.error(
         "image",
-        f"{path} has shape {values.shape}; expected {len(spec.bands)} bands and its mask's "
-        f"{_size(shape)} pixels, bands first or last",
+        f"{path} has shape {values.shape}; expected {len(spec.bands)} bands and "
+        f"{'any' if shape is None else _size(shape)} pixels, as its mask, bands first or last",
     )
 
 

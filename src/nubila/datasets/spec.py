@@ -25,7 +25,7 @@ class SampleSpec:
         id: the image's path as written, without suffix; unique in a manifest.
         folder: first part of the image's path as written, ``"."`` for a bare file name.
         images: one file, or one or more bands each; or one product, if `scene` is set.
-        mask: the label mask.
+        mask: the label mask; None for an image that has none yet.
         bands: common names in file order, ``"-"`` for a band that is left out; of a product, the
             names to read.
         scale, offset, nodata: one value, or one a file, or one a band; `nodata` is empty for what
@@ -46,7 +46,7 @@ class SampleSpec:
     id: str
     folder: str
     images: tuple[Path, ...]
-    mask: Path
+    mask: Path | None
     bands: tuple[str, ...]
     scale: tuple[float, ...]
     offset: tuple[float, ...]
@@ -66,8 +66,19 @@ class SampleSpec:
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that the sample is read from."""
-        others = (self.coverage,) if self.coverage else ()
-        return (*self.images, self.mask, *others, *(path for _, path in self.auxiliary))
+        others = (self.mask, self.coverage, *(path for _, path in self.auxiliary))
+        return (*self.images, *(path for path in others if path is not None))
+
+    @property
+    def label_file(self) -> Path:
+        """The mask's path.
+
+        Raises:
+            ManifestError: the image has no label.
+        """
+        if self.mask is None:
+            raise self.error("mask", "empty; this needs a label")
+        return self.mask
 
     def error(self, column: str, message: str) -> ManifestError:
         """Return an error that says where in the manifest the trouble lies."""
