@@ -15,7 +15,10 @@ from nubila.errors import NubilaError
 __all__ = ["app", "main"]
 
 # Each is a module of this package that holds a function of the same name.
-_COMMANDS: Final = ("info", "mask", "synth", "run", "train", "slurm", "sweep", "evaluate", "export")
+_COMMANDS: Final = (
+    *("info", "mask", "synth", "run", "train", "slurm", "sweep", "evaluate", "export"),
+    *("folds",),
+)
 
 # Each is a module of this package that holds a Typer application of the same name.
 _GROUPS: Final = ("data", "models", "recipe")

@@ -1,0 +1,216 @@
+"""From a manifest to a manifest with folds, and the report of how even they are."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nubila.classes import CLOUD_CODES
+from nubila.curate.folds import Column, deal_folds, join_groups, unevenness
+from nubila.datasets.row import Row
+from nubila.datasets.sample import mask_codes
+from nubila.errors import InputError, nearest
+
+__all__ = ["DERIVED", "Folds", "make_folds"]
+
+Cells = Mapping[str, str]
+
+# Columns that are worked out where the manifest does not have them.
+DERIVED: Final = ("location", "year", "month", "hour", "cloud_cover")
+# More different numbers than this are cut into ranges of as many samples each.
+_MEASURED: Final = 8
+_RANGES: Final = 4
+_DEALS: Final = 20
+
+_CLOUD_BITS: Final = sum(1 << code for code in CLOUD_CODES)
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The rows of a manifest with a column ``fold``, and how even the folds are.
+
+    Attributes:
+        rows: of the whole manifest; ``fold`` is empty for those that stay out.
+        report: ``{"samples": [...], "columns": {name: {"unevenness": ..., "at_random": ...,
+            "counts": {value: [by fold]}}}, ...}``
+    """
+
+    rows: tuple[dict[str, str], ...]
+    report: dict[str, Any]
+
+
+def make_folds(
+    source: str,
+    rows: Sequence[tuple[int, Cells]],
+    base: Path,
+    count: int,
+    *,
+    by: Sequence[str] | None = None,
+    together: Sequence[str] = ("group",),
+    apart: Sequence[str] = ("test",),
+    seed: int = 0,
+) -> Folds:
+    """Deal the rows of a manifest out to folds.
+
+    Args:
+        source: of the rows, for messages.
+        rows: line and cells of each row, as `datasets.manifest.manifest_rows` gives them.
+        base: what paths are relative to.
+        count: number of folds.
+        by: columns to be even in, of the manifest or of `DERIVED`; default all of `DERIVED` that
+            there are.
+        together: columns whose values stay in one fold; empty for none.
+        apart: splits whose rows get no fold.
+        seed: of the order in which equals are taken.
+
+    Raises:
+        InputError: there is no such column, or fewer groups than folds.
+        ManifestError: a mask cannot be read for its cloud cover.
+        MissingExtraError: iterative-stratification is not installed.
+    """
+    taken = [(line, cells) for line, cells in rows if cells.get("split", "") not in apart]
+    columns = _columns(source, taken, base, by)
+    groups = join_groups([_values(source, name, taken) for name in together])
+    if not together:
+        groups = np.arange(len(taken))
+    folds = deal_folds(columns, groups.tolist(), count, seed=seed)
+    numbers = iter(folds.tolist())
+    chosen = [cells.get("split", "") not in apart for _, cells in rows]
+    found = tuple(
+        dict(cells) | {"fold": str(next(numbers)) if inside else ""}
+        for (_, cells), inside in zip(rows, chosen, strict=True)
+    )
+    report = {
+        "manifest": source,
+        "folds": count,
+        "seed": seed,
+        "together": list(together),
+        "left_out": len(rows) - len(taken),
+        "groups": int(groups.max()) + 1,
+        "largest_group": int(np.bincount(groups).max()),
+        "samples": np.bincount(folds, minlength=count).tolist(),
+        "columns": {c.name: _evenness(c, folds, groups, count) for c in columns},
+    }
+    return Folds(found, report)
+
+
+def _evenness(
+    column: Column, folds: NDArray[np.intp], groups: NDArray[np.intp], count: int
+) -> dict[str, Any]:
+    """Return a column's unevenness, that of groups dealt out at random, and counts by value."""
+    random = np.random.default_rng(0)
+    number = int(groups.max()) + 1
+    deals = [random.permutation(np.arange(number) % count)[groups] for _ in range(_DEALS)]
+    at_random = float(np.mean([unevenness(column, deal, count) for deal in deals]))
+    values = np.array(column.values)
+    return {
+        "unevenness": round(unevenness(column, folds, count), 4),
+        "at_random": round(at_random, 4),
+        "counts": {
+            kind: np.bincount(folds[values == kind], minlength=count).tolist()
+            for kind in column.kinds
+        },
+    }
+
+
+def _columns(
+    source: str, rows: Sequence[tuple[int, Cells]], base: Path, by: Sequence[str] | None
+) -> list[Column]:
+    found = []
+    for name in DERIVED if by is None else by:
+        values = _values(source, name, rows, base, needed=by is not None)
+        if len(set(values) - {""}) > 1:
+            found.append(Column(name, tuple(_ranges(values))))
+    return found
+
+
+def _values(
+    source: str,
+    name: str,
+    rows: Sequence[tuple[int, Cells]],
+    base: Path | None = None,
+    *,
+    needed: bool = True,
+) -> list[str]:
+    """Return the values of a column of the manifest, or of one derived."""
+    known = list(dict.fromkeys(column for _, cells in rows for column in cells))
+    if name in known:
+        return [cells.get(name, "") for _, cells in rows]
+    if name == "group":
+        return [""] * len(rows)  # each image is a group of its own
+    if name == "cloud_cover" and base is not None:
+        return [_cloud_cover(source, line, cells, base) for line, cells in rows]
+    if name in _DERIVE:
+        return [_DERIVE[name](cells) for _, cells in rows]
+    if not needed:
+        return [""] * len(rows)
+    raise InputError(
+        f"{source}: no column {name!r}{nearest(name, [*known, *DERIVED])} (found: "
+        f"{', '.join(known)}; worked out: {', '.join(DERIVED)})"
+    )
+
+
+def _cloud_cover(source: str, line: int, cells: Cells, base: Path) -> str:
+    """Return the share of a mask's labelled pixels that are cloud and nothing else."""
+    spec = Row(source, line, cells).spec(base)
+    label = spec.codes.apply(mask_codes(spec))
+    labelled = np.count_nonzero(label)
+    cloud = np.count_nonzero((label != 0) & (label & ~np.uint8(_CLOUD_BITS) == 0))
+    return f"{cloud / labelled:.6f}" if labelled else ""
+
+
+def _moment(cells: Cells) -> datetime | None:
+    for name in ("datetime", "date", "time"):
+        try:
+            return datetime.fromisoformat(cells.get(name, "").strip())
+        except ValueError:
+            continue
+    return None
+
+
+def _hour(cells: Cells) -> str:
+    """Return the hour, where a column says the time of day too."""
+    for name in ("datetime", "date", "time"):
+        if found := re.search(r"(?:[T ]|^)(\d\d):\d\d", cells.get(name, "").strip()):
+            return found[1]
+    return ""
+
+
+_DERIVE: Final[Mapping[str, Callable[[Cells], str]]] = {
+    "location": lambda cells: cells.get("place", ""),
+    "year": lambda cells: str(moment.year) if (moment := _moment(cells)) else "",
+    "month": lambda cells: f"{moment.month:02d}" if (moment := _moment(cells)) else "",
+    "hour": _hour,
+}
+
+
+def _ranges(values: Sequence[str]) -> list[str]:
+    """Return values as they are, or the range of each where they are measurements."""
+    numbers = {value: _number(value) for value in set(values) if value}
+    known = [number for number in numbers.values() if number is not None]
+    if len(known) < len(numbers) or len(set(known)) <= _MEASURED:
+        return list(values)
+    every = [number for value in values if (number := numbers.get(value)) is not None]
+    edges = np.unique(np.percentile(every, np.linspace(0, 100, _RANGES + 1)))
+    return ["" if (n := numbers.get(v)) is None else _range(n, edges) for v in values]
+
+
+def _range(number: float, edges: NDArray[np.float64]) -> str:
+    place = min(max(int(np.searchsorted(edges, number, "right")) - 1, 0), len(edges) - 2)
+    return f"{edges[place]:.4g} to {edges[place + 1]:.4g}"
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

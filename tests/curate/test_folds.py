@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nubila.cli import main
+from nubila.curate.fold_table import make_folds
+from nubila.curate.folds import Column, deal_folds, join_groups, unevenness
+from nubila.datasets import read_manifest
+from nubila.datasets.manifest import manifest_rows
+from nubila.errors import InputError
+from tests.curate.samples import write_samples
+
+LABELS = st.sampled_from(["", "a", "b", "c"])
+
+
+def _columns(samples: int, seed: int = 0) -> list[Column]:
+    random = np.random.default_rng(seed)
+    return [
+        Column(name, tuple(random.choice(list(kinds), samples)))
+        for name, kinds in (("place", "ABCDEF"), ("year", "890"), ("month", "abcdefghijkl"))
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.lists(st.tuples(LABELS, LABELS, st.integers(0, 6)), min_size=7, max_size=40),
+    count=st.integers(2, 4),
+    seed=st.integers(0, 3),
+)
+def test_groups_stay_whole_and_no_fold_is_empty(
+    rows: list[tuple[str, str, int]], count: int, seed: int
+) -> None:
+    _, groups = np.unique([row[2] for row in rows], return_inverse=True)
+    columns = [Column(n, tuple(row[i] for row in rows)) for i, n in enumerate(("one", "two"))]
+    if groups.max() + 1 < count:
+        with pytest.raises(InputError, match="cannot be dealt out"):
+            deal_folds(columns, groups.tolist(), count, seed=seed)
+        return
+    folds = deal_folds(columns, groups.tolist(), count, seed=seed)
+    assert set(folds.tolist()) == set(range(count))
+    assert all(len(set(folds[groups == g])) == 1 for g in range(groups.max() + 1))
+    assert np.array_equal(folds, deal_folds(columns, groups.tolist(), count, seed=seed))
+
+
+def test_folds_of_single_samples_are_nearly_even_in_every_column() -> None:
+    columns = _columns(600)
+    folds = deal_folds(columns, range(600), 5)
+    assert np.bincount(folds).tolist() == [120] * 5
+    random = np.random.default_rng(1)
+    for column in columns:
+        dealt = np.mean([unevenness(column, random.permutation(600) % 5, 5) for _ in range(20)])
+        assert unevenness(column, folds, 5) < 0.3 * dealt
+        for kind in column.kinds:
+            there = np.bincount(folds[np.array(column.values) == kind], minlength=5)
+            assert there.max() - there.min() <= 2
+
+
+def test_groups_are_dealt_out_as_well_as_the_best_of_all_ways() -> None:
+    random = np.random.default_rng(3)
+    sizes = random.integers(1, 8, 8)
+    groups = np.repeat(np.arange(8), sizes)
+    column = Column("year", tuple(random.choice(["8", "9"], len(groups))))
+
+    def cost(folds: np.ndarray) -> float:
+        labels = np.concatenate([np.ones((len(groups), 1)), column.member()], axis=1)
+        sums = np.stack([labels[folds == fold].sum(axis=0) for fold in range(2)])
+        return float((sums**2 * (2 / labels.sum(axis=0))).sum())
+
+    ways = (np.array(way)[groups] for way in itertools.product((0, 1), repeat=8))
+    best = min(cost(way) for way in ways)
+    assert cost(deal_folds([column], groups.tolist(), 2)) == pytest.approx(best)
+
+
+def test_unevenness_of_known_folds() -> None:
+    column = Column("place", ("a", "a", "b", "b", ""))
+    assert unevenness(column, np.array([0, 1, 0, 1, 0]), 2) == 0
+    assert unevenness(column, np.array([0, 0, 1, 1, 0]), 2) == 0.5
+
+
+def test_samples_that_share_any_value_are_one_group() -> None:
+    groups = join_groups([["x", "x", "y", "z", ""], ["1", "2", "2", "3", ""]])
+    assert groups[0] == groups[1] == groups[2]
+    assert len(set(groups.tolist())) == 3
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Forty samples of ten places, a fifth of them test, with cloud growing with the number."""
+    images, masks, cells = [], [], []
+    for n in range(40):
+        mask = np.zeros((8, 10), np.uint8)
+        mask.ravel()[: 2 * n] = 1
+        images.append(np.full((4, 8, 10), 0.1))
+        masks.append(mask)
+        cells.append(
+            {
+                "split": "test" if n % 10 >= 8 else "train",
+                "group": f"place{n % 10}",
+                "place": f"place{n % 10}",
+                "datetime": f"20{18 + n % 3}-{1 + n % 12:02d}-05T{10 + n % 2}:30:00Z",
+            }
+        )
+    return write_samples(tmp_path, images, masks, cells)
+
+
+def test_the_command_writes_folds_and_their_report(
+    manifest: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = manifest.with_name("folds.parquet")
+    monkeypatch.setattr(
+        "sys.argv", ["nubila", "folds", str(manifest), "-k", "4", "-o", str(target)]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    specs = read_manifest(target)
+    by_group: dict[str, set[str]] = {}
+    for spec in specs:
+        by_group.setdefault(spec.group, set()).add(spec.tags["fold"])
+        assert (spec.tags["fold"] == "") == (spec.split == "test")
+    assert all(len(folds) == 1 for folds in by_group.values())
+    assert Counter(s.tags["fold"] for s in specs) == {"": 8, "0": 8, "1": 8, "2": 8, "3": 8}
+    report = json.loads(manifest.with_name("folds-report.json").read_text())
+    assert list(report["columns"]) == ["location", "year", "month", "hour", "cloud_cover"]
+    assert report["left_out"] == 8
+    assert report["groups"] == 8
+    assert sum(sum(c) for c in report["columns"]["year"]["counts"].values()) == 32
+    assert "8 groups by group, the largest of 4: none is in two folds" in capsys.readouterr().out
+
+
+def test_cloud_cover_is_that_of_the_masks(manifest: Path) -> None:
+    found = make_folds("m", manifest_rows(manifest), manifest.parent, 2, by=["cloud_cover"])
+    kinds = found.report["columns"]["cloud_cover"]["counts"]
+    covers = [2 * n / 80 for n in range(40) if n % 10 < 8]
+    quarters = [f"{low:.4g}" for low in np.percentile(covers, [0, 25, 50, 75])]
+    assert [kind.split(" to ")[0] for kind in kinds] == quarters
+
+
+def test_an_unknown_column_is_told(manifest: Path) -> None:
+    with pytest.raises(InputError, match="no column 'yaer'; did you mean 'year'"):
+        make_folds("m", manifest_rows(manifest), manifest.parent, 2, by=["yaer"])
+
+
+def test_too_few_groups_are_told(manifest: Path) -> None:
+    with pytest.raises(InputError, match="8 groups cannot be dealt out to 9 folds"):
+        make_folds("m", manifest_rows(manifest), manifest.parent, 9)
