@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from nubila.cli import data_collections, data_tiles
+from nubila.cli import data_apply, data_collections, data_tiles
 
 __all__ = ["data"]
 
@@ -17,6 +17,7 @@ for _command in (
     data_collections.get,
     data_collections.check,
     data_collections.generate,
+    data_apply.apply,
     data_tiles.tile,
     data_tiles.stats,
     data_tiles.show,

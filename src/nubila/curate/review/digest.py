@@ -21,7 +21,7 @@ _LENGTH: Final = 16  # hexadecimal digits, 64 bits: enough to tell versions of o
 def sets_digest(sets: NDArray[np.uint8]) -> str:
     """Return a digest of (rows, columns) sets of classes, the same wherever they are kept."""
     found = hashlib.sha256(f"{sets.shape}".encode())
-    found.update(np.ascontiguousarray(sets))
+    found.update(np.ascontiguousarray(sets).tobytes())
     return found.hexdigest()[:_LENGTH]
 
 
@@ -35,8 +35,8 @@ def label_digest(spec: SampleSpec, store: ReviewStore | None = None) -> str:
         ManifestError: the mask cannot be decoded.
         OutputError: the store cannot be written.
     """
-    key = f"{spec.mask}\n{spec.codes}\n{spec.corner}\n{spec.coverage}"
-    stamp = _stamp(spec.mask) + (_stamp(spec.coverage) if spec.coverage else "")
+    key = f"{spec.label_file.absolute()}\n{spec.codes}\n{spec.corner}\n{spec.coverage}"
+    stamp = _stamp(spec.label_file) + (_stamp(spec.coverage) if spec.coverage else "")
     if store is not None and (kept := store.digest(key, stamp)) is not None:
         return kept
     found = sets_digest(spec.codes.apply(mask_codes(spec)))
@@ -56,12 +56,12 @@ def file_digest(path: Path, store: ReviewStore) -> str:
         OSError: it cannot be read.
         OutputError: the store cannot be written.
     """
-    stamp = _stamp(path)
-    if (kept := store.digest(str(path), stamp)) is not None:
+    key, stamp = str(path.absolute()), _stamp(path)
+    if (kept := store.digest(key, stamp)) is not None:
         return kept
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()[:_LENGTH]
-    store.keep_digest(str(path), stamp, found)
+    store.keep_digest(key, stamp, found)
     return found
 
 

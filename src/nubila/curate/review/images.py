@@ -14,7 +14,7 @@ from nubila.datasets import Sample
 from nubila.errors import InputError, nearest
 from nubila.infer.picture import stretch as adapted
 
-__all__ = ["STRETCHES", "band_choices", "picture_png", "render"]
+__all__ = ["OVERLAY", "STRETCHES", "band_choices", "picture_png", "render"]
 
 # Name -> lowest and highest reflectance that is shown; None for limits found in the image.
 STRETCHES: Final[dict[str, tuple[float, float] | None]] = {
@@ -31,6 +31,16 @@ _COMPOSITES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "near infrared": (("nir", "nir08"), ("red",), ("green",)),
     "short-wave infrared": (("swir16",), ("nir", "nir08"), ("red",)),
     "snow and cloud": (("green",), ("swir16",), ("swir22",)),
+}
+# Okabe & Ito's colours (2008), one a class code. Those of maps (`classes.COLOURS`) would not do:
+# white over a cloud shows nothing.
+OVERLAY: Final[dict[int, tuple[int, int, int]]] = {
+    0: (0, 158, 115),
+    1: (230, 110, 0),
+    2: (240, 228, 66),
+    3: (204, 121, 167),
+    4: (86, 180, 233),
+    5: (0, 114, 178),
 }
 _NO_DATA: Final = 34  # dark grey, as the page
 
@@ -71,7 +81,7 @@ def render(sample: Sample, bands: Sequence[str], stretch: str) -> NDArray[np.uin
     if stretch not in STRETCHES:
         raise InputError(f"unknown stretch {stretch!r}{nearest(stretch, STRETCHES)}")
     image = sample.image[[sample.bands.index(band) for band in bands]]
-    missing = ~np.isfinite(image).all(axis=0)
+    missing: NDArray[np.bool_] = np.isnan(image).any(axis=0)
     picture = _adapted(image) if stretch == "adapted" else _linear(image, missing, stretch)
     picture[missing] = _NO_DATA
     return picture if len(bands) == 3 else picture[..., 0]
@@ -91,15 +101,20 @@ def _adapted(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 def _linear(
     image: NDArray[np.float32], missing: NDArray[np.bool_], stretch: str
 ) -> NDArray[np.uint8]:
-    limits = STRETCHES[stretch]
-    found = image[:, ~missing]
-    if limits is not None:
-        low, high = (np.full(len(image), value, np.float32) for value in limits)
-    elif found.size:
-        low, high = np.percentile(found, (2, 98), axis=1)
-    else:
-        low, high = np.zeros(len(image)), np.ones(len(image))
+    low, high = _limits(image[:, ~missing], stretch)
     span = np.maximum(high - low, 1e-4)[:, None, None]
     shown = np.clip((np.nan_to_num(image) - low[:, None, None]) / span, 0, 1)
     picture: NDArray[np.uint8] = np.rint(shown * 255).astype(np.uint8).transpose(1, 2, 0).copy()
     return picture
+
+
+def _limits(
+    found: NDArray[np.float32], stretch: str
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return what is black and what is white in each band of (bands, pixels)."""
+    limits = STRETCHES[stretch]
+    if limits is None and found.size:
+        low, high = np.percentile(found, (2, 98), axis=1)
+        return low, high
+    low, high = limits or (0.0, 1.0)
+    return np.full(len(found), low), np.full(len(found), high)

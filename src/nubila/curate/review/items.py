@@ -1,4 +1,4 @@
-"""What is to be looked through, in which order: a manifest, or the part of it that a table ranks."""
+"""What is to be looked through, in which order: a manifest, or what a table ranks of it."""
 
 from __future__ import annotations
 

@@ -25,6 +25,8 @@ Sets = NDArray[np.uint8]
 _SAMPLE_BYTES: Final = 600_000_000
 _PICTURE_BYTES: Final = 200_000_000
 _ALL_CLASSES: Final = 0b111111
+# A new model changes some pixels of every prediction; less than this share is no news.
+_LEAST_CHANGE: Final = 0.02
 
 
 @dataclass(frozen=True)
@@ -111,15 +113,14 @@ class Review:
         Raises:
             InputError: it cannot be read, or is of another size than the image.
         """
-        name = self.item(number).spec.id
-        if self.predictions is None or name not in self.predictions:
+        item = self.item(number)
+        if (found := self._raw_prediction(item)) is None:
             return None
         sample = self.sample(number)
-        found = prediction_sets(self.predictions.read(name), self.predictions.outputs)
         if found.shape != sample.label.shape:
             raise InputError(
-                f"{self.predictions.folder}: the prediction of {name!r} has {found.shape} rows and "
-                f"columns, the image {sample.label.shape}; predict anew"
+                f"the prediction of {item.spec.id!r} has {found.shape} rows and columns, the image "
+                f"{sample.label.shape}; predict anew"
             )
         found[~np.isfinite(sample.image).any(axis=0)] = 0
         return found
@@ -156,6 +157,7 @@ class Review:
             prediction=self._prediction_digest(item),
             result=result,
             mask=mask,
+            seen=self._raw_prediction(item),
         )
         return self.state(number)
 
@@ -186,6 +188,11 @@ class Review:
                 f"{expected}, and sets of nubila's six classes"
             )
 
+    def _raw_prediction(self, item: Item) -> Sets | None:
+        if self.predictions is None or item.spec.id not in self.predictions:
+            return None
+        return prediction_sets(self.predictions.read(item.spec.id), self.predictions.outputs)
+
     def _prediction_digest(self, item: Item) -> str:
         if self.predictions is None or item.spec.id not in self.predictions:
             return ""
@@ -199,14 +206,33 @@ class Review:
         if decision is None:
             return State(None, ())
         changed = []
-        if decision.action != "drop" or decision.label:
-            now = label_digest(item.spec, self.store)
-            if now not in (decision.label, decision.result):
-                changed.append("label")
-        prediction = self._prediction_digest(item)
-        if prediction and prediction != decision.prediction:
+        if label_digest(item.spec, self.store) not in (decision.label, decision.result):
+            changed.append("label")
+        if self._prediction_differs(item, decision):
             changed.append("prediction")
         return State(decision, tuple(changed))
+
+    def _prediction_differs(self, item: Item, decision: Decision) -> bool:
+        """Tell whether a prediction says something else than what was seen, if one was."""
+        now = self._prediction_digest(item)
+        if now in ("", decision.prediction):
+            return False
+        key, stamp = f"change since decision {decision.number}", now
+        kept = self.store.digest(key, stamp)
+        if kept is None:
+            seen, found = self.store.seen(decision), self._raw_prediction(item)
+            assert found is not None  # it has a digest
+            kept = repr(_change(seen, found))
+            self.store.keep_digest(key, stamp, kept)
+        return float(kept) > _LEAST_CHANGE
+
+
+def _change(seen: Sets | None, found: Sets) -> float:
+    """Return the share of pixels, judged both times, of which another class is now said."""
+    if seen is None or seen.shape != found.shape:
+        return 1.0
+    both = (seen != 0) & (found != 0)
+    return float((seen != found)[both].mean()) if both.any() else 0.0
 
 
 def prediction_sets(probabilities: NDArray[np.float32], outputs: Sequence[Output]) -> Sets:

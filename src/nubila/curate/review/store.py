@@ -43,6 +43,9 @@ CREATE TABLE decisions (
     rows INTEGER,
     columns INTEGER,
     mask BLOB,
+    seen_rows INTEGER,
+    seen_columns INTEGER,
+    seen BLOB,
     undone TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX decisions_of_sample ON decisions (sample, undone, number);
@@ -118,14 +121,21 @@ class ReviewStore:
         prediction: str = "",
         result: str = "",
         mask: Sets | None = None,
+        seen: Sets | None = None,
     ) -> Decision:
         """Keep a decision; it is on the disk when this returns. The sample's draft goes.
 
         Args:
             sample: id.
             action: one of `ACTIONS`.
-            who, why, label, prediction, result: as `Decision` has them.
+            who: signs it.
+            why: a remark.
+            label: digest of the label that was seen.
+            prediction: digest of the prediction that was seen.
+            result: digest of the label that comes of it.
             mask: (rows, columns) sets of classes, for the actions that change the label.
+            seen: (rows, columns) sets of classes of the prediction, by which a later one is told
+                apart.
 
         Raises:
             ValueError: the action is unknown, or a mask is absent or too many.
@@ -137,8 +147,9 @@ class ReviewStore:
         with self._transaction() as data:
             cursor = data.execute(
                 "INSERT INTO decisions (sample, action, who, time, why, label, prediction, result,"
-                " rows, columns, mask) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-                (*values, *_packed(mask)),
+                " rows, columns, mask, seen_rows, seen_columns, seen)"
+                f" VALUES ({','.join('?' * 14)})",
+                (*values, *_packed(mask), *_packed(seen)),
             )
             data.execute("DELETE FROM drafts WHERE sample = ?", (sample,))
         return Decision(int(cursor.lastrowid or 0), *values)
@@ -156,9 +167,7 @@ class ReviewStore:
             if row is None:
                 return None
             found = Decision(*row)
-            data.execute(
-                "UPDATE decisions SET undone = ? WHERE number = ?", (_now(), found.number)
-            )
+            data.execute("UPDATE decisions SET undone = ? WHERE number = ?", (_now(), found.number))
             if found.action == "fix":
                 data.execute(
                     "INSERT OR REPLACE INTO drafts SELECT sample, rows, columns, mask"
@@ -187,6 +196,11 @@ class ReviewStore:
     def mask(self, decision: Decision) -> Sets | None:
         """Return the (rows, columns) sets of classes that a decision gives, or None."""
         query = "SELECT rows, columns, mask FROM decisions WHERE number = ?"
+        return _unpacked(self._all(query, (decision.number,)))
+
+    def seen(self, decision: Decision) -> Sets | None:
+        """Return the (rows, columns) sets of the prediction that was seen, or None."""
+        query = "SELECT seen_rows, seen_columns, seen FROM decisions WHERE number = ?"
         return _unpacked(self._all(query, (decision.number,)))
 
     def keep_draft(self, sample: str, mask: Sets | None) -> None:
