@@ -1,6 +1,7 @@
 """Detectors of clouds, ours and others, as one type."""
 
 from nubila.detect.detector import Detection, Detector, Output, View, as_detection, view_of
+from nubila.detect.product import own_mask
 from nubila.detect.registry import DETECTORS, open_detector
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "View",
     "as_detection",
     "open_detector",
+    "own_mask",
     "view_of",
 ]

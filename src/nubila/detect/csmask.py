@@ -57,7 +57,8 @@ class Csmask:
     @property
     def name(self) -> str:
         """What reports call it."""
-        return "ukis-csmask" if self.bands is None else f"ukis-csmask-{self.bands}"
+        bands = "" if self.bands is None else f"-{self.bands}"
+        return f"ukis-csmask{bands}{'-native' if self.resolution is None else ''}"
 
     @property
     def outputs(self) -> tuple[Output, ...]:

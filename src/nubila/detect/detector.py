@@ -155,7 +155,20 @@ def as_detection(codes: NDArray[np.uint8], outputs: tuple[Output, ...]) -> Detec
     return Detection(certain, outputs, graded=False)
 
 
-def view_of(sample: Sample) -> View:
-    """Return a labelled sample as detectors look at it."""
+def view_of(sample: Sample, own_mask: NDArray[np.uint8] | None = None) -> View:
+    """Return a labelled sample as detectors look at it.
+
+    Args:
+        sample: its pixels.
+        own_mask: from `detect.own_mask`, of a sample that is a product.
+    """
     meta = sample.meta
-    return View(sample.image, sample.bands, meta.sensor, meta.level, meta.resolution, name=meta.id)
+    return View(
+        image=sample.image,
+        bands=sample.bands,
+        sensor=meta.sensor,
+        level=meta.level,
+        resolution=meta.resolution,
+        name=meta.id,
+        own_mask=own_mask,
+    )

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from nubila.raster.resample import plan_axis, resample
 
-__all__ = ["at_resolution", "back_to"]
+__all__ = ["at_resolution", "back_to", "nearest_to"]
 
 # A view that is this much finer or more is brought to what is asked; 30 m stays 30 m.
 _WORTH_IT = 1.25
@@ -34,6 +34,15 @@ def back_to(probabilities: NDArray[np.float32], shape: tuple[int, ...]) -> NDArr
     if probabilities.shape[1:] == shape:
         return probabilities
     return _resize(probabilities, *shape)
+
+
+def nearest_to(codes: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return codes (rows, columns) in another shape, each pixel that of the nearest one."""
+    places = [
+        ((np.arange(new) + 0.5) * old / new).astype(np.intp)
+        for new, old in zip(shape, codes.shape, strict=True)
+    ]
+    return codes[np.ix_(*places)]
 
 
 def _resize(image: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:

@@ -1,0 +1,111 @@
+"""OmniCloudMask (DPIRD, MIT): an ensemble of U-Nets on red, green and near infrared.
+
+For 10 to 50 m, the top of the atmosphere or the surface, any sensor: its networks see each patch
+standardised to itself. Classes 0 clear, 1 thick cloud, 2 thin cloud, 3 cloud shadow. The package
+downloads its weights; here it is only called where they lie in a folder already.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nubila.detect.detector import Detection, Output, View
+from nubila.detect.scale import at_resolution, back_to
+from nubila.detect.weights import check_weights, peer_package, weights_folder
+from nubila.errors import BandError
+
+__all__ = ["OmniCloudMask"]
+
+_BANDS: Final = ("red", "green", "nir")
+_OUTPUTS: Final = (
+    Output(0, ("clear", "snow", "water")),
+    Output(1, ("cloud",)),
+    Output(2, ("thin cloud",)),
+    Output(3, ("cloud shadow",)),
+)
+_FINEST: Final = 10.0
+_LEAST: Final = np.float32(1e-6)  # 0 is the package's value for no data
+
+
+@dataclass(frozen=True)
+class OmniCloudMask:
+    """The package's `predict_from_array` with weights that are there.
+
+    Attributes:
+        weights: the folder of the weights; None takes that of the environment.
+
+    Raises:
+        ModelError: omnicloudmask is not installed.
+        MissingFileError: a file of its weights is not there; the message names all.
+    """
+
+    weights: Path | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.weights)
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return "omnicloudmask"
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What it tells apart."""
+        return _OUTPUTS
+
+    def lacks(self, view: View) -> str:
+        """Return what it would need to judge a view, in words; empty if it can."""
+        missing = [name for name in _BANDS if view.band(name) is None]
+        return f"no {', '.join(missing)}" if missing else ""
+
+    def detect(self, view: View) -> Detection:
+        """Judge a view.
+
+        Raises:
+            BandError: it cannot; the message says what it lacks.
+        """
+        image = view.stack(_BANDS)
+        if image is None:
+            raise BandError(f"{view.name}: {self.name} cannot judge it: {self.lacks(view)}")
+        empty = np.isnan(image).any(axis=0)
+        coarse = at_resolution(image, view.resolution, _FINEST)
+        filled = np.where(np.isnan(coarse), np.float32(0), np.maximum(coarse, _LEAST))
+        folder, version = _check(self.weights)
+        found = _package().predict_from_array(
+            filled,
+            inference_device="cpu",
+            export_confidence=True,
+            softmax_output=True,
+            no_data_value=0,
+            apply_no_data_mask=False,
+            destination_model_dir=folder,
+            model_download_source="hugging_face",
+            model_version=version,
+        )
+        shares: NDArray[np.float32] = np.asarray(found, np.float32)
+        shares = back_to(shares / shares.sum(axis=0), image.shape[1:]).copy()
+        shares[:, empty] = np.nan
+        return Detection(shares, _OUTPUTS)
+
+
+def _package() -> ModuleType:
+    return peer_package("omnicloudmask", "omnicloudmask")
+
+
+def _check(weights: Path | None) -> tuple[Path, float]:
+    """Return the folder of the newest weights that the package knows, and their version."""
+    _package()
+    table = resources.files("omnicloudmask") / "model_download_links.csv"
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    version = max(float(row["version"]) for row in rows)
+    files = [row["file_name"] for row in rows if float(row["version"]) == version]
+    return check_weights("omnicloudmask", weights_folder(weights), files), version
