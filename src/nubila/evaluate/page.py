@@ -20,7 +20,7 @@ from nubila.evaluate.html import (
 from nubila.evaluate.svg import reliability_plot
 from nubila.evaluate.tally import SCORED
 
-__all__ = ["models_of", "score_sections", "summary_of"]
+__all__ = ["difference_table", "models_of", "score_sections", "summary_of"]
 
 Scores = Mapping[str, Any]
 
@@ -178,6 +178,18 @@ def _differences(found: Mapping[str, Mapping[str, Scores]]) -> str:
     """Return what each model scores more than the first; `found` is pair -> class -> figures."""
     if not found:
         return ""
+    return section(
+        "Differences",
+        note(
+            "In percentage points, on the same pixels, with 95 % intervals from the paired "
+            "bootstrap over scenes. A difference whose interval holds 0 may be chance."
+        ),
+        difference_table(found),
+    )
+
+
+def difference_table(found: Mapping[str, Mapping[str, Scores]]) -> str:
+    """Return a table of differences; `found` is pair -> class -> figures."""
     shown = ("iou", "iou_scene_mean", "precision", "recall", "balanced_accuracy")
     most = _most(found, ("iou", "iou_scene_mean"))
     rows = []
@@ -191,15 +203,9 @@ def _differences(found: Mapping[str, Mapping[str, Scores]]) -> str:
             ]
             rows.append([escape(pair), escape(name), plot, *cells])
     heads = ["IoU", "IoU, mean of scenes", "precision", "recall", "balanced accuracy"]
-    return section(
-        "Differences",
-        note(
-            "In percentage points, on the same pixels, with 95 % intervals from the paired "
-            "bootstrap over scenes. A difference whose interval holds 0 may be chance. The bar is "
-            f"that of the IoU, from −{100 * most:g} to +{100 * most:g}."
-        ),
-        table(["models", "class", "", *heads], rows, words=3),
-    )
+    # The bar is that of the IoU; its ends are said where it stands.
+    ends = f"IoU, ±{100 * most:g}"
+    return table(["models", "class", ends, *heads], rows, words=3)
 
 
 def _most(found: Mapping[str, Mapping[str, Scores]], figures: Sequence[str]) -> float:
@@ -281,13 +287,14 @@ def _figure_table(column: str, rows: Mapping[str, Mapping[str, Scores]], name: s
     several = any(len(row) > 1 for row in rows.values())
     lines: list[list[str]] = []
     for value, row in rows.items():
+        first = True  # a model may have nothing to say of a value
         for place, (model, scores) in enumerate(row.items()):
             if (found := scores.get(name)) is None:
                 continue
             mark = scores.get("all_cloud_iou") if name == "cloud" else None
             lines.append(
                 [
-                    escape(value) if place == 0 or not lines else "",
+                    escape(value) if first else "",
                     *([series(model, place)] if several else []),
                     bar(found["iou"], found["iou_interval"], place=place, mark=mark),
                     percent(found["iou"]),
@@ -298,6 +305,7 @@ def _figure_table(column: str, rows: Mapping[str, Mapping[str, Scores]], name: s
                     number(found["pixels"]),
                 ]
             )
+            first = False
     head = [column, *(["model"] if several else []), ""]
     figures = ["IoU", "95 %", "mean of scenes", "precision", "recall", "accuracy"]
     return table([*head, *figures, "scenes", "pixels"], lines, words=len(head))

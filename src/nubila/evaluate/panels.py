@@ -23,12 +23,16 @@ __all__ = [
     "Judged",
     "Panel",
     "chosen_samples",
+    "class_picture",
     "difference_picture",
     "draw_panels",
     "label_picture",
     "make_panels",
+    "put_legend",
     "scaled",
     "score",
+    "shortened",
+    "true_colour",
 ]
 
 Picture = NDArray[np.uint8]
@@ -198,8 +202,8 @@ def draw_panels(panels: Sequence[Panel], names: Sequence[str]) -> Image.Image:
             # Classes are never blended, nor is an image that is enlarged.
             page.paste(scaled(picture, _SIDE, blended=column == 0), (left, top + _LINE))
     classes = {CLASS_NAMES[code]: COLOURS[code] for code in CLASS_NAMES}
-    _put_legend(draw, page.height - 2 * _LEGEND, classes | {"ignored": IGNORED})
-    _put_legend(draw, page.height - _LEGEND, DIFFERENCE)
+    put_legend(draw, page.height - 2 * _LEGEND, classes | {"ignored": IGNORED})
+    put_legend(draw, page.height - _LEGEND, DIFFERENCE)
     return page
 
 
@@ -247,13 +251,14 @@ def _panel(
         counted = evaluation.tallies[place]
         classes = predict_sample(model, sample, spec)
         difference = difference_picture(sample.label, classes, SCORED[name], counted.called)
-        judged.append(Judged(counted.counts(name).iou, _class_picture(classes), difference))
+        judged.append(Judged(counted.counts(name).iou, class_picture(classes), difference))
     return Panel(
-        title, spec.id, name, _true_colour(sample), label_picture(sample.label), tuple(judged)
+        title, spec.id, name, true_colour(sample), label_picture(sample.label), tuple(judged)
     )
 
 
-def _class_picture(classes: NDArray[np.uint8]) -> Picture:
+def class_picture(classes: NDArray[np.uint8]) -> Picture:
+    """Return the colours (rows, columns, 3) of class codes; 255 is grey."""
     colours = np.full((256, 3), IGNORED, np.uint8)
     for code in CLASS_NAMES:
         colours[code] = COLOURS[code]
@@ -261,7 +266,7 @@ def _class_picture(classes: NDArray[np.uint8]) -> Picture:
     return picture
 
 
-def _true_colour(sample: Sample) -> Picture:
+def true_colour(sample: Sample) -> Picture:
     """Return the image in red, green and blue, or in grey where it lacks one of them."""
     names = ("red", "green", "blue")
     if all(name in sample.bands for name in names):
@@ -271,9 +276,10 @@ def _true_colour(sample: Sample) -> Picture:
     return stretch(sample.image[places])
 
 
-def _put_legend(
+def put_legend(
     draw: ImageDraw.ImageDraw, top: int, entries: dict[str, tuple[int, int, int]]
 ) -> None:
+    """Draw colours and what they stand for in a row, whose top is at a pixel of the page."""
     left = float(_GAP)
     font = ImageFont.load_default(12)
     for name, colour in entries.items():

@@ -23,7 +23,18 @@ from nubila.evaluate.scores import PROTOCOL, SCORED, SampleTally, by_scene
 from nubila.models_io import Model
 from nubila.raster.atomic import atomic_path, make_folder
 
-__all__ = ["model_names", "score_document", "write_report"]
+__all__ = [
+    "data_name",
+    "model_names",
+    "rules_section",
+    "sample_row",
+    "scene_ious",
+    "score_document",
+    "score_rows",
+    "write_csv",
+    "write_report",
+    "write_text",
+]
 
 
 def write_report(
@@ -67,13 +78,13 @@ def write_report(
     }
     paths = {key: target / name for key, name in files.items()}
     text = json.dumps(scores, indent=2, allow_nan=False) + "\n"
-    _write_text(paths["scores"], text)
-    _write_csv(paths["table"], _table(models_of(scores)))
+    write_text(paths["scores"], text)
+    write_csv(paths["table"], score_rows(models_of(scores)))
     found = zip(names, evaluations, strict=True)
-    _write_csv(paths["samples"], (_sample(n, t) for n, e in found for t in e.tallies))
+    write_csv(paths["samples"], (sample_row(n, t) for n, e in found for t in e.tallies))
     with atomic_path(paths["panels"]) as path:
         draw_panels(panels, names).save(path)
-    _write_text(paths["report"], _page(scores, names, evaluations, panels))
+    write_text(paths["report"], _page(scores, names, evaluations, panels))
     return paths
 
 
@@ -98,7 +109,7 @@ def score_document(
     }
     protocol = {
         "nubila": __version__,
-        "manifest": _data_name(specs[0].manifest),
+        "manifest": data_name(specs[0].manifest),
         "split": split,
     }
     about = {
@@ -123,7 +134,7 @@ def score_document(
     }
 
 
-def _data_name(manifest: str) -> str:
+def data_name(manifest: str) -> str:
     """Return the file name of a manifest, or a collection's name, without this machine's path."""
     return Path(manifest).name if Path(manifest).is_file() else manifest.split(" in ")[0]
 
@@ -152,7 +163,7 @@ def _page(
     protocol = scores["protocol"]
     split = f", split {protocol['split']}" if protocol["split"] else ""
     found = zip(names, evaluations, strict=True)
-    name, scenes = _scene_ious(dict(found))
+    name, scenes = scene_ious({n: e.tallies for n, e in found})
     about = protocol.get("models") or {names[0]: protocol}
     files = "; ".join(
         f"{n}: version {a['model_version']}, SHA-256 {a['model_sha256'][:16]}"
@@ -165,33 +176,34 @@ def _page(
             *score_sections(scores),
             scene_section(name, scenes),
             panel_section(panels, names),
-            _rules(protocol["rules"], files),
+            rules_section(protocol["rules"], files),
         ],
     )
 
 
-def _scene_ious(
-    evaluations: Mapping[str, Evaluation],
+def scene_ious(
+    tallies: Mapping[str, Sequence[SampleTally]],
 ) -> tuple[str, dict[str, list[tuple[str, float]]]]:
     """Return the first class that labels name, and each model's IoU of it in every scene."""
-    tallies = next(iter(evaluations.values())).tallies
-    name = next((n for n in SCORED if any(t.names(n) for t in tallies)), "cloud")
+    first = next(iter(tallies.values()))
+    name = next((n for n in SCORED if any(t.names(n) for t in first)), "cloud")
     return name, {
         model: [
             ("/".join(dict.fromkeys(scene)), counts.iou)
-            for scene, counts in by_scene(evaluation.tallies, name).items()
+            for scene, counts in by_scene(samples, name).items()
             if counts.iou is not None
         ]
-        for model, evaluation in evaluations.items()
+        for model, samples in tallies.items()
     }
 
 
-def _rules(rules: Mapping[str, str], files: str) -> str:
+def rules_section(rules: Mapping[str, str], files: str) -> str:
+    """Return how scores were made, and from which files."""
     entries = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in rules.items())
     return section("How this was scored", f'<dl class="rules">{entries}</dl><p>{escape(files)}</p>')
 
 
-def _table(models: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def score_rows(models: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Give a row for each model, stratum and class; first those of all samples."""
     for model, scores in models.items():
         parts = {
@@ -225,7 +237,8 @@ def _flat(found: Mapping[str, Any], name: str) -> dict[str, Any]:
     return cells
 
 
-def _sample(model: str, tally: SampleTally) -> dict[str, Any]:
+def sample_row(model: str, tally: SampleTally) -> dict[str, Any]:
+    """Return the cells of a sample as a model judges it."""
     row: dict[str, Any] = {
         "model": model,
         "id": tally.id,
@@ -242,12 +255,13 @@ def _sample(model: str, tally: SampleTally) -> dict[str, Any]:
     return row
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows whose columns may differ; a figure that is undefined or absent stays empty."""
     rows = list(rows)
     columns = list(dict.fromkeys(name for row in rows for name in row))
