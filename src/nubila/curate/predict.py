@@ -1,0 +1,68 @@
+"""Running any detector over samples and keeping what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from nubila.classes import CLASS_NAMES
+from nubila.curate.predictions import Output, PredictionWriter, Predictions, open_predictions
+from nubila.datasets import SampleSpec, load_sample
+from nubila.detect import Detector, view_of
+from nubila.detect.own import ModelDetector
+
+__all__ = ["keep_predictions"]
+
+
+def keep_predictions(
+    detector: Detector,
+    specs: Sequence[SampleSpec],
+    folder: str | Path,
+    *,
+    threads: int = 1,
+    report: Callable[[str], None],
+) -> Predictions:
+    """Predict samples and keep the predictions; those that are there already stay.
+
+    A sample that the detector cannot judge, for lack of a band, is told and left out.
+
+    Args:
+        detector: as `detect.open_detector` gives it.
+        specs: the samples.
+        folder: of the predictions, made if it is not there.
+        threads: samples side by side.
+        report: called with each line for people.
+
+    Raises:
+        InputError: the folder holds predictions of other outputs.
+        ManifestError: a sample cannot be read.
+        OutputError: the folder cannot be written.
+    """
+    outputs = [Output(CLASS_NAMES[o.code], o.bits) for o in detector.outputs]
+    version = _version(detector)
+    writer = PredictionWriter(folder, outputs, {"detector": version})
+    left = [spec for spec in specs if not writer.done(spec.id, version)]
+
+    def predict(spec: SampleSpec) -> str:
+        view = view_of(load_sample(spec))
+        if lacking := detector.lacks(view):
+            return f"{spec.id}: {detector.name} cannot judge it: {lacking}"
+        writer.write(spec, detector.detect(view).probabilities, model=version)
+        return ""
+
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for told in filter(None, pool.map(predict, left)):
+                report(told)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return open_predictions(folder)
+
+
+def _version(detector: Detector) -> str:
+    """Return the detector's name, and of a model file what tells it from another of that name."""
+    if isinstance(detector, ModelDetector):
+        return f"{detector.name}@{detector.model.sha256[:12]}"
+    return detector.name
