@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from nubila.classes import CLASS_NAMES
-from nubila.curate.predictions import Output, PredictionWriter, Predictions, open_predictions
+from nubila.curate.predictions import Output, Predictions, PredictionWriter, open_predictions
 from nubila.datasets import SampleSpec, load_sample
 from nubila.detect import Detector, view_of
 from nubila.detect.own import ModelDetector

@@ -1,0 +1,208 @@
+"""Cross-validation: a network a fold, and predictions of every sample by one that never saw it.
+
+::
+
+    run/manifest-0.csv      the manifest with fold 0 as the validation split
+    run/fold-0/             what `nubila train` leaves
+    run/predictions/        of each sample, by the network that did not see its fold
+    run/scores.json         over all folds together
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nubila.classes import class_code, class_set
+from nubila.curate.predictions import Output, PredictionWriter, open_predictions
+from nubila.datasets import SampleSpec, load_sample, read_manifest, write_manifest
+from nubila.datasets.manifest import manifest_rows
+from nubila.datasets.order import order_bands
+from nubila.errors import RecipeError
+from nubila.evaluate.scores import full_scores
+from nubila.evaluate.strata import strata, tags_of
+from nubila.evaluate.tally import SampleTally, called_sets, tally
+from nubila.nn import Segmenter
+from nubila.raster.atomic import make_folder
+from nubila.recipe import Recipe
+from nubila.scenes.statistics import scene_statistics
+from nubila.train import fit
+from nubila.train.folder import write_json
+from nubila.train.state import load_weights
+from nubila.train.validate import logits_of, statistics_of
+
+__all__ = ["fold_names", "fold_recipe", "score_folds", "train_fold"]
+
+_PREDICTIONS = "predictions"
+
+
+def fold_names(recipe: Recipe) -> tuple[str, ...]:
+    """Return the folds that a recipe's manifest has, sorted.
+
+    Raises:
+        RecipeError: the recipe names no manifest, or the manifest has no folds.
+    """
+    manifest = _manifest(recipe)
+    names = {cells.get("fold", "") for _, cells in manifest_rows(manifest)} - {""}
+    if len(names) < 2:
+        raise RecipeError(
+            f"{manifest}: its column 'fold' names {len(names)} folds, expected at least two; make "
+            f"them with: nubila folds {manifest.name}"
+        )
+    return tuple(sorted(names, key=lambda name: (len(name), name)))
+
+
+def train_fold(
+    recipe: Recipe,
+    fold: str,
+    folder: str | Path,
+    *,
+    resume: bool = True,
+    report: Callable[[str], None],
+) -> Path:
+    """Train on all other folds, validate on one, and keep the predictions of that one.
+
+    What is done already is not done again. Rows without a fold, of the test split for one, stay
+    out of all.
+
+    Args:
+        recipe: the run; its manifest has a column ``fold``.
+        fold: the one to leave out.
+        folder: of all folds together.
+        resume: go on from the fold's last checkpoint.
+        report: called with each line for people.
+
+    Returns:
+        The fold's `best.ckpt`.
+
+    Raises:
+        RecipeError: there is no such fold, or the recipe asks for more than one device.
+        NubilaError: whatever training raises.
+    """
+    target = make_folder(folder)
+    own = fold_recipe(recipe, fold, target)
+    best = fit(own, target / f"fold-{fold}", resume=resume, report=report)
+    specs = read_manifest(str(own.data.manifest), root=own.data.root, split=own.data.validation)
+    outputs = [Output(name, class_set(members)) for name, members in own.classes.items()]
+    version = f"{target.name}/fold-{fold}@{hashlib.sha256(best.read_bytes()).hexdigest()[:12]}"
+    about = {"recipe": recipe.export.name, "manifest": str(recipe.data.manifest)}
+    writer = PredictionWriter(target / _PREDICTIONS, outputs, about)
+    left = [spec for spec in specs if not writer.done(spec.id, version)]
+    if left:
+        network = load_weights(best)
+        for spec in left:
+            writer.write(spec, _probabilities(network, own, spec), model=version, fold=fold)
+    report(f"fold {fold}: {len(specs)} predictions in {writer.folder}")
+    return best
+
+
+def fold_recipe(recipe: Recipe, fold: str, folder: Path) -> Recipe:
+    """Return the recipe of one fold; its manifest is written into the folder.
+
+    A tile store holds its tiles' splits, so each fold gets one of its own.
+
+    Raises:
+        RecipeError: there is no such fold, or the recipe asks for more than one device.
+    """
+    names = fold_names(recipe)
+    if fold not in names:
+        raise RecipeError(f"--fold {fold!r}: no such fold (found: {', '.join(names)}); or all")
+    if recipe.devices * recipe.nodes > 1:
+        raise RecipeError(
+            f"devices x nodes is {recipe.devices * recipe.nodes}: a fold trains on one device; "
+            f"start one `nubila train --fold` for each device instead, side by side"
+        )
+    data = recipe.data
+    rows = [
+        cells | {"split": data.validation if cells["fold"] == fold else data.train}
+        for _, cells in manifest_rows(_manifest(recipe))
+        if cells.get("fold") and cells.get("split") != data.test
+    ]
+    manifest = (folder / f"manifest-{fold}.csv").absolute()
+    write_manifest(manifest, rows)
+    changes: dict[str, Any] = {"manifest": manifest}
+    if data.tiles is not None:
+        changes["tiles"] = data.tiles.with_name(f"{data.tiles.name}-fold-{fold}")
+    tiling = recipe.tiling.model_copy(update={"splits": {}})
+    return recipe.model_copy(update={"data": data.model_copy(update=changes), "tiling": tiling})
+
+
+def score_folds(recipe: Recipe, folder: str | Path) -> dict[str, Any]:
+    """Score the predictions of all folds together, as `nubila evaluate` scores a model.
+
+    Writes ``scores.json``: ``overall`` with global and scene-mean figures and their intervals, and
+    the same for each fold under ``strata.fold``.
+
+    Raises:
+        RecipeError: a sample of some fold has no prediction yet.
+    """
+    target = Path(folder)
+    specs = [s for s in _specs(recipe) if s.tags.get("fold") and s.split != recipe.data.test]
+    kept = open_predictions(target / _PREDICTIONS)
+    absent = [spec for spec in specs if spec.id not in kept]
+    if absent:
+        raise RecipeError(
+            f"{kept.folder}: no prediction of {len(absent)} of {len(specs)} samples, such as "
+            f"{absent[0].id} of fold {absent[0].tags['fold']}; train that fold first"
+        )
+    tallies = [_tally(spec, kept.read(spec.id), kept.outputs) for spec in specs]
+    scores = full_scores(
+        tallies,
+        [output.name for output in kept.outputs],
+        buffer=None,
+        strata=strata(tallies) | strata(tallies, ["fold"]),
+    )
+    write_json(target / "scores.json", scores)
+    return scores
+
+
+def _manifest(recipe: Recipe) -> Path:
+    if recipe.data.manifest is None:
+        raise RecipeError(
+            f"data.dataset is {recipe.data.dataset!r}: folds stand in a manifest; make one with "
+            f"`nubila folds {recipe.data.dataset} --root ...` and give it as data.manifest"
+        )
+    return recipe.data.manifest
+
+
+def _specs(recipe: Recipe) -> Sequence[SampleSpec]:
+    return read_manifest(_manifest(recipe), root=recipe.data.root)
+
+
+def _probabilities(network: Segmenter, recipe: Recipe, spec: SampleSpec) -> NDArray[np.float32]:
+    """Return (outputs, rows, columns), NaN where a band that is required has no data."""
+    sample = load_sample(spec)
+    image = order_bands(sample.image, sample.bands, recipe.bands, recipe.required)
+    names = statistics_of(network)
+    statistics = torch.from_numpy(scene_statistics(image, names))[None] if names else None
+    found: NDArray[np.float32] = logits_of(network, image, statistics).softmax(dim=0).numpy()
+    needed = [recipe.bands.index(name) for name in recipe.required]
+    # Where nothing is required, a pixel is judged by whatever it has.
+    lacking = np.isnan(image[needed]).any(axis=0) if needed else np.isnan(image).all(axis=0)
+    found[:, lacking] = np.nan
+    return found
+
+
+def _tally(
+    spec: SampleSpec, probabilities: NDArray[np.float32], outputs: Sequence[Output]
+) -> SampleTally:
+    label = load_sample(spec).label
+    codes = np.array([class_code(output.name) for output in outputs], np.uint8)
+    judged = ~np.isnan(probabilities).any(axis=0)
+    classes = codes[np.nan_to_num(probabilities).argmax(axis=0)]
+    return SampleTally(
+        id=spec.id,
+        folder=spec.folder,
+        group=spec.group,
+        table=tally(np.where(judged, label, np.uint8(0)), classes),
+        sets=spec.codes.all_sets,
+        not_judged=int(np.count_nonzero((label != 0) & ~judged)),
+        called=called_sets({class_code(o.name): o.classes for o in outputs}),
+        tags=tags_of(spec),
+    )
