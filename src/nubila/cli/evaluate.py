@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nubila.datasets import SampleSpec
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "progress_bar", "samples_of"]
 
 
 def evaluate(
@@ -85,11 +85,11 @@ def evaluate(
     from nubila.raster.atomic import make_folder
 
     distance = parse_buffer(buffer)
-    specs = _samples(data, root, split)
+    specs = samples_of(data, root, split)
     named: list[str | None] = [*(models or ()), *(model or ())]
     loaded = [load_model(find_model(name)) for name in named or [None]]
     make_folder(output)
-    with _progress(len(specs)) as progress:
+    with progress_bar(len(specs)) as progress:
         evaluations = evaluate_together(
             loaded,
             specs,
@@ -105,7 +105,7 @@ def evaluate(
         typer.echo(path)
 
 
-def _samples(data: str, root: Path | None, split: str | None) -> Sequence[SampleSpec]:
+def samples_of(data: str, root: Path | None, split: str | None) -> Sequence[SampleSpec]:
     """Return the samples of a manifest, or of a collection where there is no such file."""
     from nubila import datasets
     from nubila.errors import InputError
@@ -137,7 +137,7 @@ def _print(show: Callable[[Any], None], path: Path, data: str) -> None:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
+def progress_bar(total: int, words: str = "images") -> Iterator[Callable[[int], None] | None]:
     """Show a bar while images are done; nothing where standard error is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -146,9 +146,9 @@ def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
     if not console.is_terminal:
         yield None
         return
-    columns = TextColumn("images"), BarColumn(), MofNCompleteColumn()
+    columns = TextColumn(words), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("images", total=total)
+        task = bar.add_task(words, total=total)
         yield lambda done: bar.update(task, completed=done)
 
 

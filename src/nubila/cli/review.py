@@ -127,10 +127,13 @@ def _serve(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # so that whoever reads the address may ask at once
     except OSError as error:
         raise InputError(
             f"{host}:{port}: cannot listen there: {error.strerror or error}; choose another --port"
         ) from error
+    if host in ("0.0.0.0", "::"):  # every address of this machine, and itself none to open
+        host = socket.gethostname()
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
     app = make_app(review, Guard(token), export=decisions.with_suffix(".csv"), title=title)

@@ -1,0 +1,231 @@
+"""Labels made without a person: clouds and shadows of detectors, snow and water by index.
+
+A label that a person has drawn keeps its say. Where it leaves open which of several classes a
+pixel is, as 38-Cloud's "not cloud" does for shadow, snow, water and clear ground, the automatic
+label tells more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from nubila.classes import CLASS_NAMES
+from nubila.curate.pseudo import mean_detection, sure_sets, sure_share
+from nubila.curate.surface import SURFACE, surface_sets
+from nubila.datasets import SampleSpec, load_sample
+from nubila.detect import Detection, Detector, View, view_of
+from nubila.raster.atomic import atomic_path
+
+__all__ = [
+    "AutomaticLabel",
+    "Means",
+    "automatic_label",
+    "automatic_labels",
+    "labelled_row",
+    "set_codes",
+]
+
+_TOLD: Final = "NUBILA_LABEL"  # tag of a mask: how it was made
+_FIGURES: Final = ("sure", "changed", "disputed")
+_ALL: Final = (1 << len(CLASS_NAMES)) - 1
+
+
+@dataclass(frozen=True)
+class AutomaticLabel:
+    """What became of a sample.
+
+    Attributes:
+        spec: of the sample.
+        path: of the mask of label sets.
+        sure: share of the judged pixels that the detectors are certain of; 1 where none was asked.
+        changed: share of the pixels of a drawn label that now allow fewer classes.
+        disputed: share of the pixels of a drawn label that the detectors are certain is wrong; the
+            drawn label stays there.
+    """
+
+    spec: SampleSpec
+    path: Path
+    sure: float
+    changed: float
+    disputed: float
+
+
+def automatic_label(
+    view: View,
+    detection: Detection | None,
+    drawn: NDArray[np.uint8] | None,
+    *,
+    least: float = 0.1,
+    indices: bool = True,
+) -> NDArray[np.uint8]:
+    """Return a label of what a detection and indices tell, within what a person has drawn.
+
+    Args:
+        view: the image.
+        detection: of cloud and shadow; None where no detector could judge it.
+        drawn: (rows, columns) uint8 sets of classes by a person, 0 = none; None for no label.
+        least: outputs of the detection below this probability are ruled out.
+        indices: tell snow, water and clear apart by index where the sky is clear.
+
+    Returns:
+        (rows, columns) uint8 sets of classes; 0 = nothing is known.
+    """
+    told = np.full(view.image.shape[1:], _ALL, np.uint8)
+    if detection is not None:
+        sets = sure_sets(detection, least)
+        told = np.where(sets == 0, told, sets)
+    if indices:
+        told = _within(told, surface_sets(view) | np.uint8(_ALL & ~SURFACE))
+    label = told
+    if drawn is not None:
+        label = np.where(drawn == 0, told, _within(drawn, told))
+    missing = np.isnan(view.image).all(axis=0)
+    return np.where(missing | (label == _ALL), 0, label).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Means:
+    """What automatic labels are made with.
+
+    Attributes:
+        detectors: of cloud and shadow; their mean is taken, and one that lacks a band of a sample
+            is left out there. None at all is no error: then indices have to do.
+        flips: a key of `curate.pseudo.FLIPS`.
+        least: outputs of the detectors below this probability are ruled out.
+        indices: tell snow, water and clear apart by index where the sky is clear.
+    """
+
+    detectors: tuple[Detector, ...]
+    flips: str = "none"
+    least: float = 0.1
+    indices: bool = True
+
+    @property
+    def told(self) -> str:
+        """The same in words: masks carry it, so that those made in another way are made anew."""
+        names = "+".join(detector.name for detector in self.detectors) or "none"
+        return f"{names}; flips {self.flips}; least {self.least:g}; indices {self.indices}"
+
+
+def automatic_labels(
+    specs: Sequence[SampleSpec], means: Means, folder: Path, *, threads: int = 1
+) -> Iterator[AutomaticLabel]:
+    """Label samples in order; masks that are there and were made in the same way stay.
+
+    Args:
+        specs: with or without a label.
+        means: how.
+        folder: gets ``<sample>.tif``: one band of label sets as uint8, on the image's grid of
+            pixels but without a georeference.
+        threads: samples that are labelled side by side.
+
+    Raises:
+        InputError: detectors differ in their outputs.
+        ManifestError: a sample cannot be read.
+        OutputError: a mask cannot be written.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            yield from pool.map(lambda spec: _label(spec, means, folder), specs)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _label(spec: SampleSpec, means: Means, folder: Path) -> AutomaticLabel:
+    path = folder / f"{spec.id}.tif"
+    if (kept := _kept(spec, path, means)) is not None:
+        return kept
+    sample = load_sample(spec)
+    view = view_of(sample)
+    able = [d for d in means.detectors if not d.lacks(view)]
+    detection = mean_detection(able, view, means.flips) if able else None
+    drawn = None if spec.mask is None else sample.label
+    label = automatic_label(view, detection, drawn, least=means.least, indices=means.indices)
+    changed, disputed = _against(drawn, label, detection, means.least)
+    sure = 1.0 if detection is None else sure_share(detection, means.least)
+    done = AutomaticLabel(spec, path, round(sure, 4), round(changed, 4), round(disputed, 4))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(done, label, means)
+    return done
+
+
+def _kept(spec: SampleSpec, path: Path, means: Means) -> AutomaticLabel | None:
+    """Return what an earlier run made of a sample in the same way, or None."""
+    if not path.is_file():
+        return None
+    with rasterio.open(path) as file:
+        tags = file.tags()
+    if tags.get(_TOLD) != means.told:
+        return None
+    figures = (float(tags[name]) for name in _FIGURES)
+    return AutomaticLabel(spec, path, *figures)
+
+
+def set_codes() -> str:
+    """Return the manifest's ``codes`` of masks whose values are label sets themselves."""
+    entries = ["0=ignored"]
+    for bits in range(1, _ALL + 1):
+        names = [name for code, name in CLASS_NAMES.items() if bits >> code & 1]
+        entries.append(f"{bits}={'|'.join(names)}")
+    return ";".join(entries)
+
+
+def _within(label: NDArray[np.uint8], told: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return what both allow, or the first where they agree on nothing."""
+    both = label & told
+    return np.where(both == 0, label, both)
+
+
+def _against(
+    drawn: NDArray[np.uint8] | None,
+    label: NDArray[np.uint8],
+    detection: Detection | None,
+    least: float,
+) -> tuple[float, float]:
+    if drawn is None or not (drawn != 0).any():
+        return 0.0, 0.0
+    known = drawn != 0
+    changed = float(((label != drawn) & known).sum() / known.sum())
+    if detection is None:
+        return changed, 0.0
+    sets = sure_sets(detection, least)
+    disputed = (sets != 0) & (sets & drawn == 0) & known
+    return changed, float(disputed.sum() / known.sum())
+
+
+def _write(done: AutomaticLabel, label: NDArray[np.uint8], means: Means) -> None:
+    rows, columns = label.shape
+    profile = {"driver": "GTiff", "width": columns, "height": rows, "count": 1, "dtype": "uint8"}
+    figures = {name: str(getattr(done, name)) for name in _FIGURES}
+    with (
+        atomic_path(done.path) as temporary,
+        rasterio.open(temporary, "w", **profile, compress="deflate") as file,
+    ):
+        file.write(label, 1)
+        file.update_tags(**{_TOLD: means.told}, **figures)
+
+
+def labelled_row(cells: Mapping[str, str], label: AutomaticLabel, root: Path) -> dict[str, str]:
+    """Return a manifest's row with its mask replaced, and what was measured as further columns.
+
+    Args:
+        cells: of the row.
+        label: what became of it.
+        root: what the manifest's paths are relative to.
+    """
+    return {
+        **cells,
+        "mask": os.path.relpath(label.path, root),
+        "codes": set_codes(),
+        **{name: f"{getattr(label, name):.4f}" for name in _FIGURES},
+    }
