@@ -32,7 +32,7 @@ __all__ = [
     "table",
 ]
 
-SERIES: Final = 6
+SERIES: Final = 8
 
 Cell = str  # HTML; text from outside goes through `html.escape` first
 

@@ -6,13 +6,15 @@ from typing import Final
 
 __all__ = ["CSS"]
 
-# The series are Okabe & Ito's colours (2008), which stay apart for colour-blind readers.
+# The first six series are Okabe & Ito's colours (2008), which stay apart for colour-blind readers;
+# grey and brown follow them.
 CSS: Final = """
 :root{--paper:#fbfbf9;--card:#fff;--ink:#1f2328;--faint:#626a73;--line:#dcdfe3;--soft:#eef0f2;
---heat:0,114,178;--s0:#0072b2;--s1:#d55e00;--s2:#009e73;--s3:#b4538a;--s4:#b88600;--s5:#3a9bd0}
+--heat:0,114,178;--s0:#0072b2;--s1:#d55e00;--s2:#009e73;--s3:#b4538a;--s4:#b88600;--s5:#3a9bd0;
+--s6:#6b7280;--s7:#8a5a2b}
 @media(prefers-color-scheme:dark){:root{--paper:#14171a;--card:#1b1f23;--ink:#e4e7ea;
 --faint:#98a1aa;--line:#343a40;--soft:#252a2f;--heat:86,180,233;--s0:#56b4e9;--s1:#f08a3c;
---s2:#2fc79b;--s3:#df8fbd;--s4:#e6b422;--s5:#8ecdf0}}
+--s2:#2fc79b;--s3:#df8fbd;--s4:#e6b422;--s5:#8ecdf0;--s6:#a3abb5;--s7:#c99a6b}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,
 "Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
@@ -42,6 +44,7 @@ background:linear-gradient(var(--line),var(--line)) center/100% 1px no-repeat}
 .bar s{width:1px;background:var(--faint)}
 .s0{color:var(--s0)}.s1{color:var(--s1)}.s2{color:var(--s2)}
 .s3{color:var(--s3)}.s4{color:var(--s4)}.s5{color:var(--s5)}
+.s6{color:var(--s6)}.s7{color:var(--s7)}
 .series::before{content:"";display:inline-block;width:.6em;height:.6em;border-radius:50%;
 background:currentColor;margin-right:.45em}
 .series{font-weight:600}
