@@ -16,7 +16,7 @@ from nubila.curate.review.images import picture_png, render
 from nubila.curate.review.items import Item
 from nubila.curate.review.store import Decision, ReviewStore
 from nubila.datasets import Sample, load_sample
-from nubila.errors import InputError
+from nubila.errors import InputError, ManifestError
 
 __all__ = ["Review", "prediction_sets"]
 
@@ -139,7 +139,7 @@ class Review:
             OutputError: it cannot be written.
         """
         item = self.item(number)
-        label = label_digest(item.spec, self.store)
+        label = self._label_digest(item)
         result = {"keep": label}.get(action, "")
         if action == "prediction" and (mask := self.prediction(number)) is None:
             raise InputError(f"{item.spec.id}: there is no prediction to use")
@@ -188,6 +188,13 @@ class Review:
                 f"{expected}, and sets of nubila's six classes"
             )
 
+    def _label_digest(self, item: Item) -> str:
+        """Return a label's digest, or ``""`` where it cannot be read: it may still be dropped."""
+        try:
+            return label_digest(item.spec, self.store)
+        except (ManifestError, FileNotFoundError):
+            return ""
+
     def _raw_prediction(self, item: Item) -> Sets | None:
         if self.predictions is None or item.spec.id not in self.predictions:
             return None
@@ -206,7 +213,7 @@ class Review:
         if decision is None:
             return State(None, ())
         changed = []
-        if label_digest(item.spec, self.store) not in (decision.label, decision.result):
+        if self._label_digest(item) not in (decision.label, decision.result):
             changed.append("label")
         if self._prediction_differs(item, decision):
             changed.append("prediction")

@@ -24,7 +24,9 @@ let current = null; // number of the sample that is shown
 let picture = "true colour";
 let stretch = review.stretches[0];
 let kept = Promise.resolve(); // of the last draft
-let busy = false;
+let queue = Promise.resolve(); // of what is being written
+let deciding = null; // number of the sample that is being decided on
+let failed = null; // number of the sample that cannot be shown
 
 // --- moving about ------------------------------------------------------------------------------
 
@@ -66,7 +68,9 @@ async function open(number) {
     show(number, sample, bitmap, start);
   } catch (error) {
     if (number !== current) return;
+    failed = number;
     stage.clear();
+    showState();
     say(`${entries[number].id}: ${error.message}`, true);
   }
   prefetch();
@@ -109,42 +113,49 @@ function step(by) {
 
 // --- deciding ----------------------------------------------------------------------------------
 
-async function once(work) {
-  if (busy) return;
-  busy = true;
-  try {
-    await work();
-  } catch (error) {
-    say(error.message, true);
-  } finally {
-    busy = false;
+// One thing after the other, as the keys were pressed.
+const inOrder = (work) => (queue = queue.then(work).catch((error) => say(error.message, true)));
+
+// Nothing is decided of a sample that is not seen yet, nor twice by a key that is held down.
+function mayDecide(action) {
+  if (current === null || current === deciding) return false;
+  return stage.sample ? stage.sample.number === current : failed === current && action === "drop";
+}
+
+function decide(action) {
+  const number = current;
+  if (!mayDecide(action)) return;
+  if (action === "prediction" && !stage.sample.prediction) {
+    say("there is no prediction", true);
+    return;
+  }
+  deciding = number;
+  inOrder(() => settle(number, action).finally(() => (deciding = null)));
+}
+
+async function settle(number, action) {
+  await kept;
+  if (action === "fix") await putBytes(`/api/samples/${number}/draft`, stage.sets);
+  const body = { action, why: find("#why").value };
+  Object.assign(entries[number], await post(`/api/samples/${number}/decision`, body));
+  find("#why").value = "";
+  samples.forget(number);
+  panel.showProgress(entries);
+  if (number !== current) {
+    list.render();
+    return; // the reader went on
+  }
+  drawing.stop();
+  if (numbers.indexOf(number) < numbers.length - 1) {
+    step(1);
+  } else {
+    await open(number);
+    say("this was the last of the list");
   }
 }
 
-const decide = (action) =>
-  once(async () => {
-    const number = current;
-    if (number === null) return;
-    if (action === "prediction" && !stage.sample?.prediction) throw new Error("there is no prediction");
-    await kept;
-    if (action === "fix") await putBytes(`/api/samples/${number}/draft`, stage.sets);
-    const body = { action, why: find("#why").value };
-    Object.assign(entries[number], await post(`/api/samples/${number}/decision`, body));
-    find("#why").value = "";
-    drawing.stop();
-    samples.forget(number);
-    panel.showProgress(entries);
-    const last = numbers.indexOf(number) === numbers.length - 1;
-    if (last) {
-      await open(number);
-      say("this was the last of the list");
-    } else {
-      step(1);
-    }
-  });
-
 const undo = () =>
-  once(async () => {
+  inOrder(async () => {
     await kept;
     const { number, id, undone, ...state } = await post("/api/undo");
     if (id === null) throw new Error("nothing is decided yet");
@@ -164,7 +175,7 @@ const undo = () =>
   });
 
 const write = () =>
-  once(async () => {
+  inOrder(async () => {
     const { rows, path } = await post("/api/export");
     say(`${rows} decisions in ${path}`);
   });
@@ -206,7 +217,7 @@ function restroke(rect) {
 }
 
 const startOver = () =>
-  once(async () => {
+  inOrder(async () => {
     await kept;
     await remove(`/api/samples/${current}/draft`);
     stage.sample.draft = null;
