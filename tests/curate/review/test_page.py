@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +12,14 @@ import numpy as np
 import pytest
 from affine import Affine
 from rasterio.features import rasterize
+from typer.testing import CliRunner
 
+from nubila.cli import app
+from nubila.curate.review import Review, ReviewStore, read_items
 from nubila.datasets import load_sample, read_manifest
 from nubila.datasets.tables import read_table, write_table
 from tests.curate.review.conftest import COLUMNS, ROWS, Folder
-from tests.curate.review.live import running
+from tests.curate.review.live import running, serving
 
 CLOUD, SHADOW, SNOW, WATER = 2, 8, 16, 32
 
@@ -63,12 +64,14 @@ class Reader:
 
     def place(self, x: float, y: float) -> tuple[int, int, float, float]:
         """Return the screen's pixel nearest to a point of the fitted image, and where that is."""
-        box = self.page.locator("#view").bounding_box()
-        scale = min(box["width"] / COLUMNS, box["height"] / ROWS) * 0.98
-        left = round((x - COLUMNS / 2) * scale + box["width"] / 2)
-        top = round((y - ROWS / 2) * scale + box["height"] / 2)
-        image_x = (left - box["width"] / 2) / scale + COLUMNS / 2
-        image_y = (top - box["height"] / 2) / scale + ROWS / 2
+        canvas = self.page.locator("#view")
+        box = canvas.bounding_box()
+        width, height = canvas.evaluate("view => [view.clientWidth, view.clientHeight]")
+        scale = min(width / COLUMNS, height / ROWS) * 0.98
+        left = round((x - COLUMNS / 2) * scale + width / 2)
+        top = round((y - ROWS / 2) * scale + height / 2)
+        image_x = (left - width / 2) / scale + COLUMNS / 2
+        image_y = (top - height / 2) / scale + ROWS / 2
         return round(box["x"]) + left, round(box["y"]) + top, image_x, image_y
 
     def click(self, x: float, y: float) -> tuple[float, float]:
@@ -177,10 +180,9 @@ def test_a_review_from_the_first_key_to_the_new_manifest(folder: Folder, reader:
 
 def _check_applied(folder: Folder, table: Path, expected: np.ndarray) -> None:
     output = folder.path / "reviewed.csv"
-    command = [sys.executable, "-c", "from nubila.cli import main; main()", "data", "apply"]
-    command += [str(folder.manifest), str(table), "-o", str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "3 rows (1 drop, 1 fix, 1 keep, 1 prediction)" in done.stdout
+    command = ["data", "apply", str(folder.manifest), str(table), "-o", str(output)]
+    done = CliRunner().invoke(app, command)
+    assert "3 rows (1 drop, 1 fix, 1 keep, 1 prediction)" in done.output
     new = {spec.id: load_sample(spec).label for spec in read_manifest(output)}
     assert list(new) == ["set/s000", "set/s001", "set/s002"]
     assert {CLOUD, SHADOW, WATER, 0} <= set(np.unique(expected).tolist())
@@ -190,8 +192,9 @@ def _check_applied(folder: Folder, table: Path, expected: np.ndarray) -> None:
 
 
 def test_every_tool_works_where_it_was_moved_to(folder: Folder, reader: Reader) -> None:
-    with running(str(folder.manifest)) as (_, address):
-        reader.open(address)
+    review = Review(read_items(read_manifest(folder.manifest)), ReviewStore(":memory:"), who="ben")
+    with serving(review, folder.path) as client:
+        reader.open(f"http://127.0.0.1:{client.port}")
         reader.sees("set/s000")
         assert reader.page.locator("[data-action=prediction]").is_disabled()
         reader.press("m")  # four panes: drawing in one is drawing in all
@@ -215,8 +218,9 @@ def test_a_long_list_stays_light(folder: Folder, reader: Reader) -> None:
     for name in names:
         (folder.path / name).symlink_to(folder.path / first["image"])
     write_table(folder.manifest, [first | {"image": name} for name in names])
-    with running(str(folder.manifest)) as (_, address):
-        reader.open(address)
+    review = Review(read_items(read_manifest(folder.manifest)), ReviewStore(":memory:"), who="ben")
+    with serving(review, folder.path) as client:
+        reader.open(f"http://127.0.0.1:{client.port}")
         reader.sees("set/c0000")
         took = []
         for number in range(1, 13):

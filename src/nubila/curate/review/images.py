@@ -81,7 +81,7 @@ def render(sample: Sample, bands: Sequence[str], stretch: str) -> NDArray[np.uin
     if stretch not in STRETCHES:
         raise InputError(f"unknown stretch {stretch!r}{nearest(stretch, STRETCHES)}")
     image = sample.image[[sample.bands.index(band) for band in bands]]
-    missing: NDArray[np.bool_] = np.isnan(image).any(axis=0)
+    missing: NDArray[np.bool_] = np.logical_or.reduce(np.isnan(image), axis=0)
     picture = _adapted(image) if stretch == "adapted" else _linear(image, missing, stretch)
     picture[missing] = _NO_DATA
     return picture if len(bands) == 3 else picture[..., 0]
