@@ -71,12 +71,11 @@ def review(
 ) -> None:
     """Look labels through in the browser: keep, drop, use the prediction, or fix by hand."""
     from nubila.curate.review import ReviewStore, export_decisions
+    from nubila.errors import InputError
 
     file = decisions or manifest.with_suffix(".review.db")
     if export is not None:
         if not file.is_file():
-            from nubila.errors import InputError
-
             raise InputError(f"{file}: no decisions there yet; run nubila review without --export")
         typer.echo(f"{export_decisions(ReviewStore(file), export)} decisions in {export}")
         return
@@ -140,4 +139,7 @@ def _serve(
     typer.echo(f"{len(review.items)} samples; decisions in {decisions}\n{address}")
     if browse:
         threading.Timer(0.7, webbrowser.open, (address,)).start()
-    serve(app, listener)
+    try:
+        serve(app, listener)
+    finally:
+        review.store.close()  # folds the log into the file, which may then be copied alone

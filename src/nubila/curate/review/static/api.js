@@ -3,7 +3,12 @@
 const OURS = { "x-nubila-review": "1" };
 
 async function request(path, options = {}) {
-  const response = await fetch(path, { credentials: "same-origin", ...options });
+  let response;
+  try {
+    response = await fetch(path, { credentials: "same-origin", ...options });
+  } catch {
+    throw new Error("the server does not answer; is nubila review still running?");
+  }
   if (response.ok) return response;
   const text = await response.text();
   let reason = text;

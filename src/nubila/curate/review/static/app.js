@@ -398,8 +398,8 @@ const keys = new Keys({
     [["f"], "Fix: draw, or leave the tools", fix],
     [["/"], "Write why", () => find("#why").focus()],
     [["u"], "Undo the last decision", undo],
-    [["ArrowRight", " "], "Next", () => step(1)],
-    [["ArrowLeft"], "Previous", () => step(-1)],
+    [["ArrowRight", "ArrowDown", " "], "Next", () => step(1)],
+    [["ArrowLeft", "ArrowUp"], "Previous", () => step(-1)],
     [["?"], "These keys", () => find("#help").showModal()],
   ],
   Viewing: [

@@ -6,7 +6,7 @@ function written(event) {
   return event.ctrlKey || event.metaKey ? `Ctrl+${event.shiftKey ? "Shift+" : ""}${key}` : key;
 }
 
-const SHOWN = { ArrowRight: "→", ArrowLeft: "←", " ": "Space", Home: "Home", Escape: "Esc", "Ctrl+z": "Ctrl+Z", "Ctrl+y": "Ctrl+Y" };
+const SHOWN = { ArrowRight: "→", ArrowLeft: "←", ArrowDown: "↓", ArrowUp: "↑", " ": "Space", Home: "Home", Escape: "Esc", "Ctrl+z": "Ctrl+Z", "Ctrl+y": "Ctrl+Y" };
 const HIDDEN = ["=", "Ctrl+Shift+z"]; // known by those who use them
 
 export class Keys {
