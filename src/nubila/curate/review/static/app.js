@@ -1,6 +1,7 @@
 // The page: which sample is shown, what is decided of it, and what the buttons and keys do.
 
 import { getJson, post, putBytes, remove } from "./api.js";
+import { connect, shortcuts } from "./controls.js";
 import { Drawing } from "./drawing.js";
 import { Keys } from "./keys.js";
 import { List } from "./list.js";
@@ -56,7 +57,10 @@ function filter(name) {
 
 async function open(number) {
   const start = performance.now();
-  if (number !== current) drawing.stop();
+  if (number !== current) {
+    drawing.stop();
+    find("#why").value = ""; // a remark belongs to the sample that it was written at
+  }
   current = number;
   list.select(number);
   history.replaceState(null, "", `#${encodeURIComponent(entries[number].id)}`);
@@ -82,6 +86,7 @@ function show(number, sample, bitmap, start) {
     Object.assign(stage.view.canvas.dataset, { shown: entries[number].id, took: took.toFixed(1) });
     stage.drawn = () => {};
   };
+  probe(null);
   const sets = sample.draft ?? sample.decided ?? sample.original;
   stage.show(sample, bitmap, sets);
   if (sample.draft) {
@@ -216,6 +221,9 @@ function restroke(rect) {
   keepDraft();
 }
 
+const undoStroke = () => restroke(drawing.editor.undo());
+const redoStroke = () => restroke(drawing.editor.redo());
+
 const startOver = () =>
   inOrder(async () => {
     await kept;
@@ -289,6 +297,10 @@ function setStretch(name) {
   repicture();
 }
 
+function nextStretch() {
+  setStretch(review.stretches[(review.stretches.indexOf(stretch) + 1) % review.stretches.length]);
+}
+
 function toggle(values, value) {
   if (!values.delete(value)) values.add(value);
 }
@@ -321,6 +333,16 @@ function setTool(tool) {
 
 function setErase(erase) {
   drawing.erase = erase;
+  showState();
+}
+
+function setRadius(radius) {
+  drawing.radius = radius;
+  showState();
+}
+
+function setTolerance(tolerance) {
+  drawing.tolerance = tolerance;
   showState();
 }
 
@@ -374,9 +396,7 @@ function hint() {
   return `${words[drawing.tool]} · right button moves`;
 }
 
-// --- wiring ------------------------------------------------------------------------------------
-
-const on = (selector, event, run) => find(selector).addEventListener(event, run);
+// --- starting ----------------------------------------------------------------------------------
 
 function enter() {
   if (drawing.points.length) drawing.closePolygon();
@@ -387,59 +407,41 @@ function escape() {
   if (!drawing.cancel()) fix();
 }
 
-const inTools = () => drawing.active;
-const drawn = (code) => [[String(code + 1)], classes[code].name, () => choose(code, false), inTools];
-
-const keys = new Keys({
-  Deciding: [
-    [["k"], "Keep the label", () => decide("keep")],
-    [["x"], "Drop the sample", () => decide("drop")],
-    [["p"], "Use the prediction as label", () => decide("prediction")],
-    [["f"], "Fix: draw, or leave the tools", fix],
-    [["/"], "Write why", () => find("#why").focus()],
-    [["u"], "Undo the last decision", undo],
-    [["ArrowRight", "ArrowDown", " "], "Next", () => step(1)],
-    [["ArrowLeft", "ArrowUp"], "Previous", () => step(-1)],
-    [["?"], "These keys", () => find("#help").showModal()],
-  ],
-  Viewing: [
-    [["t"], "True colour", () => setPicture("true colour")],
-    [["c"], "Next false colour", () => cycle(false)],
-    [["v"], "Next single band", () => cycle(true)],
-    [["s"], "Next stretch", () => setStretch(after(review.stretches, stretch))],
-    [["l"], "Label", () => toggleLayer("label")],
-    [["o"], "Prediction", () => toggleLayer("prediction")],
-    [["d"], "Difference", () => toggleLayer("difference")],
-    [["h"], "Hold: image alone", () => peek(true)],
-    [["q"], "Outline or fill", setOutline],
-    [["m"], "Side by side", setPanes],
-    [[",", "."], "Opacity", (event) => setOpacity(stage.opacity * 100 + (event.key === "." ? 10 : -10))],
-    [["+", "=", "-"], "Zoom", (event) => stage.view.zoom(event.key === "-" ? 1 / 1.4 : 1.4)],
-    [["Home"], "Whole image", () => stage.view.fit()],
-  ],
-  Fixing: [
-    [["b"], "Brush", () => setTool("brush"), inTools],
-    [["y"], "Polygon", () => setTool("polygon"), inTools],
-    [["w"], "Wand", () => setTool("wand"), inTools],
-    [["e"], "Add or erase", () => setErase(!drawing.erase), inTools],
-    [["[", "]"], "Size or similarity", (event) => tune(event.key === "]" ? 1 : -1), inTools],
-    ...classes.map(({ code }) => drawn(code)),
-    [["0"], "Ignored", () => choose("ignored", false), inTools],
-    [["Ctrl+z"], "Undo a stroke", () => restroke(drawing.editor.undo()), inTools],
-    [["Ctrl+y", "Ctrl+Shift+z"], "Redo it", () => restroke(drawing.editor.redo()), inTools],
-    [["Backspace"], "Take a corner back", () => drawing.removeCorner(), inTools],
-    [["Enter"], "Close the polygon, or save", enter, inTools],
-    [["Escape"], "Leave; the draft stays", escape, inTools],
-  ],
-});
-
-const after = (values, value) => values[(values.indexOf(value) + 1) % values.length];
+const act = {
+  choose,
+  cycle,
+  decide,
+  enter,
+  escape,
+  filter,
+  fix,
+  nextStretch,
+  peek,
+  redoStroke,
+  setErase,
+  setOpacity,
+  setOutline,
+  setPanes,
+  setPicture,
+  setRadius,
+  setStretch,
+  setTolerance,
+  setTool,
+  startOver,
+  step,
+  toggleLayer,
+  tune,
+  undo,
+  undoStroke,
+  write,
+};
 
 function start() {
   document.title = `${review.title} · nubila review`;
   find("#title").textContent = review.title;
   find("#who").textContent = review.who;
-  keys.explain(find("#keys"));
+  new Keys(shortcuts(act, { stage, drawing, classes })).explain(find("#keys"));
+  connect(act);
   panel.makeDifferenceKey();
   panel.makeClasses(classes, {
     toggle: (code) => {
@@ -459,46 +461,5 @@ function start() {
   filter(find("#filter").value);
   if (current !== null && current === number) open(number);
 }
-
-document.addEventListener("keyup", (event) => event.key.toLowerCase() === "h" && peek(false));
-window.addEventListener("blur", () => peek(false));
-for (const button of all("[data-action]")) {
-  const { action } = button.dataset;
-  button.addEventListener("click", () => (action === "fix" ? fix() : decide(action)));
-}
-for (const button of all("[data-layer]")) {
-  button.addEventListener("click", () => toggleLayer(button.dataset.layer));
-}
-for (const button of all("[data-tool]")) button.addEventListener("click", () => setTool(button.dataset.tool));
-for (const button of all("[data-mode]")) {
-  button.addEventListener("click", () => setErase(button.dataset.mode === "erase"));
-}
-on("#undo", "click", undo);
-on("#next", "click", () => step(1));
-on("#previous", "click", () => step(-1));
-on("#export", "click", write);
-on("#help-button", "click", () => find("#help").showModal());
-on("#filter", "change", (event) => filter(event.target.value));
-on("#picture", "change", (event) => setPicture(event.target.value));
-on("#stretch", "change", (event) => setStretch(event.target.value));
-on("#outline", "click", setOutline);
-on("#panes", "click", setPanes);
-on("#opacity", "input", (event) => setOpacity(Number(event.target.value)));
-on("#radius", "input", (event) => {
-  drawing.radius = Number(event.target.value);
-  showState();
-});
-on("#tolerance", "input", (event) => {
-  drawing.tolerance = Number(event.target.value);
-  showState();
-});
-on("#undo-stroke", "click", () => restroke(drawing.editor.undo()));
-on("#redo-stroke", "click", () => restroke(drawing.editor.redo()));
-on("#reset", "click", startOver);
-on("#save-fix", "click", () => decide("fix"));
-on("#why", "keydown", (event) => {
-  if (["Enter", "Escape"].includes(event.key)) event.target.blur();
-});
-for (const select of all("select")) select.addEventListener("change", () => select.blur());
 
 start();
