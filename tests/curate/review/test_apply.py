@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from typer.testing import CliRunner
 
+from nubila.cli import app
 from nubila.curate.review import Review, apply_decisions, export_decisions
 from nubila.curate.review.export import set_codes
 from nubila.datasets import load_sample, parse_codes, read_manifest
@@ -150,6 +152,15 @@ def test_what_is_wrong_with_a_table_is_said(folder: Folder, text: str, message: 
     (folder.path / "d.csv").write_text(text)
     with pytest.raises(ManifestError, match=message):
         apply_decisions(folder.manifest, folder.path / "d.csv", folder.path / "new.csv")
+
+
+def test_the_command_line_exports(folder: Folder, review: Review) -> None:
+    _decide_all(review)
+    table = folder.path / "d.csv"
+    found = CliRunner().invoke(app, ["review", str(folder.manifest), "--export", str(table)])
+    assert found.output.startswith("3 decisions in") and table.is_file()
+    other = CliRunner().invoke(app, ["review", "other.csv", "--export", str(table)])
+    assert isinstance(other.exception, InputError) and "no decisions" in str(other.exception)
 
 
 def test_codes_of_sets_read_back_as_themselves() -> None:

@@ -49,11 +49,11 @@ class Reader:
 
     def sees(self, name: str) -> None:
         """Wait until a sample's picture is drawn."""
-        self.page.wait_for_selector(f'#view[data-shown="{name}"]', timeout=5000)
+        self.page.wait_for_selector(f'#view[data-shown="{name}"]', timeout=20000)
 
     def reads(self, selector: str, text: str) -> None:
         """Wait until a text is there."""
-        self.page.wait_for_selector(f'{selector}:has-text("{text}")', timeout=5000)
+        self.page.wait_for_selector(f'{selector}:has-text("{text}")', timeout=20000)
 
     def press(self, *keys: str) -> None:
         for key in keys:
@@ -231,5 +231,5 @@ def test_a_long_list_stays_light(folder: Folder, reader: Reader) -> None:
         reader.page.locator("#list").evaluate("list => list.scrollTop = list.scrollHeight")
         reader.page.locator("#item-999").click()
         reader.sees("set/c0999")
-    assert np.median(took) < 500, took  # ten times what an idle machine takes, and more
+    assert np.median(took) < 1000, took  # an idle machine takes some 10 ms
     assert reader.troubles == []
