@@ -84,16 +84,16 @@ def compare(
         typer.Option(metavar="DETECTOR", help="Give speeds as multiples of this one's too."),
     ] = "ukis-csmask",
 ) -> None:
-    """Compare cloud detectors on the same pixels: scores, paired differences, speed, pictures.
+    """Compare cloud detectors on the same pixels: scores, differences, speed, pictures.
 
-    A detector that lacks what it needs of an image (a band, the level) is left out there, and the
-    report says so; differences are taken on images that both judged, with bootstrap intervals over
-    scenes. Writes scores.json, scores.csv, differences.csv, samples.csv, disagreement.png,
-    report.html, and speed.json.
+    A detector that lacks what it needs of an image (a band, the level) is left
+    out there, and the report says so. Differences from the first are taken on
+    images that both judged, with bootstrap intervals over scenes.
 
-    nubila compare compact ukis-csmask brightness --data recipes/default.csv --root DATA --split
-    validation -o comparison --speed
-    """
+    \b
+    nubila compare compact ukis-csmask --data manifest.csv --split validation
+    nubila compare compact s2cloudless product --dataset alps --root DATA --speed
+    """  # noqa: D301 (the backslash is a backspace: what follows keeps its lines)
     from rich.console import Console
 
     from nubila.evaluate.compare_detectors import compare_detectors, open_detectors
@@ -112,8 +112,8 @@ def compare(
         named = dict(zip(opened, detectors, strict=True))
         measured = _speed(named, speed_side, weights, peer)
     paths = write_comparison(comparison, opened, specs, output, split=split, speed=measured)
-    # A file or a pipe has no width of its own; 100 keeps every row on one line.
-    console = Console() if Console().is_terminal else Console(width=100)
+    # A file or a pipe has no width of its own; 120 keeps every row on one line.
+    console = Console() if Console().is_terminal else Console(width=120)
     for table in _tables(paths["scores"], measured):
         console.print(table)
     for path in paths.values():
@@ -181,20 +181,24 @@ def _scores(scores: Mapping[str, Any]) -> Table:
 
 
 def _differences(scores: Mapping[str, Any]) -> Table:
+    from nubila.evaluate.compare_detectors import BASELINES
+
     table = _plain(
         "Differences of IoU in percentage points, on images that both judged",
         "95 % intervals by the paired bootstrap over scenes; one that holds 0 may be chance.",
-        *("detectors", "folder", "class", "images", "IoU", "95 %"),
+        *("detectors", "folder", "class", "scenes", "IoU", "95 %"),
     )
     for folder, pairs in {"all": scores["differences"], **scores["folder_differences"]}.items():
         for pair, classes in pairs.items():
+            if pair.split(" − ")[0] in BASELINES:
+                continue  # they are in the files
             for name in ("cloud", "cloud shadow"):
                 if (values := classes.get(name)) is None:
                     continue
                 low, high = values["iou_interval"]
                 span = "-" if low is None else f"{100 * low:+.1f}..{100 * high:+.1f}"
                 number = "-" if values["iou"] is None else f"{100 * values['iou']:+.1f}"
-                table.add_row(pair, folder, name, str(values["samples"]), number, span)
+                table.add_row(pair, folder, name, str(values["scenes"]), number, span)
         table.add_section()
     return table
 

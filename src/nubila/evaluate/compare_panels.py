@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from nubila.classes import CLASS_NAMES, COLOURS
+from nubila.classes import CLASS_NAMES, COLOURS, NO_DATA
 from nubila.datasets import SampleSpec, load_sample
 from nubila.detect import Detector, own_mask, view_of
 from nubila.evaluate.compare_detectors import Comparison
@@ -52,14 +52,14 @@ class Disputed:
         id: of the sample.
         disagreement: share of pixels that two detectors call cloud and not cloud, mean of pairs.
         image, label: what is there.
-        masks: caption -> classes of each detector; None where it cannot judge.
+        masks: caption -> classes of each detector, grey where it cannot judge.
     """
 
     id: str
     disagreement: float
     image: Picture
     label: Picture
-    masks: Mapping[str, Picture | None]
+    masks: Mapping[str, Picture]
 
 
 def disputed_samples(comparison: Comparison, specs: Sequence[SampleSpec]) -> list[int]:
@@ -111,9 +111,8 @@ def draw_disputed(samples: Sequence[Disputed]) -> Image.Image:
             left, top = _GAP + column * (_SIDE + _GAP), row * (_SIDE + _LINE)
             lines = "\n".join(shortened(line, _SIDE) for line in caption.split("\n"))
             draw.multiline_text((left, top + 3), lines, _INK, ImageFont.load_default(12), spacing=1)
-            if tile is not None:
-                # Classes are never blended, nor is an image that is enlarged.
-                page.paste(scaled(tile, _SIDE, blended=column == 0), (left, top + _LINE))
+            # Classes are never blended, nor is an image that is enlarged.
+            page.paste(scaled(tile, _SIDE, blended=column == 0), (left, top + _LINE))
     put_legend(draw, page.height - _LEGEND, _key())
     return page
 
@@ -146,10 +145,7 @@ def _drawn(sample: Disputed) -> str:
     ]
     for caption, mask in sample.masks.items():
         words = caption.replace("\n", ": ")
-        if mask is None:
-            tiles.append(f"<figure><figcaption>{escape(words)}</figcaption></figure>")
-        else:
-            tiles.append(picture(scaled(mask, _TILE, blended=False), words))
+        tiles.append(picture(scaled(mask, _TILE, blended=False), words))
     columns = min(len(tiles), _COLUMNS)
     head = f"{escape(sample.id)} <small>{percent(sample.disagreement)} % of pixels</small>"
     return f'<h3>{head}</h3><div class="panel" style="--k:{columns}">{"".join(tiles)}</div>'
@@ -161,11 +157,12 @@ def _disputed(
     sample = load_sample(spec)
     view = view_of(sample, own_mask(spec))
     tallies = {c.name: c.tallies[place] for c in comparison.contenders}
-    masks: dict[str, Picture | None] = {}
+    masks: dict[str, Picture] = {}
+    nothing = np.full_like(sample.label, NO_DATA)
     for name, detector in detectors.items():
         counted = tallies[name]
         if counted is None:
-            masks[f"{name}\n{detector.lacks(view)}"] = None
+            masks[f"{name}\n{detector.lacks(view)}"] = class_picture(nothing)
         else:
             caption = score("cloud", counted.counts("cloud").iou)
             masks[f"{name}\n{caption}"] = class_picture(detector.detect(view).classes)
