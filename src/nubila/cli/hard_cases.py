@@ -1,0 +1,131 @@
+"""``nubila hard-cases``: detectors on images that are known to be difficult."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nubila.cli.evaluate import progress_bar
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["hard_cases"]
+
+
+def hard_cases(
+    detectors: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DETECTOR...",
+            help="Models of nubila by name or ONNX file, and whatever nubila compare takes.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Made if it is not there."),
+    ] = Path("hard-cases"),
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MANIFEST",
+            help="Also these images: a manifest with a column case, and truth where there is no "
+            "mask, as recipes/hard-cases.csv of the repository.",
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="What paths are relative to; default: the manifest's folder."
+        ),
+    ] = None,
+    spectra: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Also mosaics of the labelled spectra of glacier-snow-cover-mapping that lie here.",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where weights of peers lie; default: the environment variable "
+            "NUBILA_PEER_WEIGHTS.",
+        ),
+    ] = None,
+) -> None:
+    """Try detectors on hard cases: snow, ice, sand, cities, overcast, thin cloud, half-empty tiles.
+
+    Synthetic scenes with exact truth are built in. Leaves figures, a picture
+    of each case and report.html.
+
+    \b
+    nubila hard-cases compact ukis-csmask
+    nubila hard-cases compact --data recipes/hard-cases.csv --root DATA --spectra DATA/glacier_spectra
+    """  # noqa: D301 (the backslash is a backspace: what follows keeps its lines)
+    import json
+
+    from rich.console import Console
+
+    from nubila.evaluate.compare_detectors import open_detectors
+    from nubila.evaluate.hard import (
+        judge_images,
+        listed_images,
+        spectra_images,
+        synthetic_images,
+        write_hard_cases,
+    )
+    from nubila.raster.atomic import make_folder
+
+    opened = open_detectors(detectors, weights=weights)
+    images = [
+        *(listed_images(data, root) if data else ()),
+        *synthetic_images(),
+        *(spectra_images(spectra) if spectra else ()),
+    ]
+    make_folder(output)
+    with progress_bar(len(images)) as progress:
+        judged = judge_images(opened, images, progress=progress)
+    paths = write_hard_cases(judged, list(opened), output)
+    found = json.loads(paths["figures"].read_text(encoding="utf-8"))
+    console = Console() if Console().is_terminal else Console(width=120)
+    console.print(_table(found["cases"], list(opened)))
+    for path in paths.values():
+        typer.echo(path)
+
+
+def _table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
+    """Return false and missed cloud of each case, a column a detector, in percent."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(
+        title="False cloud of what is no cloud, missed cloud of what is, in percent",
+        caption="A dash where nothing is known or a detector cannot judge.",
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for place, name in enumerate(("case", "images", *(n for n in names for _ in range(2)))):
+        table.add_column(name, justify="right" if place else "left")
+    table.add_row("", "", *(word for _ in names for word in ("false", "missed")))
+    found = {(row["case"], row["source"], row["detector"]): row for row in rows}
+    for case, source in dict.fromkeys((row["case"], row["source"]) for row in rows):
+        mine = [found.get((case, source, name)) for name in names]
+        count = max(row["images"] for row in mine if row)
+        cells = [
+            _percent(row[key] if row else None)
+            for row in mine
+            for key in ("false_cloud", "missed_cloud")
+        ]
+        table.add_row(f"{case}, {source}", str(count), *cells)
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
