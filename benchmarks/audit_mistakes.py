@@ -11,6 +11,7 @@ import argparse
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,15 +30,14 @@ def corrupt(
     specs: Sequence[SampleSpec], folder: Path, seed: int
 ) -> tuple[list[SampleSpec], dict[str, str]]:
     """Make a tenth of the labels wrong, as many of each kind; return samples and id -> kind."""
-    from dataclasses import replace
-
     random = np.random.default_rng(seed)
-    found, wrong = list(specs), {}
+    found = list(specs)
+    wrong: dict[str, str] = {}
     every = tuple(range(1, 1 << len(CLASS_NAMES)))
-    for place in random.permutation(len(specs)):
+    for place in random.permutation(len(specs)).tolist():
         if len(wrong) >= len(specs) // 10:
             break
-        spec, other = specs[place], specs[random.integers(len(specs))]
+        spec, other = specs[place], specs[int(random.integers(len(specs)))]
         kind = KINDS[len(wrong) % len(KINDS)]
         label = mistake(kind, load_sample(spec).label, load_sample(other).label, random)
         if label is None:

@@ -30,7 +30,7 @@ from nubila.errors import InputError
 
 __all__ = ["AuditRow", "audit", "write_audit"]
 
-_VERSION: Final = 1
+_VERSION: Final = 3
 # Samples whose labels are made wrong to learn from; more would not make the regression surer.
 _TAUGHT: Final = 500
 _SEED: Final = 0
@@ -231,6 +231,7 @@ def _numbers(
     found = {
         "image_fit": image.own,
         "image_gain": image.gain,
+        "image_best": image.best,
         "no_image_fit": float(np.isnan(image.own)),
         "label_cloud": cloud,
         "label_empty": float(cloud == 0),
@@ -246,10 +247,22 @@ def _numbers(
             "sure_and_apart": float(np.sqrt(agreement.confident * overlap)),
             "prediction_fit": fit.own,
             "prediction_gain": fit.gain,
+            "prediction_best": fit.best,
+            "predicted_cloud": agreement.predicted_cloud,
+            "same_move": _same_move(image, fit, label.shape),
             "no_prediction_fit": float(np.isnan(fit.own)),
             "cloud_gap": abs(agreement.label_cloud - agreement.predicted_cloud),
         }
     return {name: None if np.isnan(v) else round(float(v), 6) for name, v in found.items()}
+
+
+def _same_move(image: Alignment, fit: Alignment, shape: tuple[int, ...]) -> float:
+    """Return the lesser gain where image and prediction ask for one and the same move, else 0."""
+    near = [
+        abs(a - b) <= max(n // 16, 2) for a, b, n in zip(image.shift, fit.shift, shape, strict=True)
+    ]
+    alike = all(near) and image.turn == fit.turn and image.words
+    return min(image.gain, fit.gain) if alike else 0.0
 
 
 def _key(spec: SampleSpec, predictions: Predictions | None, *, taught: bool) -> str:

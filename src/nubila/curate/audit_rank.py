@@ -30,7 +30,8 @@ IMAGE: Final = (
 )
 PREDICTION: Final = (
     *("cleanlab", "disagreement", "confident", "no_overlap", "sure_and_apart"),
-    *("prediction_fit", "prediction_gain", "no_prediction_fit", "cloud_gap"),
+    *("prediction_fit", "prediction_gain", "prediction_best", "no_prediction_fit"),
+    *("cloud_gap", "predicted_cloud", "same_move"),
 )
 
 Measured = Mapping[str, float | None]

@@ -66,9 +66,8 @@ def find(
     """
     told = [*_of_image(facts), *_of_duplicate(duplicate)]
     told += _of_cover(numbers.get("label_cloud"), facts, agreement)
-    against = prediction if prediction is not None else image
-    what = "the prediction" if prediction is not None else "the brightness of the image"
-    told += _of_fit(against, what)
+    of_prediction = [] if prediction is None else _of_fit(prediction, "the prediction")
+    told += of_prediction or _of_fit(image, "the brightness of the image")
     flags = tuple(flag for flag, _ in told)
     words = [text for _, text in told] + _of_agreement(agreement)
     return Finding(
