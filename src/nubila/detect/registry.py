@@ -9,6 +9,7 @@ from typing import Final
 from nubila.detect.cloudsen12 import CloudSen12
 from nubila.detect.csmask import Csmask
 from nubila.detect.detector import Detector
+from nubila.detect.flipped import FLIPS, flipped
 from nubila.detect.omnicloudmask import OmniCloudMask
 from nubila.detect.own import ModelDetector
 from nubila.detect.product import ProductMask
@@ -40,7 +41,8 @@ def open_detector(name: str, *, threads: int = 1, weights: Path | None = None) -
     """Return a detector by name: one of `DETECTORS`, or a model of nubila's by name or path.
 
     Args:
-        name: as on the command line.
+        name: as on the command line; ``NAME+four`` for the mean over turns of the image, by any
+            key of `detect.flipped.FLIPS`.
         threads: that a call of a peer may use; nubila's models use one a call.
         weights: folder of the weights of peers that come without; default that of the environment
             variable NUBILA_PEER_WEIGHTS.
@@ -50,6 +52,15 @@ def open_detector(name: str, *, threads: int = 1, weights: Path | None = None) -
         MissingFileError: the peer's weights are not in the folder.
         ModelError: there is no such detector or model; the message names the nearest.
     """
+    whole, plus, flips = name.rpartition("+")
+    if plus and not Path(name).is_file():
+        if flips in FLIPS:
+            return flipped(open_detector(whole, threads=threads, weights=weights), flips)
+        if not Path(flips).suffix and "/" not in flips:
+            raise ModelError(
+                f"detector {name!r}: no flips {flips!r}{nearest(flips, FLIPS)} (known: "
+                f"{', '.join(FLIPS)})"
+            )
     if name in DETECTORS:
         return DETECTORS[name](threads, weights)
     shipped = list_models()
