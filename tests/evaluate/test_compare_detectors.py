@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nubila.classes import class_set
+from nubila.datasets import read_manifest
+from nubila.detect import Detection, Output, View, as_detection
+from nubila.errors import InputError, ModelError
+from nubila.evaluate import compare, evaluate_together
+from nubila.evaluate.compare_detectors import compare_detectors, open_detectors
+from nubila.evaluate.compare_panels import disputed_samples, draw_disputed, make_disputed
+from nubila.models_io import load_model
+from tests.evaluate.conftest import write_model
+
+CLEAR = Output(0, ("clear", "snow", "water"))
+CLOUD = Output(1, ("cloud", "thin cloud"))
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Calls a pixel cloud where a band is above a number; judges what it is told to judge."""
+
+    name: str
+    above: float
+    band: str = "red"
+    judges: Callable[[np.ndarray], np.ndarray] = field(default=lambda red: np.isfinite(red))
+    outputs: tuple[Output, ...] = (CLEAR, CLOUD)
+
+    def lacks(self, view: View) -> str:
+        return "" if view.band(self.band) is not None else f"no {self.band}"
+
+    def detect(self, view: View) -> Detection:
+        red = view.image[view.bands.index(self.band)]
+        codes = np.where(self.judges(red), (red > self.above).astype(np.uint8), np.uint8(255))
+        return as_detection(codes, self.outputs)
+
+
+@pytest.fixture
+def specs(scenes: Path):
+    """Four images of red, of which the last has blue beside it."""
+    folder = scenes.parent
+    red = np.load(folder / "coast" / "d.npy")
+    np.save(folder / "coast" / "d.npy", np.stack([red, np.full_like(red, 90)]))
+    text = scenes.read_text().replace("d_mask.npy,red,", "d_mask.npy,red;blue,")
+    # The coast tells cloud too.
+    scenes.write_text(text.replace("3=cloud shadow;*=clear|cloud|thin cloud", "1=cloud;*=clear"))
+    return read_manifest(scenes)
+
+
+def test_all_are_scored_on_the_pixels_that_all_judge(specs) -> None:
+    picky = Threshold("picky", 0.5, judges=lambda red: red < 0.6)  # not the two cloudy rows
+    found = compare_detectors({"bold": Threshold("bold", 0.5), "picky": picky}, specs)
+    bold, shy, *baselines = found.contenders
+    assert [c.name for c in baselines] == ["all-clear", "all-cloud"]
+    for one, other in zip(bold.tallies, shy.tallies, strict=True):
+        assert one is not None
+        assert other is not None
+        np.testing.assert_array_equal(one.table, other.table)
+    # Image a has two rows of ten that picky leaves; its label holds three rows of cloud.
+    assert shy.tallies[0].not_judged == 20
+    assert bold.tallies[0].not_judged == 0
+    assert bold.tallies[0].counts("cloud").positives == 10
+    assert bold.tallies[0].counts("cloud").hits == 0
+
+
+def test_a_detector_without_its_band_is_left_out_there_and_pairs_are_of_both(specs) -> None:
+    blue = Threshold("blue", 0.5, band="blue")
+    found = compare_detectors({"red": Threshold("red", 0.5), "blue": blue}, specs)
+    red, other = found.contenders[:2]
+    assert other.lacking == {"no blue": 3}
+    assert [tally is None for tally in other.tallies] == [True, True, True, False]
+    assert None not in red.tallies, "nobody else is left out for it"
+    scores = found.scores()
+    assert scores["red"]["overall"]["images"] == 4
+    assert scores["blue"]["overall"]["images"] == 1
+    assert scores["blue"]["folders"]["alps"]["images"] == 0
+    kept, common = found.common()
+    assert kept == 1
+    # Of the coast: three rows of cloud, red finds two of them, blue calls all six rows cloud.
+    assert common["red"]["cloud"]["iou"] == pytest.approx(2 / 3, abs=1e-6)
+    assert common["blue"]["cloud"]["iou"] == pytest.approx(3 / 6)
+    pair = found.pairs()["blue − red"]["cloud"]
+    assert pair["samples"] == 1
+    assert pair["iou"] == pytest.approx(3 / 6 - 2 / 3, abs=1e-6)
+    assert "blue − red" not in found.pairs("alps")
+    assert found.pairs("alps")["all-cloud − red"]["cloud"]["samples"] == 3
+
+
+def test_our_models_score_as_in_an_evaluation(scenes: Path, tmp_path: Path) -> None:
+    specs = read_manifest(scenes)
+    paths = [write_model(tmp_path / f"{name}.onnx") for name in ("one", "two")]
+    detectors = open_detectors([str(path) for path in paths])
+    assert list(detectors) == ["one", "two"], "files of one card's name are told apart"
+    found = compare_detectors(detectors, specs, threads=2)
+    models = [load_model(path) for path in paths]
+    first, second = evaluate_together(models, specs)
+    ours, theirs = found.scores()["one"], first.scores()
+    assert ours["overall"] == theirs["overall"]
+    assert ours["folders"] == theirs["folders"]
+    assert ours["strata"] == theirs["strata"]
+    expected = compare(second, first)
+    got = found.pairs()["two − one"]
+    assert {n: {k: v for k, v in c.items() if k != "samples"} for n, c in got.items()} == expected
+
+
+def test_baselines_score_what_the_tables_say_of_them(specs) -> None:
+    scores = compare_detectors({"red": Threshold("red", 0.5)}, specs).scores()
+    overall = scores["red"]["overall"]
+    assert scores["all-cloud"]["overall"]["cloud"]["iou"] == overall["all_cloud_iou"]
+    assert scores["all-clear"]["overall"]["cloud"]["accuracy"] == overall["all_clear_accuracy"]
+
+
+def test_disagreement_ranks_the_pictures(specs) -> None:
+    detectors = {
+        "red": Threshold("red", 0.5),
+        "low": Threshold("low", 0.1),
+        "blue": Threshold("blue", 0.5, band="blue"),
+    }
+    found = compare_detectors(detectors, specs)
+    # Images a, b and d: two rows of 0.8, one of 0.05, three of 0.3; c is 0.05 everywhere.
+    by_id = dict(zip((spec.id for spec in specs), found.disagreement, strict=True))
+    assert by_id["alps/a"] == pytest.approx(3 / 6)
+    assert by_id["alps/c"] == 0
+    # red-low 3 of 6, red-blue 4 of 6, low-blue 1 of 6.
+    assert by_id["coast/d"] == pytest.approx((3 + 4 + 1) / 18)
+    places = disputed_samples(found, specs)
+    assert [specs[place].id for place in places] == ["alps/a", "alps/b", "coast/d"]
+    drawn = make_disputed(found, detectors, specs)
+    assert [caption.split("\n")[1] for caption in drawn[0].masks][2] == "no blue"
+    assert len({tuple(mask[0, 0]) for mask in drawn[0].masks.values()}) == 2  # cloud, and grey
+    assert draw_disputed(drawn).width > 5 * 240
+
+
+def test_what_cannot_be_compared(specs) -> None:
+    with pytest.raises(InputError, match=r"judge none of the 4 samples \(no green\); name"):
+        compare_detectors({"green": Threshold("green", 0.5, band="green")}, specs)
+    with pytest.raises(InputError, match="'brightness' is named twice"):
+        open_detectors(["brightness", "compact", "brightness"])
+    with pytest.raises(ModelError, match="did you mean 'brightness'"):
+        open_detectors(["brigthness"])
+
+
+def test_merged_classes_are_not_scored_as_single_ones(specs) -> None:
+    assert CLOUD.bits == class_set(["cloud", "thin cloud"])
+    overall = compare_detectors({"red": Threshold("red", 0.5)}, specs).scores()["red"]["overall"]
+    assert "cloud" in overall
+    assert "thick cloud" not in overall

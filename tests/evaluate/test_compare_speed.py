@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nubila.errors import ModelError
+from nubila.evaluate.compare_speed import (
+    ROUNDS,
+    Speed,
+    measure_speed,
+    speed_document,
+    speed_view,
+)
+
+
+def test_each_in_a_process_of_its_own() -> None:
+    steps: list[int] = []
+    names = {"bright": "brightness", "product": "product", "all": "all-cloud"}
+    found = measure_speed(names, side=128, progress=steps.append)
+    assert [speed.name for speed in found] == ["bright", "all"], "the image has no mask of its own"
+    for speed in found:
+        assert len(speed.wall) == len(speed.cpu) == ROUNDS
+        assert min(speed.wall) > 0
+        # Python with NumPy and ONNX Runtime; the test's own process is larger by pytest at least.
+        assert 20 << 20 < speed.before <= speed.peak < 1 << 30
+    assert steps[-1] == 3 + 2 * ROUNDS
+
+
+def test_a_process_that_fails_says_why() -> None:
+    with pytest.raises(ModelError, match=r"what: its speed cannot be measured: .*nothing-like-it"):
+        measure_speed({"what": "nothing-like-it"}, side=64)
+
+
+def test_ratios_are_of_the_medians() -> None:
+    mib = 1 << 20
+    found = [
+        Speed("ours", (0.5, 0.1, 0.2), (0.2,) * 3, before=100 * mib, peak=150 * mib),
+        Speed("peer", (2.0, 4.0, 2.0), (2.0,) * 3, before=100 * mib, peak=900 * mib),
+    ]
+    document = speed_document(found, side=1000, threads=1, peer="peer")
+    ours, peer = document["detectors"].values()
+    assert ours["megapixels_per_second"] == 5
+    assert ours["times_first"] == 1
+    assert ours["times_peer"] == 10
+    assert peer["times_first"] == 0.1
+    assert (ours["own_mib"], peer["peak_mib"]) == (50, 900)
+    assert speed_document(found[:1], side=9, threads=1, peer="peer")["peer"] is None
+
+
+def test_the_image_is_the_same_each_time_and_is_reflectance() -> None:
+    view = speed_view(100)
+    np.testing.assert_array_equal(view.image, speed_view(100).image)
+    assert view.image.shape == (13, 100, 100)
+    assert 0 < view.image.min() < view.image.max() <= 1.5
