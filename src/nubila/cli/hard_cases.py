@@ -47,7 +47,8 @@ def hard_cases(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Also mosaics of the labelled spectra of glacier-snow-cover-mapping that lie here.",
+            help="Also mosaics of the labelled spectra of glacier-snow-cover-mapping, whose "
+            "three files lie here.",
         ),
     ] = None,
     weights: Annotated[
@@ -66,7 +67,7 @@ def hard_cases(
 
     \b
     nubila hard-cases compact ukis-csmask
-    nubila hard-cases compact --data recipes/hard-cases.csv --root DATA --spectra DATA/glacier_spectra
+    nubila hard-cases compact --data recipes/hard-cases.csv --root DATA
     """  # noqa: D301 (the backslash is a backspace: what follows keeps its lines)
     import json
 

@@ -114,7 +114,7 @@ def hard_document(judged: Sequence[Judged], names: Sequence[str]) -> dict[str, A
         ``{"nubila": version, "rules": {...}, "cases": [row, ...], "images": [row, ...]}``; a row
         says case, source and detector, with the shares of `Figures.shares`.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in names:
         for (case, source), figures in by_case(judged, name).items():
             count = sum(

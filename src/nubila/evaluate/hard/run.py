@@ -149,7 +149,7 @@ def _judge(detectors: Mapping[str, Detector], image: HardImage) -> Judged:
     view = view_of(sample)
     lacking = {n: words for n, d in detectors.items() if (words := d.lacks(view))}
     found = {n: d.detect(view) for n, d in detectors.items() if n not in lacking}
-    empty = np.isnan(view.image).all(axis=0)
+    empty = np.logical_and.reduce(np.isnan(view.image), axis=0)
     return Judged(
         image=image,
         view=view,
@@ -160,9 +160,7 @@ def _judge(detectors: Mapping[str, Detector], image: HardImage) -> Judged:
     )
 
 
-def _figures(
-    detection: Detection, label: NDArray[np.uint8], empty: NDArray[np.bool_]
-) -> Figures:
+def _figures(detection: Detection, label: NDArray[np.uint8], empty: NDArray[np.bool_]) -> Figures:
     classes = detection.classes
     called = called_sets({output.code: output.bits for output in detection.outputs})
     table = tally(label, classes)
@@ -186,9 +184,7 @@ def _figures(
     )
 
 
-def _found(
-    where: NDArray[np.bool_], cloud: NDArray[np.bool_], judged: NDArray[np.bool_]
-) -> Counts:
+def _found(where: NDArray[np.bool_], cloud: NDArray[np.bool_], judged: NDArray[np.bool_]) -> Counts:
     hits, misses = int((where & cloud).sum()), int((where & judged & ~cloud).sum())
     return Counts(hits=hits, misses=misses)
 

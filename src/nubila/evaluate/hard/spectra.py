@@ -7,9 +7,9 @@ spectrum to the brightest. Clouds are in none, so each pixel that is called clou
 
 Two things about the files are not as their headers say, and are put right here:
 
-- of Sentinel-2 at the top of the atmosphere the column ``B11`` holds the cirrus band B10 and ``B12``
-  holds B11 (rock has 0.0015 in the one and 0.23 in the other, as B11 has at the ground); there is
-  no 2.2 µm;
+- of Sentinel-2 at the top of the atmosphere the column ``B11`` holds the cirrus band B10, and
+  ``B12`` holds B11 (rock has 0.0015 in the one and 0.23 in the other, as B11 has at the ground);
+  there is no 2.2 µm;
 - reflectance of Landsat lacks the offset of its Collection 2, -0.2 (water has 0.28 in blue, and no
   value of any short-wave infrared is below 0.17).
 """

@@ -1,0 +1,35 @@
+"""`nubila hard-cases`, with few of the built-in scenes, made small."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from nubila.cli import app
+from nubila.errors import ModelError
+from nubila.evaluate.hard import synthetic
+
+
+def test_rules_are_judged_on_each_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    few = [s for s in synthetic._SCENES if s.case in ("city", "overcast")][::3]
+    monkeypatch.setattr(synthetic, "_SCENES", few)
+    monkeypatch.setattr(synthetic.synthetic_images, "__defaults__", (32,))
+    done = CliRunner().invoke(app, ["hard-cases", "all-clear", "all-cloud", "-o", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    rows = json.loads((tmp_path / "hard_cases.json").read_text())["cases"]
+    known = {row["case"]: row for row in rows if row["detector"] == "all-cloud"}
+    assert known["city"]["false_cloud"] == 1
+    assert known["overcast"]["missed_cloud"] == 0
+    clear = {row["case"]: row for row in rows if row["detector"] == "all-clear"}
+    assert clear["city"]["false_cloud"] == 0
+    assert clear["overcast"]["missed_cloud"] == 1
+    assert "report.html" in done.output
+
+
+def test_an_unknown_detector_is_refused_before_anything_is_made(tmp_path: Path):
+    done = CliRunner().invoke(app, ["hard-cases", "brightnes", "-o", str(tmp_path / "out")])
+    assert isinstance(done.exception, ModelError)
+    assert not (tmp_path / "out").exists()
