@@ -12,6 +12,7 @@ from nubila.curate.automatic import (
     labelled_row,
     set_codes,
 )
+from nubila.curate.pseudo import Sureness
 from nubila.datasets import load_sample, read_manifest
 from nubila.datasets.codes import parse_codes
 from nubila.datasets.manifest import manifest_rows, write_manifest
@@ -163,7 +164,7 @@ def test_masks_made_in_the_same_way_are_not_made_again(manifest, tmp_path):
     first = _run(manifest, detector, tmp_path / "labels")
     again = _run(manifest, detector, tmp_path / "labels")
     assert (detector.asked, again) == (2, first)
-    _run(manifest, detector, tmp_path / "labels", least=0.2)
+    _run(manifest, detector, tmp_path / "labels", sureness=Sureness(0.2))
     assert detector.asked == 4
 
 

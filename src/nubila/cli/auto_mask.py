@@ -45,7 +45,7 @@ def auto_mask(
         typer.Option(help="Label only rows of this split; the others are copied as they are."),
     ] = None,
     flips: Annotated[
-        str, typer.Option(help="Average over flips of the image: none, hflip, vflip, four.")
+        str, typer.Option(help="Average over flips of the image: none, hflip, vflip, four, eight.")
     ] = "none",
     least: Annotated[
         float,
@@ -73,9 +73,9 @@ def auto_mask(
     from rich.progress import Progress
 
     from nubila.curate.automatic import Means, automatic_labels, labelled_row
-    from nubila.curate.pseudo import FLIPS
+    from nubila.curate.pseudo import Sureness
     from nubila.datasets.manifest import manifest_rows, read_manifest, write_manifest
-    from nubila.detect import open_detector
+    from nubila.detect import FLIPS, open_detector
     from nubila.errors import InputError, nearest
     from nubila.raster.atomic import make_folder
 
@@ -88,7 +88,8 @@ def auto_mask(
         specs += read_manifest(manifest, root=base, unlabelled=True)
         rows += [cells for _, cells in manifest_rows(manifest)]
     chosen = [split is None or spec.split == split for spec in specs]
-    means = Means(tuple(open_detector(name) for name in clouds or ()), flips, least, indices)
+    detectors = tuple(open_detector(name) for name in clouds or ())
+    means = Means(detectors, flips, Sureness(least), indices)
     folder = make_folder(output).absolute()
     todo = [spec for spec, take in zip(specs, chosen, strict=True) if take]
     labels = automatic_labels(todo, means, folder, threads=threads or os.cpu_count() or 1)

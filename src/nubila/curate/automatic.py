@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +19,9 @@ import rasterio
 from numpy.typing import NDArray
 
 from nubila.classes import CLASS_NAMES
-from nubila.curate.pseudo import mean_detection, sure_sets, sure_share
+from nubila.curate.pseudo import Sureness, mean_detection, sure_sets, sure_share
 from nubila.curate.surface import SURFACE, surface_sets
+from nubila.curate.teachers import teacher_version
 from nubila.datasets import SampleSpec, load_sample
 from nubila.detect import Detection, Detector, View, view_of
 from nubila.raster.atomic import atomic_path
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 _TOLD: Final = "NUBILA_LABEL"  # tag of a mask: how it was made
-_FIGURES: Final = ("sure", "changed", "disputed")
+_FIGURES: Final = ("judged", "sure", "changed", "disputed")
 _ALL: Final = (1 << len(CLASS_NAMES)) - 1
 
 
@@ -46,6 +47,7 @@ class AutomaticLabel:
     Attributes:
         spec: of the sample.
         path: of the mask of label sets.
+        judged: share of the pixels that the detectors judge.
         sure: share of the judged pixels that the detectors are certain of; 1 where none was asked.
         changed: share of the pixels of a drawn label that now allow fewer classes.
         disputed: share of the pixels of a drawn label that the detectors are certain is wrong; the
@@ -54,6 +56,7 @@ class AutomaticLabel:
 
     spec: SampleSpec
     path: Path
+    judged: float
     sure: float
     changed: float
     disputed: float
@@ -64,7 +67,7 @@ def automatic_label(
     detection: Detection | None,
     drawn: NDArray[np.uint8] | None,
     *,
-    least: float = 0.1,
+    sureness: Sureness | None = None,
     indices: bool = True,
 ) -> NDArray[np.uint8]:
     """Return a label of what a detection and indices tell, within what a person has drawn.
@@ -73,7 +76,7 @@ def automatic_label(
         view: the image.
         detection: of cloud and shadow; None where no detector could judge it.
         drawn: (rows, columns) uint8 sets of classes by a person, 0 = none; None for no label.
-        least: outputs of the detection below this probability are ruled out.
+        sureness: what of the detection is ruled out.
         indices: tell snow, water and clear apart by index where the sky is clear.
 
     Returns:
@@ -81,7 +84,7 @@ def automatic_label(
     """
     told = np.full(view.image.shape[1:], _ALL, np.uint8)
     if detection is not None:
-        sets = sure_sets(detection, least)
+        sets = sure_sets(detection, sureness)
         told = np.where(sets == 0, told, sets)
     if indices:
         told = _within(told, surface_sets(view) | np.uint8(_ALL & ~SURFACE))
@@ -99,21 +102,26 @@ class Means:
     Attributes:
         detectors: of cloud and shadow; their mean is taken, and one that lacks a band of a sample
             is left out there. None at all is no error: then indices have to do.
-        flips: a key of `curate.pseudo.FLIPS`.
-        least: outputs of the detectors below this probability are ruled out.
+        flips: a key of `nubila.detect.FLIPS`.
+        sureness: what of the detectors' mean is ruled out.
         indices: tell snow, water and clear apart by index where the sky is clear.
+        replace: a drawn label has no say, and is only compared with.
     """
 
     detectors: tuple[Detector, ...]
     flips: str = "none"
-    least: float = 0.1
+    sureness: Sureness = field(default_factory=Sureness)
     indices: bool = True
+    replace: bool = False
 
     @property
     def told(self) -> str:
         """The same in words: masks carry it, so that those made in another way are made anew."""
-        names = "+".join(detector.name for detector in self.detectors) or "none"
-        return f"{names}; flips {self.flips}; least {self.least:g}; indices {self.indices}"
+        names = ", ".join(teacher_version(detector) for detector in self.detectors) or "none"
+        return (
+            f"{names}; flips {self.flips}; {self.sureness}; indices {self.indices}; "
+            f"replace {self.replace}"
+        )
 
 
 def automatic_labels(
@@ -143,17 +151,19 @@ def automatic_labels(
 
 def _label(spec: SampleSpec, means: Means, folder: Path) -> AutomaticLabel:
     path = folder / f"{spec.id}.tif"
-    if (kept := _kept(spec, path, means)) is not None:
-        return kept
+    if (done := _kept(spec, path, means)) is not None:
+        return done
     sample = load_sample(spec)
     view = view_of(sample)
     able = [d for d in means.detectors if not d.lacks(view)]
     detection = mean_detection(able, view, means.flips) if able else None
     drawn = None if spec.mask is None else sample.label
-    label = automatic_label(view, detection, drawn, least=means.least, indices=means.indices)
-    changed, disputed = _against(drawn, label, detection, means.least)
-    sure = 1.0 if detection is None else sure_share(detection, means.least)
-    done = AutomaticLabel(spec, path, round(sure, 4), round(changed, 4), round(disputed, 4))
+    kept = None if means.replace else drawn
+    label = automatic_label(view, detection, kept, sureness=means.sureness, indices=means.indices)
+    judged = 0.0 if detection is None else float(detection.judged.mean())
+    sure = 1.0 if detection is None else sure_share(detection, means.sureness)
+    figures = (judged, sure, *_against(drawn, label, detection, means.sureness))
+    done = AutomaticLabel(spec, path, *(round(value, 4) for value in figures))
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(done, label, means)
     return done
@@ -190,7 +200,7 @@ def _against(
     drawn: NDArray[np.uint8] | None,
     label: NDArray[np.uint8],
     detection: Detection | None,
-    least: float,
+    sureness: Sureness,
 ) -> tuple[float, float]:
     if drawn is None or not (drawn != 0).any():
         return 0.0, 0.0
@@ -198,7 +208,7 @@ def _against(
     changed = float(((label != drawn) & known).sum() / known.sum())
     if detection is None:
         return changed, 0.0
-    sets = sure_sets(detection, least)
+    sets = sure_sets(detection, sureness)
     disputed = (sets != 0) & (sets & drawn == 0) & known
     return changed, float(disputed.sum() / known.sum())
 
@@ -223,8 +233,11 @@ def labelled_row(cells: Mapping[str, str], label: AutomaticLabel, root: Path) ->
         label: what became of it.
         root: what the manifest's paths are relative to.
     """
+    # The mask has the image's pixels, whichever part of another file the drawn one was.
+    whole = {"corner": ""} if "corner" in cells else {}
     return {
         **cells,
+        **whole,
         "mask": os.path.relpath(label.path, root),
         "codes": set_codes(),
         **{name: f"{getattr(label, name):.4f}" for name in _FIGURES},

@@ -37,7 +37,14 @@ from nubila.train.folder import write_json
 from nubila.train.state import load_weights
 from nubila.train.validate import logits_of, statistics_of
 
-__all__ = ["fold_names", "fold_recipe", "score_folds", "train_fold"]
+__all__ = [
+    "fold_names",
+    "fold_recipe",
+    "sample_probabilities",
+    "sample_tally",
+    "score_folds",
+    "train_fold",
+]
 
 _PREDICTIONS = "predictions"
 
@@ -97,7 +104,7 @@ def train_fold(
     if left:
         network = load_weights(best)
         for spec in left:
-            writer.write(spec, _probabilities(network, own, spec), model=version, fold=fold)
+            writer.write(spec, sample_probabilities(network, own, spec), model=version, fold=fold)
     report(f"fold {fold}: {len(specs)} predictions in {writer.folder}")
     return best
 
@@ -151,7 +158,7 @@ def score_folds(recipe: Recipe, folder: str | Path) -> dict[str, Any]:
             f"{kept.folder}: no prediction of {len(absent)} of {len(specs)} samples, such as "
             f"{absent[0].id} of fold {absent[0].tags['fold']}; train that fold first"
         )
-    tallies = [_tally(spec, kept.read(spec.id), kept.outputs) for spec in specs]
+    tallies = [sample_tally(spec, kept.read(spec.id), kept.outputs) for spec in specs]
     scores = full_scores(
         tallies,
         [output.name for output in kept.outputs],
@@ -175,8 +182,14 @@ def _specs(recipe: Recipe) -> Sequence[SampleSpec]:
     return read_manifest(_manifest(recipe), root=recipe.data.root)
 
 
-def _probabilities(network: Segmenter, recipe: Recipe, spec: SampleSpec) -> NDArray[np.float32]:
-    """Return (outputs, rows, columns), NaN where a band that is required has no data."""
+def sample_probabilities(
+    network: Segmenter, recipe: Recipe, spec: SampleSpec
+) -> NDArray[np.float32]:
+    """Return (outputs, rows, columns), NaN where a band that is required has no data.
+
+    Raises:
+        ManifestError: the sample cannot be read, or a band that is required is absent.
+    """
     sample = load_sample(spec)
     image = order_bands(sample.image, sample.bands, recipe.bands, recipe.required)
     names = statistics_of(network)
@@ -189,9 +202,10 @@ def _probabilities(network: Segmenter, recipe: Recipe, spec: SampleSpec) -> NDAr
     return found
 
 
-def _tally(
+def sample_tally(
     spec: SampleSpec, probabilities: NDArray[np.float32], outputs: Sequence[Output]
 ) -> SampleTally:
+    """Count what (outputs, rows, columns) make of a sample's label; NaN is not judged."""
     label = load_sample(spec).label
     codes = np.array([class_code(output.name) for output in outputs], np.uint8)
     judged = ~np.isnan(probabilities).any(axis=0)

@@ -9,10 +9,10 @@ from pathlib import Path
 from nubila.classes import CLASS_NAMES
 from nubila.curate.predictions import Output, Predictions, PredictionWriter, open_predictions
 from nubila.datasets import SampleSpec, load_sample
-from nubila.detect import Detector, view_of
+from nubila.detect import Detector, Flipped, view_of
 from nubila.detect.own import ModelDetector
 
-__all__ = ["keep_predictions"]
+__all__ = ["detector_version", "keep_predictions"]
 
 
 def keep_predictions(
@@ -40,7 +40,7 @@ def keep_predictions(
         OutputError: the folder cannot be written.
     """
     outputs = [Output(CLASS_NAMES[o.code], o.bits) for o in detector.outputs]
-    version = _version(detector)
+    version = detector_version(detector)
     writer = PredictionWriter(folder, outputs, {"detector": version})
     left = [spec for spec in specs if not writer.done(spec.id, version)]
 
@@ -61,8 +61,10 @@ def keep_predictions(
     return open_predictions(folder)
 
 
-def _version(detector: Detector) -> str:
+def detector_version(detector: Detector) -> str:
     """Return the detector's name, and of a model file what tells it from another of that name."""
+    if isinstance(detector, Flipped):
+        return f"{detector_version(detector.detector)}+{detector.flips}"
     if isinstance(detector, ModelDetector):
         return f"{detector.name}@{detector.model.sha256[:12]}"
     return detector.name
