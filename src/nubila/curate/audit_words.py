@@ -15,7 +15,7 @@ from nubila.curate.audit_scores import Agreement
 __all__ = ["Finding", "find"]
 
 # Thresholds of flags, which explain; they were set on the samples of docs/labels.md.
-_BLANK_SPREAD: Final = 0.002
+_BLANK_SPREAD: Final = 0.0003
 _SATURATED: Final = 0.5
 _EMPTY_IMAGE: Final = 0.95
 _CLOUDY: Final = 0.3
@@ -26,7 +26,7 @@ _GOOD_FIT: Final = 0.5
 
 # What a flag says that measurements of label against prediction cannot: nothing to label, or two
 # labels of one image of which one is wrong. It is the least score of such a sample.
-_WEIGHTS: Final = {"no data": 0.9, "blank": 0.9, "saturated": 0.3, "contradicts duplicate": 0.7}
+_WEIGHTS: Final = {"no data": 0.9, "blank": 0.9, "contradicts duplicate": 0.7}
 
 
 @dataclass(frozen=True)
