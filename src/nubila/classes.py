@@ -18,6 +18,7 @@ __all__ = [
     "CLOUD_CODES",
     "COLOURS",
     "NO_DATA",
+    "SCORED",
     "ClassCode",
     "Validity",
     "class_code",
@@ -97,3 +98,15 @@ def class_set(names: Iterable[str]) -> int:
     for name in names:
         bits |= 1 << class_code(name)
     return bits
+
+
+# What is scored, and the set of classes that counts as it.
+SCORED: Final[dict[str, int]] = {
+    "cloud": class_set(["cloud", "thin cloud"]),
+    "thick cloud": class_set(["cloud"]),
+    "thin cloud": class_set(["thin cloud"]),
+    "cloud shadow": class_set(["cloud shadow"]),
+    "snow": class_set(["snow"]),
+    "water": class_set(["water"]),
+    "clear": class_set(["clear"]),
+}

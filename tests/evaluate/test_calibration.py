@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from nubila.evaluate.calibration import (
-    BINS,
-    calibration,
-    expected_calibration_error,
-    reliability,
-)
+from nubila.datasets.reliability import BINS, expected_calibration_error, reliability
+from nubila.evaluate.calibration import calibration
 from nubila.evaluate.tally import SampleTally, tally
 
 CLEAR, CLOUD, THIN = 1, 2, 4

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from nubila.models_io import BandUse, ModelCard
+from nubila.models_io import BandUse, CalibrationError, ModelCard, OperatingPoint
 from tests.infer.toy import BANDS, CLASSES, toy_card
 
 
@@ -15,7 +15,11 @@ def test_the_halo_is_the_fewest_strides_that_hold_the_receptive_field(field, str
 
 
 def test_a_card_comes_back_from_its_json():
-    card = toy_card().model_copy(update={"operating_points": {"few": {"cloud": 0.7}}})
+    few = OperatingPoint(thresholds={"cloud": 0.7}, min_area=400, dilate=30, about="for x")
+    error = CalibrationError(split="validation", ece={"cloud": 0.02}, before={"cloud": 0.1})
+    card = toy_card().model_copy(
+        update={"operating_points": {"few": few}, "calibration_error": error}
+    )
     assert ModelCard.model_validate_json(card.model_dump_json()) == card
 
 

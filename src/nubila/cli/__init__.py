@@ -17,7 +17,8 @@ __all__ = ["app", "main"]
 # Each is a module of this package that holds a function of the same name.
 _COMMANDS: Final = (
     *("info", "mask", "synth", "run", "train", "slurm", "sweep", "evaluate", "export"),
-    *("audit", "auto_mask", "compare", "folds", "hard_cases", "review"),
+    *("audit", "auto_mask", "compare", "folds", "hard_cases", "review", "tune"),
+    *("ensemble", "pseudo_label", "rounds"),
 )
 
 # Each is a module of this package that holds a Typer application of the same name.

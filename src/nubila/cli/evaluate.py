@@ -73,6 +73,14 @@ def evaluate(
             "(2) or metres (60m); 0 for not."
         ),
     ] = "2",
+    operating_point: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Thresholds and post-processing by a name of the models' cards (see nubila models "
+            "show); default: the most probable class.",
+        ),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Images side by side; default: one a processor.")
     ] = None,
@@ -81,6 +89,7 @@ def evaluate(
     from rich.console import Console
 
     from nubila.evaluate import evaluate_together, parse_buffer, write_report
+    from nubila.infer import MaskOptions
     from nubila.models_io import find_model, load_model
     from nubila.raster.atomic import make_folder
 
@@ -94,6 +103,7 @@ def evaluate(
             loaded,
             specs,
             buffer=distance,
+            options=MaskOptions(operating_point=operating_point),
             threads=threads or os.cpu_count() or 1,
             progress=progress,
         )

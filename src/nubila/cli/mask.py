@@ -74,6 +74,15 @@ def mask(
             rich_help_panel=_WHERE,
         ),
     ] = None,
+    operating_point: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Thresholds, --dilate and --min-area by a name of the model's card (see nubila "
+            "models show); what is given beside it goes before.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     threshold: Annotated[
         list[str] | None,
         typer.Option(
@@ -84,21 +93,22 @@ def mask(
         ),
     ] = None,
     dilate: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="METRES",
-            help="Grow cloud, thin cloud and cloud shadow by this.",
+            help="Grow cloud, thin cloud and cloud shadow by this; default: 0.",
             rich_help_panel=_HOW,
         ),
-    ] = 0.0,
+    ] = None,
     min_area: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="M2",
-            help="Fill objects smaller than so many square metres with what is around them.",
+            help="Fill objects smaller than so many square metres with what is around them; "
+            "default: 0.",
             rich_help_panel=_HOW,
         ),
-    ] = 0.0,
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
@@ -219,6 +229,7 @@ def mask(
     options = MaskOptions(
         resolution=resolution,
         area=_area(area, bounds, bounds_crs),
+        operating_point=operating_point,
         thresholds=_thresholds(threshold or []),
         dilate=dilate,
         min_area=min_area,

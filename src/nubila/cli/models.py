@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nubila.models_io import Model
+    from nubila.models_io import Model, ModelCard
     from nubila.nn.summary import Summary
     from nubila.recipe.model import Network
 
@@ -250,8 +250,36 @@ def _print_card(model: Model) -> None:
     card["bands"] = ", ".join(
         b.name + ("" if b.required else " (optional)") for b in model.card.bands
     )
+    card["operating_points"] = _points(model.card)
+    card["calibration_error"] = _calibration(model.card)
     for key, value in card.items():
         table.add_row(
             key, Text(value) if isinstance(value, str) else Pretty(value, expand_all=False)
         )
     Console().print(table)
+
+
+def _points(card: ModelCard) -> str:
+    """Return a line an operating point, for --operating-point; a second one what it is for."""
+    lines = []
+    for name, point in card.operating_points.items():
+        found = [f"{n} from {100 * p:g} %" for n, p in point.thresholds.items()]
+        if point.min_area:
+            found.append(f"objects under {point.min_area:g} m2 filled")
+        if point.dilate:
+            found.append(f"clouds grown by {point.dilate:g} m")
+        lines.append(f"{name}: {', '.join(found) or 'the most probable class'}")
+        lines += [f"  {point.about}"] if point.about else []
+    return "\n".join(lines) or "none"
+
+
+def _calibration(card: ModelCard) -> str:
+    error = card.calibration_error
+    if error is None:
+        return "not measured"
+    lines = [f"expected calibration error in percent, on the split {error.split}"]
+    for name, value in error.ece.items():
+        before = error.before.get(name)
+        told = "" if before is None else f" ({100 * before:.1f} before calibration)"
+        lines.append(f"  {name}: {100 * value:.1f}{told}")
+    return "\n".join(lines)

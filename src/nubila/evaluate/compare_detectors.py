@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from nubila.classes import CLASS_NAMES
 from nubila.datasets import SampleSpec, load_sample
+from nubila.datasets.reliability import reliability
 from nubila.detect import Detection, Detector, open_detector, own_mask, view_of
 from nubila.errors import InputError
 from nubila.evaluate.boundary import near_boundary
-from nubila.evaluate.calibration import reliability
 from nubila.evaluate.scores import differences, full_scores, summarise
 from nubila.evaluate.strata import strata, tags_of
 from nubila.evaluate.tally import SCORED, SampleTally, called_sets, tally

@@ -17,6 +17,8 @@ __all__ = [
     "difference_intervals",
     "figure_values",
     "intervals",
+    "middle",
+    "resampled",
     "rounded",
     "scene_mean",
     "scene_mean_interval",
@@ -117,7 +119,7 @@ def intervals(
     if len(scenes) < 2:
         return dict.fromkeys(FIGURES, (None, None))
     sums = _draws(len(scenes), resamples, seed) @ _table(scenes)
-    return {name: _middle(figure_values(sums, name)) for name in FIGURES}
+    return {name: middle(figure_values(sums, name)) for name in FIGURES}
 
 
 def scene_mean_interval(
@@ -126,7 +128,7 @@ def scene_mean_interval(
     """Return the 95 % percentile bootstrap interval over scenes of the scene mean of a figure."""
     if len(scenes) < 2:
         return None, None
-    return _middle(_drawn_means(scenes, name, _draws(len(scenes), resamples, seed)))
+    return middle(_drawn_means(scenes, name, _draws(len(scenes), resamples, seed)))
 
 
 def difference_intervals(
@@ -155,7 +157,30 @@ def difference_intervals(
     one, other = drawn @ _table(first), drawn @ _table(second)
     found = {name: figure_values(one, name) - figure_values(other, name) for name in FIGURES}
     found["iou_scene_mean"] = _drawn_means(first, "iou", drawn) - _drawn_means(second, "iou", drawn)
-    return {name: _middle(values) for name, values in found.items()}
+    return {name: middle(values) for name, values in found.items()}
+
+
+def resampled(tables: NDArray[Any], *, resamples: int = RESAMPLES, seed: int = SEED) -> Numbers:
+    """Return the sums (resamples, ...) of scenes drawn with replacement.
+
+    For figures of several counts together; the draws are those of `difference_intervals`.
+
+    Args:
+        tables: (scenes, ...) counts of each scene.
+        resamples: how often scenes are drawn.
+        seed: of the draws.
+    """
+    drawn = _draws(len(tables), resamples, seed)
+    return np.tensordot(drawn, np.asarray(tables, np.float64), axes=1)
+
+
+def middle(values: Numbers) -> Interval:
+    """Return the 2.5th and 97.5th percentile of the finite values, None and None for none."""
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return None, None
+    low, high = np.percentile(values, [2.5, 97.5])
+    return rounded(low), rounded(high)
 
 
 def rounded(value: float | None) -> float | None:
@@ -179,11 +204,3 @@ def _drawn_means(scenes: Sequence[Counts], name: str, drawn: Numbers) -> Numbers
     values = figure_values(_table(scenes), name)
     defined = np.isfinite(values)
     return _share(drawn @ np.where(defined, values, 0), drawn @ defined.astype(np.float64))
-
-
-def _middle(values: Numbers) -> Interval:
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return None, None
-    low, high = np.percentile(values, [2.5, 97.5])
-    return rounded(low), rounded(high)

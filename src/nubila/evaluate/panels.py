@@ -249,7 +249,7 @@ def _panel(
     judged = []
     for evaluation, model in zip(evaluations, models, strict=True):
         counted = evaluation.tallies[place]
-        classes = predict_sample(model, sample, spec)
+        classes = predict_sample(model, sample, spec, evaluation.options)
         difference = difference_picture(sample.label, classes, SCORED[name], counted.called)
         judged.append(Judged(counted.counts(name).iou, class_picture(classes), difference))
     return Panel(

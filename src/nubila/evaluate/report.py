@@ -112,6 +112,8 @@ def score_document(
         "manifest": data_name(specs[0].manifest),
         "split": split,
     }
+    if evaluations[0].options.operating_point is not None:
+        protocol["operating_point"] = evaluations[0].options.operating_point
     about = {
         name: {
             "model": model.card.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from nubila.classes import NO_DATA
 from nubila.datasets import Sample, SampleSpec, load_sample
+from nubila.datasets.reliability import reliability
 from nubila.evaluate.boundary import Buffer, near_boundary
-from nubila.evaluate.calibration import reliability
 from nubila.evaluate.scores import differences, full_scores
 from nubila.evaluate.strata import strata, tags_of
 from nubila.evaluate.tally import SCORED, SampleTally, called_sets, tally
 from nubila.infer import CloudMask, MaskOptions
+from nubila.infer.decide import threshold_list
 from nubila.infer.delivery import mask_in_memory, prepare
+from nubila.infer.operating import point_of
 from nubila.models_io import Model, ModelCard
 from nubila.scenes.array import scene_from_array
 
@@ -27,6 +29,7 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_together",
+    "graded",
     "mask_sample",
     "predict_sample",
 ]
@@ -43,11 +46,13 @@ class Evaluation:
         card: of the model.
         tallies: one a sample.
         buffer: how far from boundaries pixels were left out of the inner tables; None = not.
+        options: how probabilities became classes.
     """
 
     card: ModelCard
     tallies: tuple[SampleTally, ...]
     buffer: Buffer | None = None
+    options: MaskOptions = field(default_factory=MaskOptions)
 
     def scores(self, columns: Iterable[str] | None = None) -> dict[str, Any]:
         """Return ``{"overall": {...}, "folders": {name: {...}}, ...}``, as in ``scores.json``.
@@ -71,12 +76,13 @@ def evaluate(
     specs: Sequence[SampleSpec],
     *,
     buffer: Buffer | None = None,
+    options: MaskOptions | None = None,
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Run a model once over each sample and count; see `evaluate_together`."""
     return evaluate_together(
-        [model], specs, buffer=buffer, threads=threads, progress=progress
+        [model], specs, buffer=buffer, options=options, threads=threads, progress=progress
     )[0]  # fmt: skip
 
 
@@ -85,6 +91,7 @@ def evaluate_together(
     specs: Sequence[SampleSpec],
     *,
     buffer: Buffer | None = None,
+    options: MaskOptions | None = None,
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Evaluation, ...]:
@@ -94,6 +101,7 @@ def evaluate_together(
         models: one or more.
         specs: rows of a manifest.
         buffer: also count without the pixels so near to a boundary of the label.
+        options: operating point, thresholds and post-processing; default the most probable class.
         threads: samples that are read and run side by side; the counts do not depend on it.
         progress: called with the number of samples done, after each.
 
@@ -102,13 +110,17 @@ def evaluate_together(
 
     Raises:
         BandError: a sample lacks a band that a model needs; the message names line and files.
+        InputError: a model has no such operating point, or does not tell a class of a threshold.
         ManifestError: a file of a sample cannot be read, or does not fit its row.
         ModelError: the runtime refuses an input.
     """
+    chosen = options or MaskOptions()
+    for model in models:
+        threshold_list(model.card, point_of(chosen, model.card).thresholds)
     counted: list[tuple[SampleTally, ...]] = []
     with ThreadPoolExecutor(threads) as pool:
         try:
-            work = pool.map(lambda spec: _tally_sample(models, spec, buffer), specs)
+            work = pool.map(lambda spec: _tally_sample(models, spec, buffer, chosen), specs)
             for done, tallies in enumerate(work, start=1):
                 counted.append(tallies)
                 if progress is not None:
@@ -117,7 +129,7 @@ def evaluate_together(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return tuple(
-        Evaluation(model.card, tuple(tallies[n] for tallies in counted), buffer)
+        Evaluation(model.card, tuple(tallies[n] for tallies in counted), buffer, chosen)
         for n, model in enumerate(models)
     )
 
@@ -129,18 +141,25 @@ def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
     return differences(first.tallies, second.tallies, names)
 
 
-def predict_sample(model: Model, sample: Sample, spec: SampleSpec) -> NDArray[np.uint8]:
+def predict_sample(
+    model: Model, sample: Sample, spec: SampleSpec, options: MaskOptions | None = None
+) -> NDArray[np.uint8]:
     """Return what ``nubila mask`` would: (rows, columns) uint8 class codes, 255 = not judged.
 
     Raises:
         BandError: the sample lacks a band that the model needs.
         ModelError: the runtime refuses the input.
     """
-    return mask_sample(model, sample, spec).classes
+    return mask_sample(model, sample, spec, options=options).classes
 
 
 def mask_sample(
-    model: Model, sample: Sample, spec: SampleSpec, *, probabilities: bool = False
+    model: Model,
+    sample: Sample,
+    spec: SampleSpec,
+    *,
+    probabilities: bool = False,
+    options: MaskOptions | None = None,
 ) -> CloudMask:
     """Return the mask of a sample, with probabilities if asked for; raises as `predict_sample`."""
     where = f"line {spec.line}" if spec.line else f"sample {spec.id}"
@@ -151,18 +170,18 @@ def mask_sample(
         resolution=sample.meta.resolution or _UNKNOWN_RESOLUTION,
         name=f"{spec.manifest}: {where}: {'; '.join(str(p) for p in spec.images)}",
     )
-    task = prepare(scene, model, MaskOptions(picture=False, probabilities=probabilities))
+    wanted = replace(options or MaskOptions(), picture=False, probabilities=probabilities)
+    task = prepare(scene, model, wanted)
     return mask_in_memory(task, threads=1, progress=None)
 
 
 def _tally_sample(
-    models: Sequence[Model], spec: SampleSpec, buffer: Buffer | None
+    models: Sequence[Model], spec: SampleSpec, buffer: Buffer | None, options: MaskOptions
 ) -> tuple[SampleTally, ...]:
     """Count what each model makes of a sample, on the pixels that all of them judge."""
     sample = load_sample(spec)
     masks = [
-        mask_sample(m, sample, spec, probabilities=m.card.output in ("probabilities", "logits"))
-        for m in models
+        mask_sample(m, sample, spec, probabilities=graded(m.card), options=options) for m in models
     ]
     judged = np.logical_and.reduce([mask.classes != NO_DATA for mask in masks])
     label = np.where(judged, sample.label, np.uint8(0))
@@ -175,6 +194,11 @@ def _tally_sample(
         _tally(model, mask, spec, tags, (sample.label, label, inner))
         for model, mask in zip(models, masks, strict=True)
     )
+
+
+def graded(card: ModelCard) -> bool:
+    """Tell whether a model's graph gives probabilities, and not classes alone."""
+    return card.output in ("probabilities", "logits")
 
 
 def _pixels(buffer: Buffer, sample: Sample, spec: SampleSpec) -> float:

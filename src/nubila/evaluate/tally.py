@@ -17,21 +17,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nubila.classes import CLASS_NAMES, NO_DATA, class_set
+from nubila.classes import CLASS_NAMES, NO_DATA, SCORED, class_set
 from nubila.evaluate.counts import Counts
 
 __all__ = ["SCORED", "UNMERGED", "SampleTally", "agreeing", "called_sets", "count_class", "tally"]
-
-# What is scored, and the set of classes that counts as it.
-SCORED: Final[dict[str, int]] = {
-    "cloud": class_set(["cloud", "thin cloud"]),
-    "thick cloud": class_set(["cloud"]),
-    "thin cloud": class_set(["thin cloud"]),
-    "cloud shadow": class_set(["cloud shadow"]),
-    "snow": class_set(["snow"]),
-    "water": class_set(["water"]),
-    "clear": class_set(["clear"]),
-}
 
 _SETS: Final = 1 << len(CLASS_NAMES)
 _THIN: Final = class_set(["thin cloud"])
@@ -52,7 +41,7 @@ class SampleTally:
         called: by class code, the set of classes that the model means by it; see `called_sets`.
         tags: column -> value, to score by.
         inner: `table` without the pixels near a boundary of the label, if counted.
-        reliability: scored class -> (3, bins), see `nubila.evaluate.calibration`.
+        reliability: scored class -> (3, bins), see `nubila.datasets.reliability`.
     """
 
     id: str

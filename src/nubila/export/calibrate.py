@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -14,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nubila.classes import SCORED, class_set
 from nubila.datasets import output_sets
+from nubila.datasets.reliability import expected_calibration_error, reliability
 from nubila.export.graph import statistics_of
 from nubila.nn import Segmenter, partial_cross_entropy
 from nubila.train.data import Labelled
@@ -35,12 +37,16 @@ class Calibration:
         biases: one a class, in the network's order.
         before: the loss without calibration.
         after: the loss with it.
+        ece_before: scored class -> expected calibration error without calibration.
+        ece_after: the same with it.
     """
 
     temperature: float
     biases: tuple[float, ...]
     before: float = float("nan")
     after: float = float("nan")
+    ece_before: Mapping[str, float] = field(default_factory=dict)
+    ece_after: Mapping[str, float] = field(default_factory=dict)
 
     def apply(self, logits: Tensor) -> Tensor:
         """Return calibrated logits (C, ...) for logits (C, ...)."""
@@ -67,28 +73,61 @@ def fit_calibration(
         biases: one a class: the logarithm of how much rarer a class is than it was in training
             (Saerens et al. 2002, doi:10.1162/089976602753284446).
     """
-    logits, labels = _collect(network, output_sets(classes), samples)
+    found = [_collect(network, sample) for sample in samples]
+    outputs = output_sets(classes)
+    logits = torch.cat([f for f, _ in found], dim=1)[None, :, :, None]
+    labels = torch.from_numpy(np.concatenate([outputs[bits] for _, bits in found]))[None, :, None]
 
     def loss(log_temperature: float) -> float:
         fitted = Calibration(math.exp(log_temperature), tuple(biases))
         return float(partial_cross_entropy(fitted.apply(logits[0])[None], labels))
 
     best = _golden_section(loss, math.log(_RANGE[0]), math.log(_RANGE[1]))
-    before = float(partial_cross_entropy(logits, labels))
-    return Calibration(math.exp(best), tuple(biases), before, loss(best))
+    fitted = Calibration(math.exp(best), tuple(biases))
+    sets = [class_set(members) for members in classes.values()]
+    return replace(
+        fitted,
+        before=float(partial_cross_entropy(logits, labels)),
+        after=loss(best),
+        ece_before=_errors([(f.softmax(0), bits) for f, bits in found], sets),
+        ece_after=_errors([(fitted.apply(f).softmax(0), bits) for f, bits in found], sets),
+    )
 
 
-def _collect(
-    network: Segmenter, outputs: NDArray[np.uint8], samples: Sequence[Labelled]
-) -> tuple[Tensor, Tensor]:
-    """Return logits (1, C, n, 1) and labels (1, n, 1) of the labelled pixels of a sparse grid."""
-    found, labels = [], []
-    for sample in samples:
-        label = torch.from_numpy(outputs[sample.label[::_EVERY, ::_EVERY]])
-        logits = logits_of(network, sample.image, _statistics(network, sample))
-        found.append(logits[:, ::_EVERY, ::_EVERY][:, label != 0])
-        labels.append(label[label != 0])
-    return torch.cat(found, dim=1)[None, :, :, None], torch.cat(labels)[None, :, None]
+def _collect(network: Segmenter, sample: Labelled) -> tuple[Tensor, NDArray[np.uint8]]:
+    """Return logits (C, n) and label sets (n,) of the labelled pixels of a sparse grid."""
+    label = sample.label[::_EVERY, ::_EVERY]
+    logits = logits_of(network, sample.image, _statistics(network, sample))
+    there = label != 0
+    return logits[:, ::_EVERY, ::_EVERY][:, torch.from_numpy(there)], label[there]
+
+
+def _errors(
+    found: Sequence[tuple[Tensor, NDArray[np.uint8]]], outputs: Sequence[int]
+) -> dict[str, float]:
+    """Return the expected calibration error of each class that some label names.
+
+    Args:
+        found: probabilities (C, n) and label sets (n,) of each sample.
+        outputs: the set of classes that each output stands for.
+    """
+    tables: dict[str, NDArray[np.float64]] = {}
+    for probabilities, bits in found:
+        present = set(bits.tolist())
+        # As in scoring: a sample whose labels leave a class open says nothing of it.
+        names = [n for n, s in SCORED.items() if _decides(present, s)]
+        values = probabilities.numpy()[:, :, None]
+        for name, table in reliability(bits[:, None], values, outputs, names).items():
+            tables[name] = tables.get(name, 0) + table
+    errors = {
+        name: expected_calibration_error(table) for name, table in tables.items() if table[2].any()
+    }
+    return {name: round(error, 6) for name, error in errors.items() if error is not None}
+
+
+def _decides(labels: set[int], wanted: int) -> bool:
+    named = any(bits & ~wanted == 0 for bits in labels)
+    return named or all(bits & wanted == 0 for bits in labels)
 
 
 def _statistics(network: Segmenter, sample: Labelled) -> Tensor | None:

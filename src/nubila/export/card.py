@@ -15,7 +15,7 @@ from nubila.classes import CLASS_NAMES, class_code
 from nubila.errors import InputError
 from nubila.export.graph import TURNS, cloudy_outputs, looks_at_all, statistics_of
 from nubila.export.options import Shape
-from nubila.models_io import BandUse, ModelCard, TrainingSource
+from nubila.models_io import BandUse, CalibrationError, ModelCard, TrainingSource
 from nubila.nn import Segmenter
 from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe
@@ -35,6 +35,7 @@ def build_card(
     train: Sequence[Labelled],
     validation: Sequence[Labelled],
     calibration: str,
+    calibration_error: CalibrationError | None = None,
     scores: dict[str, Any],
     suffix: str = "",
 ) -> ModelCard:
@@ -47,6 +48,7 @@ def build_card(
         train: the samples that the weights were trained on.
         validation: those of the validation split.
         calibration: how it was calibrated, for people.
+        calibration_error: what that left.
         scores: of ``nubila evaluate``.
         suffix: of the name.
     """
@@ -67,6 +69,7 @@ def build_card(
         statistics=statistics_of(network),
         output=shape.output,
         calibration=calibration,
+        calibration_error=calibration_error,
         training=_sources(recipe, train),
         recipe=_portable(recipe),
         seed=recipe.seed,

@@ -16,7 +16,7 @@ from nubila.export.card import build_card, read_scores, write_item
 from nubila.export.graph import Graph, write_onnx
 from nubila.export.options import ExportOptions, Shape
 from nubila.export.parity import check_parity
-from nubila.models_io import load_model
+from nubila.models_io import CalibrationError, load_model
 from nubila.nn import Segmenter
 from nubila.raster.atomic import atomic_path, make_folder
 from nubila.recipe import Recipe, load_recipe
@@ -149,6 +149,11 @@ def write_calibrated(
         train=source.train,
         validation=source.validation,
         calibration=calibration,
+        calibration_error=CalibrationError(
+            split=recipe.data.validation,
+            ece=dict(fitted.ece_after),
+            before=dict(fitted.ece_before),
+        ),
         scores=source.scores,
         suffix=suffix,
     )

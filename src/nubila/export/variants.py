@@ -171,7 +171,8 @@ def _told(report: Callable[[str], None], name: str) -> Callable[[str], None]:
 
 
 def _named(card: ModelCard, name: str) -> ModelCard:
-    return card.model_copy(update={"name": f"{card.name}-{name}"})
+    # Other arithmetic gives other probabilities, whose calibration was not measured.
+    return card.model_copy(update={"name": f"{card.name}-{name}", "calibration_error": None})
 
 
 def _file(output: Path, name: str) -> Path:

@@ -57,10 +57,11 @@ def mask_scene(
     resolution: float | None = None,
     area: str | Path | Mapping[str, Any] | Sequence[float] | Area | None = None,
     area_crs: str | int | None = None,
+    operating_point: str | None = None,
     thresholds: Mapping[str, float] | None = None,
     probabilities: bool = False,
-    dilate: float = 0.0,
-    min_area: float = 0.0,
+    dilate: float | None = None,
+    min_area: float | None = None,
     auxiliary: Mapping[str, str | Path] | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -74,10 +75,12 @@ def mask_scene(
         area: GeoJSON (path, text or mapping) or bounds west, south, east, north. Only what it
             needs is read; a pixel belongs to it if its centre lies inside.
         area_crs: CRS of the area; default longitude and latitude.
+        operating_point: thresholds and post-processing by a name of the model's card, such as
+            ``conservative``; what is given beside it goes before. Default: none.
         thresholds: class name -> least probability; default the most probable class.
         probabilities: keep the probabilities.
-        dilate: metres by which cloud, thin cloud and cloud shadow grow.
-        min_area: square metres; smaller objects are filled by what is around them.
+        dilate: metres by which cloud, thin cloud and cloud shadow grow; default 0.
+        min_area: square metres; smaller objects are filled by what is around them; default 0.
         auxiliary: band name -> raster of its own, such as elevation in metres, on any grid.
         threads: default one a processor.
         progress: called with pixels done and pixels in all.
@@ -95,6 +98,7 @@ def mask_scene(
     options = MaskOptions(
         resolution=resolution,
         area=None if area is None else read_area(area, area_crs),
+        operating_point=operating_point,
         thresholds=dict(thresholds or {}),
         dilate=dilate,
         min_area=min_area,

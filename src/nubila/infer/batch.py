@@ -11,6 +11,7 @@ from typing import Any
 from nubila.errors import OutputError
 from nubila.infer.api import MaskResult, mask_to_folder
 from nubila.infer.decide import threshold_list
+from nubila.infer.operating import point_of
 from nubila.infer.output import legend_of
 from nubila.infer.provenance import MaskOptions
 from nubila.models_io import Model
@@ -104,7 +105,7 @@ def mask_many(
     """
     folder = check_folder(folder)
     legend_of(options)
-    threshold_list(model.card, options.thresholds)
+    threshold_list(model.card, point_of(options, model.card).thresholds)
 
     def mask(scene: Scene) -> MaskResult:
         return mask_to_folder(

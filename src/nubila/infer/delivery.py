@@ -16,11 +16,12 @@ from nubila.infer.area import PlacedArea, place_area
 from nubila.infer.decide import PROBABILITY_NO_DATA, postprocess
 from nubila.infer.engine import Progress, Run, Strip, resolution_notes, run_scene
 from nubila.infer.mask import CloudMask
+from nubila.infer.operating import point_of
 from nubila.infer.output import PICTURE_SIZE
 from nubila.infer.provenance import MaskOptions, Provenance, provenance_of
 from nubila.infer.statistics import Counter, Statistics
 from nubila.infer.tiles import PreviewGrid
-from nubila.models_io import Model, find_model, load_model
+from nubila.models_io import Model, OperatingPoint, find_model, load_model
 from nubila.raster import Grid, Window
 from nubila.scenes import Scene
 
@@ -37,6 +38,7 @@ class Task:
         scene: the scene.
         model: the model.
         options: as given.
+        point: thresholds and post-processing, by options and card.
         placed: the area of interest, or None.
         grid: of the mask.
         seen: pixels of the scene that the model judges: the area, and as much around it as clouds
@@ -47,6 +49,7 @@ class Task:
     scene: Scene
     model: Model
     options: MaskOptions
+    point: OperatingPoint
     placed: PlacedArea | None
     grid: Grid
     seen: Window | None
@@ -80,31 +83,29 @@ def prepare(
     scene: Scene | str | Path, model: Model | str | Path | None, options: MaskOptions
 ) -> Task:
     """Open scene and model, and lay the area on the scene; nothing is decoded yet."""
-    for name, value in (("dilate", options.dilate), ("min_area", options.min_area)):
-        # Checked here too, because `postprocess` sees them only when all else is done.
-        if not (math.isfinite(value) and value >= 0):
-            raise InputError(f"{name} must be a number from 0 up, got {value}")
     if not isinstance(scene, Scene):
         from nubila.scenes import open_scene
 
         scene = open_scene(scene)
     if not isinstance(model, Model):
         model = load_model(find_model(model))
-    _check_output(model, options)
+    point = point_of(options, model.card)
+    _check_output(model, options, point)
     grid = scene.grid_at(_resolution(scene, options))
     placed = seen = None
     if options.area is not None:
         placed = place_area(options.area, grid)
-        reach = math.ceil(options.dilate / min(grid.pixel_size))
+        reach = math.ceil(point.dilate / min(grid.pixel_size))
         seen = placed.window.expand(reach, within=grid.shape)
         grid = placed.grid
-    return Task(scene, model, options, placed, grid, seen, provenance_of(scene, model, options))
+    provenance = provenance_of(scene, model, options)
+    return Task(scene, model, options, point, placed, grid, seen, provenance)
 
 
-def _check_output(model: Model, options: MaskOptions) -> None:
+def _check_output(model: Model, options: MaskOptions, point: OperatingPoint) -> None:
     """Refuse options that need probabilities of a model whose graph keeps them to itself."""
     card = model.card
-    if card.output in ("classes", "mask") and (options.probabilities or options.thresholds):
+    if card.output in ("classes", "mask") and (options.probabilities or point.thresholds):
         what = "probabilities" if options.probabilities else "thresholds"
         raise InputError(
             f"{model.path}: its graph gives {card.output}, not probabilities, so there are no "
@@ -190,7 +191,7 @@ def deliver(
         resolution=options.resolution,
         window=task.seen,
         threads=threads,
-        thresholds=options.thresholds or None,
+        thresholds=task.point.thresholds or None,
         probabilities=probability_type if options.probabilities else None,
         preview=PICTURE_SIZE if options.picture else 0,
         progress=progress,
@@ -221,7 +222,7 @@ class _Delivery:
         self.counter = Counter(task.model.card.class_codes, height * width)
         self._task, self._target = task, target
         self._whole: Arrays | None = None
-        if task.options.dilate or task.options.min_area:
+        if task.point.dilate or task.point.min_area:
             self._whole = Arrays(task.seen_shape, 0)
 
     def take(self, strip: Strip) -> None:
@@ -237,12 +238,12 @@ class _Delivery:
         """Hand on what had to wait for the whole mask."""
         if self._whole is None:
             return
-        options, validity = self._task.options, self._whole.validity
+        point, validity = self._task.point, self._whole.validity
         classes = postprocess(
             self._whole.classes,
             pixel_size=self._task.grid.pixel_size,
-            dilate_m=options.dilate,
-            min_area_m2=options.min_area,
+            dilate_m=point.dilate,
+            min_area_m2=point.min_area,
         )
         inner = self._task.inner.slices
         classes, validity = classes[inner], validity[inner]

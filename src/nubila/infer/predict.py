@@ -28,6 +28,7 @@ def predict(
     saturated: float | None = None,
     resolution: float = 10.0,
     grid: Grid | None = None,
+    operating_point: str | None = None,
     thresholds: Mapping[str, float] | None = None,
     probabilities: bool = False,
     threads: int | None = None,
@@ -46,7 +47,10 @@ def predict(
         saturated: value from which a pixel is saturated.
         resolution: metres a pixel; not used with a grid.
         grid: where the pixels lie; default no CRS, top left corner at the origin.
-        thresholds: class name -> least probability; default the most probable class.
+        operating_point: thresholds and post-processing by a name of the model's card; its metres
+            go by `resolution`. Default: none.
+        thresholds: class name -> least probability, before the operating point's; default the
+            most probable class.
         probabilities: keep the probabilities.
         threads: default one a processor.
 
@@ -74,5 +78,9 @@ def predict(
         resolution=resolution,
         grid=grid,
     )
-    options = MaskOptions(thresholds=dict(thresholds or {}), probabilities=probabilities)
+    options = MaskOptions(
+        operating_point=operating_point,
+        thresholds=dict(thresholds or {}),
+        probabilities=probabilities,
+    )
     return mask_in_memory(prepare(scene, model, options), threads, None)

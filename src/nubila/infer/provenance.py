@@ -24,9 +24,13 @@ class MaskOptions:
     Attributes:
         resolution: metres a pixel; None = the scene's own choice.
         area: area of interest; None = the whole scene.
-        thresholds: class name -> least probability; see `nubila.infer.decide`.
-        dilate: metres by which cloud, thin cloud and cloud shadow grow.
-        min_area: square metres; smaller objects are filled by what is around them.
+        operating_point: one of the model's card, which says what the next three are; None = none.
+        thresholds: class name -> least probability; see `nubila.infer.decide`. They take the place
+            of the operating point's for the same class.
+        dilate: metres by which cloud, thin cloud and cloud shadow grow; None = as the operating
+            point says, else 0.
+        min_area: square metres; smaller objects are filled by what is around them; None = as the
+            operating point says, else 0.
         classes: names of the classes to keep, or to mark in a binary mask; empty = all.
         binary: 1 for marked classes, 0 for others.
         codes: another product's codes; a name in `nubila.codes.SCHEMES`.
@@ -37,9 +41,10 @@ class MaskOptions:
 
     resolution: float | None = None
     area: Area | None = None
+    operating_point: str | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
-    dilate: float = 0.0
-    min_area: float = 0.0
+    dilate: float | None = None
+    min_area: float | None = None
     classes: tuple[str, ...] = ()
     binary: bool = False
     codes: str | None = None

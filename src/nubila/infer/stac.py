@@ -16,6 +16,7 @@ from rasterio.warp import transform
 from nubila.classes import CLASS_NAMES
 from nubila.infer.decide import PROBABILITY_NO_DATA, PROBABILITY_SCALE
 from nubila.infer.legend import VALIDITY_LEGEND, Legend
+from nubila.infer.operating import point_of
 from nubila.infer.provenance import Provenance
 from nubila.infer.statistics import Statistics
 from nubila.raster import Grid
@@ -126,6 +127,9 @@ def _properties(provenance: Provenance, statistics: Statistics, grid: Grid) -> d
         "nubila:cover": {name: _rounded(v) for name, v in statistics.cover.items()},
         "nubila:statistics": statistics.record(),
     }
+    if provenance.options.operating_point is not None:
+        point = point_of(provenance.options, provenance.card)
+        found["nubila:operating_point"] = point.model_dump(mode="json")
     # proj:code may say that there is none; every other field that is not known is left out.
     kept = {key: value for key, value in found.items() if value is not None or key == "proj:code"}
     return kept | _identity(provenance)

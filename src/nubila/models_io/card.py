@@ -25,11 +25,19 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from nubila.bands import band_name
 from nubila.classes import class_code, class_set
 
-__all__ = ["CARD_KEY", "BandUse", "ModelCard", "TrainingSource"]
+__all__ = [
+    "CARD_KEY",
+    "BandUse",
+    "CalibrationError",
+    "ModelCard",
+    "OperatingPoint",
+    "TrainingSource",
+]
 
 CARD_KEY: Final = "nubila.card"
 
-# The latest layout. Format 2 added `stands_for`, `tile`, `statistics`, `output`.
+# The latest layout. Format 2 added `stands_for`, `tile`, `statistics`, `output`; later, and only
+# where there is something to say, `calibration_error` and more than thresholds in a point.
 _FORMAT: Final = 2
 
 
@@ -58,6 +66,49 @@ class TrainingSource(_Frozen):
     url: str = ""
 
 
+class OperatingPoint(_Frozen):
+    """How probabilities become classes: a choice between missed clouds and false alarms.
+
+    Of older cards, where a point was class -> least probability, the thresholds are taken.
+
+    Attributes:
+        thresholds: class -> least probability to be called so, 0 to 1; it is then called so in
+            place of any class without a threshold, however probable. A class that is absent has
+            none. Empty = the most probable class. See `nubila.infer.decide.decide`.
+        min_area: square metres; smaller objects of one class are filled by what is around them.
+        dilate: metres by which cloud, thin cloud and cloud shadow then grow.
+        about: for people: what it is for, and what it was tuned on.
+    """
+
+    thresholds: dict[str, float] = {}
+    min_area: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    dilate: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    about: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _thresholds_alone(cls, values: Any) -> Any:  # noqa: ANN401 (whatever JSON holds)
+        if isinstance(values, dict) and not set(values) & set(cls.model_fields):
+            return {"thresholds": values}
+        return values
+
+
+class CalibrationError(_Frozen):
+    """How far probabilities are from how often they are right, on labelled pixels of one split.
+
+    The expected calibration error of each scored class (`nubila.datasets.reliability`), 0 to 1.
+
+    Attributes:
+        split: name of the split that it was measured on.
+        ece: scored class -> error of the probabilities that the graph gives.
+        before: the same without calibration; empty where that is not known.
+    """
+
+    split: str
+    ece: dict[str, float]
+    before: dict[str, float] = {}
+
+
 class ModelCard(_Frozen):
     """Everything nubila needs to run a model, and a person to judge it.
 
@@ -81,7 +132,10 @@ class ModelCard(_Frozen):
             `nubila.scenes.statistics`: what the graph's second input takes.
         output: what the graph gives.
         calibration: how probabilities were calibrated, or "none".
-        operating_points: name -> class name -> least probability to be called that class.
+        calibration_error: what calibration left, and on which split; None = not measured.
+        operating_points: name -> thresholds and post-processing; such as conservative (few missed
+            clouds), balanced and permissive (few false alarms), as ``nubila tune`` writes them.
+            Used only where asked for by name.
         measured: classes whose scores rest on labels made by people; the others are implied by
             synthetic scenes only.
         scores: split -> folder -> figures, as ``nubila evaluate`` writes them.
@@ -103,7 +157,8 @@ class ModelCard(_Frozen):
     statistics: tuple[str, ...] = ()
     output: Literal["probabilities", "logits", "classes", "mask"] = "probabilities"
     calibration: str = "none"
-    operating_points: dict[str, dict[str, float]] = {}
+    calibration_error: CalibrationError | None = None
+    operating_points: dict[str, OperatingPoint] = {}
     training: tuple[TrainingSource, ...] = ()
     recipe: str = ""
     seed: int = 0
@@ -148,11 +203,19 @@ class ModelCard(_Frozen):
                     f"stands_for: {output!r} = {list(members)}; expected one of the classes "
                     f"{', '.join(self.classes)}, and at least one that counts as it"
                 )
-        for point, thresholds in self.operating_points.items():
-            for name, value in thresholds.items():
+        self._check_points()
+        return self
+
+    def _check_points(self) -> None:
+        for point, values in self.operating_points.items():
+            for name, value in values.thresholds.items():
                 if class_code(name) not in self.class_codes or not 0 <= value <= 1:
                     raise ValueError(f"operating point {point!r}: {name!r} = {value}")
-        return self
+            if len(values.thresholds) >= len(self.classes):
+                raise ValueError(
+                    f"operating point {point!r}: every class has a threshold, and none is left for "
+                    f"the other pixels"
+                )
 
     def _check_tile(self) -> None:
         if self.tile is None and self.receptive_field is None:
