@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nubila.classes import class_code, class_set
+from nubila.classes import class_set
 from nubila.curate.predictions import Output, PredictionWriter, open_predictions
+from nubila.curate.tallies import sample_tally
 from nubila.datasets import SampleSpec, load_sample, read_manifest, write_manifest
 from nubila.datasets.manifest import manifest_rows
 from nubila.datasets.order import order_bands
 from nubila.errors import RecipeError
 from nubila.evaluate.scores import full_scores
-from nubila.evaluate.strata import strata, tags_of
-from nubila.evaluate.tally import SampleTally, called_sets, tally
+from nubila.evaluate.strata import strata
 from nubila.nn import Segmenter
 from nubila.raster.atomic import make_folder
 from nubila.recipe import Recipe
@@ -41,7 +41,6 @@ __all__ = [
     "fold_names",
     "fold_recipe",
     "sample_probabilities",
-    "sample_tally",
     "score_folds",
     "train_fold",
 ]
@@ -158,7 +157,10 @@ def score_folds(recipe: Recipe, folder: str | Path) -> dict[str, Any]:
             f"{kept.folder}: no prediction of {len(absent)} of {len(specs)} samples, such as "
             f"{absent[0].id} of fold {absent[0].tags['fold']}; train that fold first"
         )
-    tallies = [sample_tally(spec, kept.read(spec.id), kept.outputs) for spec in specs]
+    tallies = [
+        sample_tally(spec, load_sample(spec).label, kept.read(spec.id), kept.outputs)
+        for spec in specs
+    ]
     scores = full_scores(
         tallies,
         [output.name for output in kept.outputs],
@@ -200,23 +202,3 @@ def sample_probabilities(
     lacking = np.isnan(image[needed]).any(axis=0) if needed else np.isnan(image).all(axis=0)
     found[:, lacking] = np.nan
     return found
-
-
-def sample_tally(
-    spec: SampleSpec, probabilities: NDArray[np.float32], outputs: Sequence[Output]
-) -> SampleTally:
-    """Count what (outputs, rows, columns) make of a sample's label; NaN is not judged."""
-    label = load_sample(spec).label
-    codes = np.array([class_code(output.name) for output in outputs], np.uint8)
-    judged = ~np.isnan(probabilities).any(axis=0)
-    classes = codes[np.nan_to_num(probabilities).argmax(axis=0)]
-    return SampleTally(
-        id=spec.id,
-        folder=spec.folder,
-        group=spec.group,
-        table=tally(np.where(judged, label, np.uint8(0)), classes),
-        sets=spec.codes.all_sets,
-        not_judged=int(np.count_nonzero((label != 0) & ~judged)),
-        called=called_sets({class_code(o.name): o.classes for o in outputs}),
-        tags=tags_of(spec),
-    )

@@ -76,8 +76,9 @@ def label_rows(
     todo = [_is_to_label(spec, means, split) for spec in specs]
     chosen = [spec for spec, take in zip(specs, todo, strict=True) if take]
     labels = automatic_labels(chosen, means, make_folder(folder), threads=threads)
-    kept, dropped, reasons, made = [], [], Counter[str](), 0
-    done = 0
+    kept: list[dict[str, str]] = []
+    dropped: list[dict[str, str]] = []
+    reasons, made, done = Counter[str](), 0, 0
     for cells, spec, take in zip(rows, specs, todo, strict=True):
         if not take:
             has = spec.mask is not None

@@ -30,15 +30,15 @@ from nubila.curate.automatic import Means
 from nubila.curate.cross_validation import (
     fold_names,
     sample_probabilities,
-    sample_tally,
     train_fold,
 )
 from nubila.curate.fold_table import make_folds
 from nubila.curate.predictions import Output, Predictions, PredictionWriter, open_predictions
 from nubila.curate.pseudo import Sureness
 from nubila.curate.pseudo_label import PseudoLabels, label_rows, write_pseudo_labels
+from nubila.curate.tallies import sample_tally
 from nubila.curate.teachers import KeptDetector
-from nubila.datasets import SampleSpec, read_manifest, write_manifest
+from nubila.datasets import SampleSpec, load_sample, read_manifest, write_manifest
 from nubila.datasets.manifest import check_specs, manifest_rows
 from nubila.errors import ManifestError, RecipeError
 from nubila.evaluate.scores import SCORED, differences, summarise
@@ -282,8 +282,8 @@ def _predict(
 
 
 def _mean_tally(spec: SampleSpec, kept: Sequence[Predictions]) -> SampleTally:
-    mean = np.mean([predictions.read(spec.id) for predictions in kept], axis=0, dtype=np.float32)
-    return sample_tally(spec, mean, kept[0].outputs)
+    found = np.stack([predictions.read(spec.id) for predictions in kept])
+    return sample_tally(spec, load_sample(spec).label, found.mean(axis=0), kept[0].outputs)
 
 
 def _label(job: _Job, folder: Path, kept: Sequence[Predictions]) -> PseudoLabels:
