@@ -105,7 +105,7 @@ def test_the_repository_s_list_shares_no_place_with_training(shared_data: Path):
 
 
 def _spectra(folder: Path) -> None:
-    """Write two spectra of each class and file, whose bands are 0.01, 0.02, ... and 0.02 more."""
+    """Write spectra 0.01, 0.02, ... and 0.02 more of each class and file, and one of no values."""
     for name, bands in (
         ("Sentinel-2_TOA", "B1 B2 B3 B4 B8 B8A B11 B12"),
         ("Sentinel-2_SR", "B1 B2 B3 B4 B8 B8A B11 B12"),
@@ -117,6 +117,7 @@ def _spectra(folder: Path) -> None:
             for more in (0.0, 0.02):
                 values = [f"{0.01 * n + more:.4f}" for n in range(1, len(columns) + 1)]
                 lines.append(",".join(["here", "20210101", str(code), *values]))
+            lines.append(",".join(["here", "20210101", str(code), *["nan"] * len(columns)]))
         (folder / f"{name}_training_data.csv").write_text("\n".join(lines) + "\n")
 
 

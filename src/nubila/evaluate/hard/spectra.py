@@ -17,6 +17,7 @@ Two things about the files are not as their headers say, and are put right here:
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -141,8 +142,11 @@ def _read(path: Path, table: _Table, code: str) -> list[Floats]:
         if absent:
             raise ManifestError(f"{path}: no column {', '.join(sorted(absent))}")
         for row in rows:
-            if row["class"] == code and all(row[c] for c in table.columns.values()):
-                spectrum = [float(row[c]) + table.offset for c in table.columns.values()]
+            if row["class"] != code:
+                continue
+            # A few points lack a band, empty or as nan.
+            spectrum = [float(row[c] or "nan") + table.offset for c in table.columns.values()]
+            if all(map(math.isfinite, spectrum)):
                 groups.setdefault((row["site_name"], row["image_date"]), []).append(spectrum)
     if not groups:
         raise ManifestError(f"{path}: no spectrum of class {code}")
