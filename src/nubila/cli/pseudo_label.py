@@ -129,3 +129,5 @@ def pseudo_label(
     for path in paths:
         if path.is_file():
             typer.echo(path)
+    if folder != base:
+        typer.echo(f"their paths are relative to {base}: give that as --root, or as data.root")
