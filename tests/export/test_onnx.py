@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 
-from nubila.classes import CLASS_NAMES
+from nubila.classes import CLASS_NAMES, SCORED
 from nubila.errors import InputError, NubilaError
 from nubila.export import export_onnx
 from nubila.export import onnx as onnx_module
@@ -69,6 +69,10 @@ def test_the_card_says_what_the_model_is(run: Path, model_file: Path) -> None:
     )
     assert [(s.name, s.licence, s.images) for s in card.training] == [("places", "CC0-1.0", 2)]
     assert card.measured == ("cloud",)
+    error = card.calibration_error
+    assert error.split == load_recipe(run / "recipe.yaml").data.validation
+    assert set(error.ece) == set(error.before) == {"cloud", "thick cloud"}
+    assert 0 <= error.ece["cloud"] <= 1
     assert card.scores == {"overall": {"cloud": {"iou": 0.5}}}
     assert str(run.parent) not in card.model_dump_json()
 
@@ -139,6 +143,9 @@ def test_calibration_undoes_overconfidence_and_a_shifted_mixture() -> None:
     fitted = fit_calibration(network.eval(), classes, [sample], (0, 0, 0, 0, -1.2, 0))
     assert fitted.temperature == pytest.approx(2.5, rel=0.1)
     assert fitted.after < fitted.before
+    assert set(fitted.ece_after) == set(fitted.ece_before) == set(SCORED)
+    for name, error in fitted.ece_after.items():
+        assert error < 0.02 < fitted.ece_before[name]
 
 
 def test_golden_section_finds_a_minimum() -> None:

@@ -43,3 +43,26 @@ def test_two_names_of_one_band_are_one_band():
 def test_a_card_is_not_changed():
     with pytest.raises(ValidationError, match="frozen"):
         toy_card().stride = 8
+
+
+def test_points_of_older_cards_are_thresholds_alone():
+    old = toy_card().model_dump() | {"operating_points": {"few": {"cloud": 0.7, "snow": 0.2}}}
+    (point,) = ModelCard.model_validate(old).operating_points.values()
+    assert point == OperatingPoint(thresholds={"cloud": 0.7, "snow": 0.2})
+    assert (point.dilate, point.min_area) == (0, 0)
+    assert ModelCard.model_validate(toy_card().model_dump() | {"operating_points": {"x": {}}})
+
+
+@pytest.mark.parametrize(
+    ("point", "told"),
+    [
+        ({"dilate": -1}, "greater than or equal to 0"),
+        ({"min_area": float("inf")}, "finite"),
+        ({"thresholds": {"cloud": 1.2}}, "'few': 'cloud' = 1.2"),
+        ({"thresholds": dict.fromkeys(CLASSES, 0.5)}, "every class has a threshold"),
+        ({"thresholds": {"cloud": 0.5}, "dilation": 20}, "Extra inputs"),
+    ],
+)
+def test_a_point_that_does_not_hold(point, told):
+    with pytest.raises(ValidationError, match=told):
+        ModelCard.model_validate(toy_card().model_dump() | {"operating_points": {"few": point}})

@@ -90,6 +90,8 @@ def tune(
     # A file or a pipe has no width of its own; 100 keeps every row on one line.
     console = Console() if Console().is_terminal else Console(width=100)
     console.print(_table(document))
+    for name, found in document["points"].items():
+        typer.echo(f"{name}: {_words(found['point'])}")
     typer.secho(f"warning: {document['protocol']['warning']}", fg="yellow")
     for path in paths.values():
         typer.echo(path)
@@ -104,12 +106,13 @@ def _table(document: dict[str, Any]) -> Table:
         title=f"{about['model']} on {about['manifest']}, split {about['split']}",
         caption="In percent. Gain: what the goal's figure is more than without thresholds and "
         "post-processing, with the 95 % paired interval over scenes; held out: each scene by the "
-        f"point that is best on the others. Goal: {about['goal']}.",
+        "point that is best on the others; where that gains nothing, nothing is changed. Goal: "
+        f"{about['goal']}.",
         box=SIMPLE,
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    table.add_column("point, class")
+    table.add_column("point, class", no_wrap=True)
     for name in ("IoU", "precision", "recall", "goal", "gain", "held out"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_row("most probable class", style="bold")
@@ -118,7 +121,7 @@ def _table(document: dict[str, Any]) -> Table:
     for name, found in document["points"].items():
         goal = found["goal"]
         table.add_row(
-            f"{name}: {_words(found['point'])}",
+            name,
             *[""] * 3,
             f"{goal['figure']} {100 * goal['score']:.1f}",
             _span(goal["gain"], goal["gain_interval"]),
@@ -141,7 +144,7 @@ def _words(point: dict[str, Any]) -> str:
         found.append(f"{point['min_area']:g} m2")
     if point["dilate"]:
         found.append(f"{point['dilate']:g} m")
-    return ", ".join(found) or "the same"
+    return ", ".join(found) or "most probable class"
 
 
 def _span(value: float, interval: list[float | None]) -> str:

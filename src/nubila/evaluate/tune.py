@@ -20,7 +20,7 @@ from nubila.evaluate.run import graded
 from nubila.evaluate.scores import by_scene
 from nubila.evaluate.tally import SampleTally
 from nubila.evaluate.tune_bench import Bench
-from nubila.evaluate.tune_goals import GOALS, SHADOW_SCENES, Goal
+from nubila.evaluate.tune_goals import GOALS, SHADOW_SCENES, Goal, held_out
 from nubila.models_io import Model, OperatingPoint
 
 __all__ = ["Trial", "Tuned", "check_split", "tune"]
@@ -50,7 +50,7 @@ class Tuned:
     """What tuning found.
 
     Attributes:
-        points: name -> the best trial's point.
+        points: name -> the chosen trial's point.
         tallies: name -> counts of every sample at this point; ``plain`` is the most probable class.
         trials: all that was tried, the most probable class first.
         shadow: whether cloud shadow counted.
@@ -61,8 +61,16 @@ class Tuned:
     trials: tuple[Trial, ...]
     shadow: bool
 
-    def best(self, goal: Goal) -> Trial:
-        """Return the trial that scores most, the first of equals."""
+    def chosen(self, goal: Goal) -> Trial:
+        """Return the trial that scores most, the first of equals, if choosing so is worth it.
+
+        Where it gains nothing on scenes that are held out, what it gains on all of them is chance,
+        and the most probable class stays.
+        """
+        plain, counts = self.trials[0], [trial.counts for trial in self.trials]
+        apart = Trial(plain.point, held_out(goal, counts, self.shadow))
+        if _score(goal, apart, self.shadow) <= _score(goal, plain, self.shadow):
+            return plain
         return max(self.trials, key=lambda trial: _score(goal, trial, self.shadow))
 
 
@@ -92,8 +100,8 @@ def tune(
     """Search thresholds, least area and dilation for each of `GOALS`.
 
     The model runs once over each sample. Each goal gets so many new trials, and knows those of the
-    goals before it; the most probable class, with nothing done to it, is a trial too, so that a
-    point is never worse than that on these samples. The same samples give the same points.
+    goals before it; the most probable class, with nothing done to it, is a trial too, and stays
+    where choosing another gains nothing on scenes held out. The same samples give the same points.
 
     Args:
         model: one that gives probabilities.
@@ -122,7 +130,7 @@ def tune(
             _search(goal, tried, trials, shadow, seed)
             report(f"{name}: {len(tried.trials)} points tried")
         found = Tuned({}, {}, tuple(tried.trials.values()), shadow)
-        points = {name: found.best(goal).point for name, goal in GOALS.items()}
+        points = {name: found.chosen(goal).point for name, goal in GOALS.items()}
         tallies = {name: bench.tallies(point) for name, point in points.items()}
     return Tuned(points, {"plain": plain, **tallies}, found.trials, shadow)
 
