@@ -14,15 +14,18 @@ from nubila.errors import NubilaError
 
 __all__ = ["app", "main"]
 
-# Each is a module of this package that holds a function of the same name.
-_COMMANDS: Final = (
-    *("info", "mask", "synth", "run", "train", "slurm", "sweep", "evaluate", "export"),
-    *("audit", "auto_mask", "compare", "folds", "hard_cases", "review", "tune"),
-    *("ensemble", "pseudo_label", "rounds"),
-)
+# By the heading of the help page: modules of this package that hold a function of the same name.
+_COMMANDS: Final = {
+    "Scenes": ("info", "mask", "synth"),
+    "Models": (
+        *("run", "train", "sweep", "slurm", "export"),
+        *("evaluate", "compare", "hard_cases", "tune", "ensemble"),
+    ),
+    "Labels": ("folds", "audit", "review", "auto_mask", "pseudo_label", "rounds"),
+}
 
 # Each is a module of this package that holds a Typer application of the same name.
-_GROUPS: Final = ("data", "models", "recipe")
+_GROUPS: Final = {"Models": ("models", "recipe"), "Labels": ("data",)}
 
 app = typer.Typer(
     name="nubila",
@@ -51,11 +54,14 @@ def _root(
     pass
 
 
-for _name in _COMMANDS:
-    _module = importlib.import_module(f"nubila.cli.{_name}")
-    app.command(_name.replace("_", "-"))(getattr(_module, _name))
-for _name in _GROUPS:
-    app.add_typer(getattr(importlib.import_module(f"nubila.cli.{_name}"), _name), name=_name)
+for _heading, _names in _COMMANDS.items():
+    for _name in _names:
+        _command = getattr(importlib.import_module(f"nubila.cli.{_name}"), _name)
+        app.command(_name.replace("_", "-"), rich_help_panel=_heading)(_command)
+for _heading, _names in _GROUPS.items():
+    for _name in _names:
+        _group = getattr(importlib.import_module(f"nubila.cli.{_name}"), _name)
+        app.add_typer(_group, name=_name, rich_help_panel=_heading)
 
 
 def _terminate(number: int, _frame: object) -> None:
