@@ -67,7 +67,9 @@ def test_a_round_adds_what_is_sure_and_measures_the_gain(
     assert [float(row["iou"]) for row in table] == pytest.approx(expected, abs=1e-5)
     assert float(table[1]["gain"]) == pytest.approx(expected[1] - expected[0], abs=1e-5)
     assert [(row["images"], row["added"]) for row in table] == [("2", "0"), ("4", "2")]
-    assert "2 of 2 images of the pool are sure enough" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "2 of 2 images of the pool are sure enough" in out
+    assert f"best weights, of round {int(expected[1] > expected[0])}:" in out
 
     # The second round trained on what the first one said, and never on the dropped labels.
     specs = read_manifest(folder / "round-1/manifest.csv", root=recipe.parent)

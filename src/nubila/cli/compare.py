@@ -25,8 +25,8 @@ def compare(
             help="Models of nubila by name or ONNX file; ukis-csmask (6 bands where there are, at "
             "30 m), ukis-csmask-4, ukis-csmask-native, ukis-csmask-4-native (as fine as the "
             "image), s2cloudless, omnicloudmask, cloudsen12, product (its own SCL or QA_PIXEL), "
-            "brightness. NAME+hflip, +vflip, +four or +eight: the mean over turns of the image. The "
-            "others are compared with the first. all-clear and all-cloud always stand beside "
+            "brightness. NAME+hflip, +vflip, +four or +eight is the mean over turns of the image. "
+            "The others are compared with the first. all-clear and all-cloud always stand beside "
             "them.",
             show_default=False,
         ),

@@ -68,11 +68,12 @@ def rounds(
         raise InputError(f"--unsure {unsure!r}{nearest(unsure, known)} (known: {', '.join(known)})")
     checked = load_recipe(recipe, changes or [])
     import nubila.nn  # noqa: F401 (first, because it names the extra where PyTorch is missing)
-    from nubila.curate.rounds import RoundOptions, run_rounds
+    from nubila.curate.rounds import RoundOptions, best_round, run_rounds
 
     folder = output or Path("runs") / f"{recipe.stem}-rounds"
     options = RoundOptions(number, Sureness(low, high, known[unsure]), keep, folds)
     found = run_rounds(checked, pool, folder, options, report=lambda line: typer.echo(line))
-    for checkpoint in found[-1].checkpoints:
-        typer.echo(f"last weights: {checkpoint}")
+    best = best_round(found)
+    for checkpoint in best.checkpoints:
+        typer.echo(f"best weights, of round {best.number}: {checkpoint}")
     typer.echo(folder / "rounds.csv")

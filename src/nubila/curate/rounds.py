@@ -49,7 +49,7 @@ from nubila.train import fit
 from nubila.train.folder import write_json
 from nubila.train.state import load_weights
 
-__all__ = ["Round", "RoundOptions", "run_rounds"]
+__all__ = ["Round", "RoundOptions", "best_round", "run_rounds"]
 
 _COLUMNS: Final = (
     *("round", "class", "images", "added", "scenes", "iou", "iou_low", "iou_high"),
@@ -151,6 +151,12 @@ def run_rounds(
             report(f"no image of the pool is sure enough after round {number}: no more rounds")
             break
     return tuple(rounds)
+
+
+def best_round(rounds: Sequence[Round]) -> Round:
+    """Return the round with the best IoU of cloud, or of the first class that is scored."""
+    name = _classes(rounds[0].scores)[0]
+    return max(rounds, key=lambda found: found.scores[name]["iou"] or 0.0)
 
 
 @dataclass(frozen=True)
