@@ -1,6 +1,14 @@
 """Detectors of clouds, ours and others, as one type."""
 
-from nubila.detect.detector import Detection, Detector, Output, View, as_detection, view_of
+from nubila.detect.detector import (
+    Detection,
+    Detector,
+    Output,
+    View,
+    as_detection,
+    refusal,
+    view_of,
+)
 from nubila.detect.flipped import FLIPS, Flipped, flipped
 from nubila.detect.product import own_mask
 from nubila.detect.registry import DETECTORS, open_detector
@@ -17,5 +25,6 @@ __all__ = [
     "flipped",
     "open_detector",
     "own_mask",
+    "refusal",
     "view_of",
 ]

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 
 from nubila.bands import SENSORS
 from nubila.codes import from_codes
-from nubila.detect.detector import Detection, Output, View, as_detection
+from nubila.detect.detector import Detection, Output, View, as_detection, refusal
 from nubila.detect.scale import at_resolution, nearest_to
 from nubila.detect.weights import check_weights, peer_package, weights_folder
-from nubila.errors import BandError
 
 __all__ = ["CloudSen12"]
 
@@ -132,7 +131,7 @@ class CloudSen12:
         image = None if network is None else view.stack(network.bands)
         folder = self._folder()
         if network is None or image is None or folder is None:
-            raise BandError(f"{view.name}: {self.name} cannot judge it: {self.lacks(view)}")
+            raise refusal(self, view)
         empty = np.isnan(image).any(axis=0)
         coarse = at_resolution(image, view.resolution, network.resolution)
         filled = np.where(np.isnan(coarse), np.float32(0), coarse)

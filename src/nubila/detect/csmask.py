@@ -16,9 +16,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from nubila.detect.detector import Detection, Output, View
+from nubila.detect.detector import Detection, Output, View, refusal
 from nubila.detect.scale import at_resolution, back_to
-from nubila.errors import BandError, MissingExtraError
+from nubila.errors import MissingExtraError
 
 __all__ = ["Csmask"]
 
@@ -68,8 +68,7 @@ class Csmask:
     def lacks(self, view: View) -> str:
         """Return what it would need to judge a view, in words; empty if it can."""
         wanted = _SIX if self.bands == 6 else _FOUR
-        missing = [name for name in wanted if view.band(name) is None]
-        return f"no {', '.join(missing)}" if missing else ""
+        return view.missing(wanted)
 
     def detect(self, view: View) -> Detection:
         """Judge a view.
@@ -77,9 +76,8 @@ class Csmask:
         Raises:
             BandError: it cannot; the message says what it lacks.
         """
-        lacking = self.lacks(view)
-        if lacking:
-            raise BandError(f"{view.name}: {self.name} cannot judge it: {lacking}")
+        if self.lacks(view):
+            raise refusal(self, view)
         six = None if self.bands == 4 else view.stack(_SIX)
         image = six if six is not None else view.stack(_FOUR)
         assert image is not None  # `lacks` has looked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from nubila.classes import NO_DATA, class_set
 from nubila.datasets import Sample
+from nubila.errors import BandError
 
-__all__ = ["Detection", "Detector", "Output", "View", "as_detection", "view_of"]
+__all__ = ["Detection", "Detector", "Output", "View", "as_detection", "refusal", "view_of"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class View:
                 if not np.isnan(values).all():
                     return values
         return None
+
+    def missing(self, names: Iterable[str]) -> str:
+        """Return ``no red, nir`` for the bands that are not to be had, empty if all are."""
+        absent = [name for name in names if self.band(name) is None]
+        return f"no {', '.join(absent)}" if absent else ""
 
     def stack(self, names: tuple[str, ...]) -> NDArray[np.float32] | None:
         """Return (names, rows, columns), or None where one of them is not to be had."""
@@ -118,6 +125,11 @@ class Detection:
         inside = [k for k, output in enumerate(self.outputs) if output.bits & ~bits == 0]
         total = self.probabilities[inside].sum(axis=0, dtype=np.float32)
         return np.where(self.judged, total, np.float32(np.nan))
+
+
+def refusal(detector: Detector, view: View) -> BandError:
+    """Return the error of a detector that cannot judge a view; it says what is lacking."""
+    return BandError(f"{view.name}: {detector.name} cannot judge it: {detector.lacks(view)}")
 
 
 class Detector(Protocol):

@@ -17,10 +17,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nubila.detect.detector import Detection, Output, View
+from nubila.detect.detector import Detection, Output, View, refusal
 from nubila.detect.scale import at_resolution, back_to
 from nubila.detect.weights import check_weights, peer_package, weights_folder
-from nubila.errors import BandError
 
 __all__ = ["OmniCloudMask"]
 
@@ -64,8 +63,7 @@ class OmniCloudMask:
 
     def lacks(self, view: View) -> str:
         """Return what it would need to judge a view, in words; empty if it can."""
-        missing = [name for name in _BANDS if view.band(name) is None]
-        return f"no {', '.join(missing)}" if missing else ""
+        return view.missing(_BANDS)
 
     def detect(self, view: View) -> Detection:
         """Judge a view.
@@ -75,7 +73,7 @@ class OmniCloudMask:
         """
         image = view.stack(_BANDS)
         if image is None:
-            raise BandError(f"{view.name}: {self.name} cannot judge it: {self.lacks(view)}")
+            raise refusal(self, view)
         empty = np.isnan(image).any(axis=0)
         coarse = at_resolution(image, view.resolution, _FINEST)
         filled = np.where(np.isnan(coarse), np.float32(0), np.maximum(coarse, _LEAST))

@@ -7,8 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from nubila.detect.detector import Detection, Output, View, as_detection
-from nubila.errors import BandError
+from nubila.detect.detector import Detection, Output, View, as_detection, refusal
 from nubila.infer import MaskOptions
 from nubila.infer.delivery import mask_in_memory, prepare
 from nubila.models_io import Model
@@ -45,8 +44,7 @@ class ModelDetector:
     def lacks(self, view: View) -> str:
         """Return what it would need to judge a view, in words; empty if it can."""
         needed = (band.name for band in self.model.card.bands if band.required)
-        missing = [name for name in needed if view.band(name) is None]
-        return f"no {', '.join(missing)}" if missing else ""
+        return view.missing(needed)
 
     def detect(self, view: View) -> Detection:
         """Judge a view.
@@ -54,9 +52,8 @@ class ModelDetector:
         Raises:
             BandError: it cannot; the message says what it lacks.
         """
-        lacking = self.lacks(view)
-        if lacking:
-            raise BandError(f"{view.name}: {self.name} cannot judge it: {lacking}")
+        if self.lacks(view):
+            raise refusal(self, view)
         scene = scene_from_array(
             view.image,
             view.bands,

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from nubila.classes import CLASS_NAMES, NO_DATA
 from nubila.codes import from_codes
 from nubila.datasets import SampleSpec
-from nubila.detect.detector import Detection, Output, View, as_detection
-from nubila.errors import BandError
+from nubila.detect.detector import Detection, Output, View, as_detection, refusal
 from nubila.raster import Grid, Window
 from nubila.scenes.band import BandFile
 from nubila.scenes.open import open_scene
@@ -47,7 +46,7 @@ class ProductMask:
             BandError: the product has no mask.
         """
         if view.own_mask is None:
-            raise BandError(f"{view.name}: {self.name} cannot judge it: {self.lacks(view)}")
+            raise refusal(self, view)
         codes = np.full(256, NO_DATA, np.uint8)
         for code in CLASS_NAMES:  # a set of one class is that class
             codes[1 << code] = code

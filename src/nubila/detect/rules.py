@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nubila.classes import CLASS_NAMES, NO_DATA
-from nubila.detect.detector import Detection, Output, View, as_detection
-from nubila.errors import BandError
+from nubila.detect.detector import Detection, Output, View, as_detection, refusal
 
 __all__ = ["AllOne", "Bright"]
 
@@ -72,8 +71,7 @@ class Bright:
 
     def lacks(self, view: View) -> str:
         """Return what it would need to judge a view, in words; empty if it can."""
-        missing = [name for name in _VISIBLE if view.band(name) is None]
-        return f"no {', '.join(missing)}" if missing else ""
+        return view.missing(_VISIBLE)
 
     def detect(self, view: View) -> Detection:
         """Judge a view.
@@ -83,7 +81,7 @@ class Bright:
         """
         visible = view.stack(_VISIBLE)
         if visible is None:
-            raise BandError(f"{view.name}: {self.name} cannot judge it: {self.lacks(view)}")
+            raise refusal(self, view)
         mean = visible.mean(axis=0)
         whiteness = np.abs(visible - mean).sum(axis=0) / np.maximum(mean, 1e-6)
         hazy = visible[0] - 0.5 * visible[2] > _HAZE

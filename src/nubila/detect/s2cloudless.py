@@ -13,9 +13,9 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nubila.detect.detector import Detection, Output, View, as_detection
+from nubila.detect.detector import Detection, Output, View, as_detection, refusal
 from nubila.detect.scale import at_resolution, nearest_to
-from nubila.errors import BandError, MissingExtraError
+from nubila.errors import MissingExtraError
 
 __all__ = ["S2Cloudless"]
 
@@ -76,10 +76,9 @@ class S2Cloudless:
         Raises:
             BandError: it cannot; the message says what it lacks.
         """
-        lacking = self.lacks(view)
         image = view.stack(_BANDS)
-        if lacking or image is None or view.resolution is None:
-            raise BandError(f"{view.name}: {self.name} cannot judge it: {lacking}")
+        if self.lacks(view) or image is None or view.resolution is None:
+            raise refusal(self, view)
         empty = np.isnan(image).any(axis=0)
         coarse = at_resolution(image, view.resolution, _RESOLUTION)
         # Rows and columns are rounded, so the pixels that result may be a little off 60 m.

@@ -1,0 +1,79 @@
+"""A trained network as a detector, straight from its checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nubila.classes import class_code
+from nubila.datasets.order import order_bands
+from nubila.detect import Detection, Output, View, refusal
+from nubila.nn import Segmenter
+from nubila.recipe import Recipe
+from nubila.scenes.statistics import scene_statistics
+from nubila.train.state import load_weights
+from nubila.train.validate import logits_of, statistics_of
+
+__all__ = ["NetworkDetector"]
+
+
+@dataclass(frozen=True)
+class NetworkDetector:
+    """The averaged weights of a checkpoint; in PyTorch, so that nothing has to be exported.
+
+    Attributes:
+        name: what tells it from any other: its folder, and a hash of the file.
+        network: in evaluation mode.
+        recipe: for bands and classes.
+    """
+
+    name: str
+    network: Segmenter
+    recipe: Recipe
+
+    @classmethod
+    def of(cls, checkpoint: Path, recipe: Recipe) -> NetworkDetector:
+        """Load a checkpoint.
+
+        Raises:
+            NubilaError: there is no such file, or it is no checkpoint of nubila's.
+        """
+        digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+        return cls(f"{checkpoint.parent.name}@{digest[:12]}", load_weights(checkpoint), recipe)
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What it tells apart."""
+        return tuple(Output(class_code(n), tuple(m)) for n, m in self.recipe.classes.items())
+
+    def lacks(self, view: View) -> str:
+        """Return what it would need to judge a view, in words; empty if it can."""
+        return view.missing(self.recipe.required)
+
+    def detect(self, view: View) -> Detection:
+        """Judge a view; pixels where a band that is required has no data are not judged.
+
+        Raises:
+            BandError: a band is absent.
+        """
+        if self.lacks(view):
+            raise refusal(self, view)
+        recipe = self.recipe
+        image = order_bands(view.image, view.bands, recipe.bands, recipe.required)
+        names = statistics_of(self.network)
+        statistics = torch.from_numpy(scene_statistics(image, names))[None] if names else None
+        found: NDArray[np.float32] = (
+            logits_of(self.network, image, statistics).softmax(dim=0).numpy()
+        )
+        needed = [recipe.bands.index(name) for name in recipe.required]
+        # Where nothing is required, a pixel is judged by whatever it has.
+        lacking_pixels = (
+            np.isnan(image[needed]).any(axis=0) if needed else np.isnan(image).all(axis=0)
+        )
+        found[:, lacking_pixels] = np.nan
+        return Detection(found, self.outputs)
