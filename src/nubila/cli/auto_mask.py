@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from nubila.datasets import SampleSpec
 
 __all__ = ["auto_mask"]
 
@@ -72,42 +69,30 @@ def auto_mask(
     """
     from rich.progress import Progress
 
-    from nubila.curate.automatic import Means, automatic_labels, labelled_row
+    from nubila.curate.auto_mask import auto_mask as label_all
+    from nubila.curate.automatic import Means
     from nubila.curate.pseudo import Sureness
-    from nubila.datasets.manifest import manifest_rows, read_manifest, write_manifest
     from nubila.detect import FLIPS, open_detector
     from nubila.errors import InputError, nearest
-    from nubila.raster.atomic import make_folder
 
     if flips not in FLIPS:
         raise InputError(f"--flips {flips!r}{nearest(flips, FLIPS)} (known: {', '.join(FLIPS)})")
-    base = (root or manifests[0].parent).absolute()
-    specs: list[SampleSpec] = []
-    rows: list[dict[str, str]] = []
-    for manifest in manifests:
-        specs += read_manifest(manifest, root=base, unlabelled=True)
-        rows += [cells for _, cells in manifest_rows(manifest)]
-    chosen = [split is None or spec.split == split for spec in specs]
     detectors = tuple(open_detector(name) for name in clouds or ())
     means = Means(detectors, flips, Sureness(least), indices)
-    folder = make_folder(output).absolute()
-    todo = [spec for spec, take in zip(specs, chosen, strict=True) if take]
-    labels = automatic_labels(todo, means, folder, threads=threads or os.cpu_count() or 1)
-    written, left_out = [], 0
     with Progress(transient=True) as progress:
-        bar = progress.add_task("labelling", total=len(todo))
-        for cells, take in zip(rows, chosen, strict=True):
-            if not take:
-                if cells.get("mask", "").strip():
-                    written.append(dict(cells))
-                continue
-            label = next(labels)
-            progress.advance(bar)
-            if label.spec.mask is None and label.sure < keep:
-                left_out += 1
-                continue
-            written.append(labelled_row(cells, label, base))
-    path = folder / "manifest.csv"
-    write_manifest(path, written)
-    typer.echo(f"{len(todo)} labelled, {left_out} of them left out as less certain than {keep:g}")
-    typer.echo(path)
+        bar = progress.add_task("labelling", total=None)
+        found = label_all(
+            manifests,
+            output / "manifest.csv",
+            means,
+            root=(root or manifests[0].parent).absolute(),
+            split=split,
+            keep=keep,
+            threads=threads or os.cpu_count() or 1,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    typer.echo(
+        f"{found.labelled} labelled, {found.left_out} of them left out as less certain than "
+        f"{keep:g}"
+    )
+    typer.echo(found.manifest)

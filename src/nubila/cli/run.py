@@ -19,7 +19,7 @@ def run(
     stages: Annotated[
         str | None,
         typer.Option(
-            help="Which to do, joined by commas; default tile,train,export,evaluate,mask."
+            help="Which to do, joined by commas; default labels,tile,train,export,evaluate,mask."
         ),
     ] = None,
     model: Annotated[
@@ -31,7 +31,7 @@ def run(
         typer.Option("--set", help="Change a value: optim.lr=1e-4.", metavar="KEY=VALUE"),
     ] = None,
 ) -> None:
-    """Tile, train, export, evaluate and mask as a recipe says; what is done is not done again."""
+    """Do what a recipe says, from labels to masks; what is done is not done again."""
     from nubila.errors import RecipeError, nearest
     from nubila.recipe import load_recipe
     from nubila.recipe.stages import STAGES

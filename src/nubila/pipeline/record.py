@@ -16,19 +16,29 @@ from typing import Any, Final
 from nubila.errors import InputError
 from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe
+from nubila.recipe.labels import AutoMask, FoldStep, LabelStep
 from nubila.recipe.stages import Stage
 
-__all__ = ["Record", "file_hash", "stage_key"]
+__all__ = ["Record", "file_hash", "joined_key", "stage_key", "step_key"]
 
 # What a stage reads of the recipe besides what the stages before it read.
 _SECTIONS: Final[dict[Stage, tuple[str, ...]]] = {
+    "labels": ("labels",),
     "tile": ("bands", "required", "data", "tiling"),
     "train": (),  # all of it but what later stages read, see below
     "export": ("export",),
     "evaluate": ("data", "evaluation"),
     "mask": ("mask",),
 }
-_LATER: Final = ("export", "evaluation", "mask")
+_LATER: Final = ("labels", "export", "evaluation", "mask")
+# The same for the steps of the section `labels`. Those that train read all that changes a number.
+_STEP_SECTIONS: Final = {
+    "auto_mask": ("data",),
+    "folds": ("data", "tiling", "seed"),
+    "ensemble": ("export",),
+}
+_TRAINED: Final = ("train", "drop", "pseudo_label")
+_FREE: Final = (*_LATER, "track", "workers", "checkpoint_minutes")
 _BEFORE: Final[dict[Stage, Stage]] = {
     "train": "tile",
     "export": "train",
@@ -47,6 +57,35 @@ def stage_key(recipe: Recipe, stage: Stage) -> str:
     parts = [stage, json.dumps(read, sort_keys=True), _manifest_hash(recipe)]
     if stage in _BEFORE:
         parts.append(stage_key(recipe, _BEFORE[stage]))
+    return joined_key(*parts)
+
+
+def step_key(recipe: Recipe, step: LabelStep, before: str) -> str:
+    """Return a hash of everything that the outputs of a step of the labels depend on.
+
+    Args:
+        recipe: the effort.
+        step: of its section ``labels``.
+        before: key of the step before it, empty for the first.
+    """
+    values = recipe.model_dump(mode="json")
+    sections = _STEP_SECTIONS.get(step.name, ())
+    if step.name in _TRAINED:
+        sections = tuple(name for name in values if name not in _FREE)
+    read: dict[str, Any] = {name: values[name] for name in sections}
+    read["step"] = step.model_dump(mode="json")
+    read["flips"] = recipe.labels.flips if step.name in _TRAINED else ""
+    files: list[Path] = []
+    if isinstance(step, AutoMask):
+        files = list(step.manifests)
+    elif isinstance(step, FoldStep):
+        files = [*([recipe.data.manifest] if recipe.data.manifest else []), *step.pool]
+    hashes = [file_hash(path) for path in files]
+    return joined_key(before, json.dumps(read, sort_keys=True), *hashes)
+
+
+def joined_key(*parts: str) -> str:
+    """Return a hash of several texts."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -65,7 +104,8 @@ class Record:
 
     Attributes:
         path: its JSON file.
-        stages: stage -> ``{"key": ..., "outputs": [...]}``, paths relative to the folder.
+        stages: stage, or step of the labels, -> ``{"key": ..., "outputs": [...]}``, paths relative
+            to the folder.
     """
 
     path: Path
@@ -91,7 +131,7 @@ class Record:
             ) from error
         return cls(path, stages)
 
-    def outputs(self, stage: Stage, key: str) -> tuple[Path, ...] | None:
+    def outputs(self, stage: str, key: str) -> tuple[Path, ...] | None:
         """Return the outputs of a finished stage; None if it is to be done."""
         entry = self.stages.get(stage)
         if entry is None or entry["key"] != key:
@@ -99,7 +139,7 @@ class Record:
         paths = tuple(self.path.parent / name for name in entry["outputs"])
         return paths if all(path.exists() for path in paths) else None
 
-    def finish(self, stage: Stage, key: str, outputs: Sequence[Path]) -> None:
+    def finish(self, stage: str, key: str, outputs: Sequence[Path]) -> None:
         """Write down that a stage is done."""
         folder = self.path.parent.resolve()
         names = [_relative(path.resolve(), folder) for path in outputs]

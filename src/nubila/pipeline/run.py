@@ -13,7 +13,8 @@ from nubila.export import export_onnx
 from nubila.infer import MaskOptions, mask_many
 from nubila.models_io import load_model
 from nubila.pipeline.chips import predict_chips
-from nubila.pipeline.record import Record, file_hash, stage_key
+from nubila.pipeline.labels import run_labels
+from nubila.pipeline.record import Record, file_hash, joined_key, stage_key
 from nubila.raster.atomic import make_folder
 from nubila.recipe import Recipe
 from nubila.recipe.stages import STAGES, Stage
@@ -28,12 +29,12 @@ class StageResult:
     """What became of a stage.
 
     Attributes:
-        stage: its name.
+        stage: its name; of a step of the labels, ``labels/2-train``.
         skipped: whether it was done already.
         outputs: the files that it left.
     """
 
-    stage: Stage
+    stage: str
     skipped: bool
     outputs: tuple[Path, ...]
 
@@ -62,9 +63,15 @@ def run_recipe(
     """
     target = make_folder(folder)
     record = Record.load(target)
-    results = []
-    for stage in [s for s in STAGES if s in stages]:
+    given = model is not None and not {"tile", "train", "export"} & {*stages}
+    labels = run_labels(
+        recipe, target, record, needed=not given, wanted="labels" in stages, report=report
+    )
+    results = [StageResult(step.name, step.skipped, step.outputs) for step in labels.steps]
+    recipe = labels.recipe
+    for stage in [s for s in STAGES if s in stages and s not in _instead(recipe)]:
         key = stage_key(recipe, stage)
+        key = joined_key(key, labels.key) if labels.key else key
         if model is not None and stage in ("evaluate", "mask"):
             key += file_hash(model)
         outputs = record.outputs(stage, key)
@@ -77,6 +84,11 @@ def run_recipe(
         record.finish(stage, key, outputs)
         results.append(StageResult(stage, False, outputs))
     return tuple(results)
+
+
+def _instead(recipe: Recipe) -> tuple[Stage, ...]:
+    """Return the stages that are no stages of their own, or whose place the labels' steps take."""
+    return ("labels", "tile", "train", "export") if recipe.labels.makes_model else ("labels",)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from nubila.errors import RecipeError, nearest
+from nubila.recipe.labels import AutoMask, FoldStep, Labels, LabelStep
 from nubila.recipe.model import Library
 from nubila.recipe.recipe import Recipe
 
@@ -65,10 +66,24 @@ def _placed(recipe: Recipe, folder: Path) -> Recipe:
     weights = {k: (folder / v).resolve() for k, v in recipe.finetune if isinstance(v, Path)}
     finetune = recipe.finetune.model_copy(update=weights)
     changes: dict[str, Any] = {"data": data, "synth": synth, "mask": mask, "finetune": finetune}
+    changes["labels"] = _placed_labels(recipe.labels, folder)
     if isinstance(recipe.model, Library) and _is_file(recipe.model.weights):
         pretrained = str((folder / str(recipe.model.weights)).resolve())
         changes["model"] = recipe.model.model_copy(update={"weights": pretrained})
     return recipe.model_copy(update=changes)
+
+
+def _placed_labels(labels: Labels, folder: Path) -> Labels:
+    def placed(step: LabelStep) -> LabelStep:
+        if isinstance(step, AutoMask):
+            tables = tuple((folder / path).resolve() for path in step.manifests)
+            return step.model_copy(update={"manifests": tables})
+        if isinstance(step, FoldStep):
+            tables = tuple((folder / path).resolve() for path in step.pool)
+            return step.model_copy(update={"pool": tables})
+        return step
+
+    return labels.model_copy(update={"steps": tuple(placed(step) for step in labels.steps)})
 
 
 def _is_file(weights: str | None) -> bool:

@@ -14,6 +14,7 @@ from nubila.recipe.augment import Augment
 from nubila.recipe.data import Data, Synth, Tiling
 from nubila.recipe.export import Export
 from nubila.recipe.finetune import FineTune
+from nubila.recipe.labels import Labels
 from nubila.recipe.loss import CrossEntropy, LossTerm
 from nubila.recipe.model import Compact, Model
 from nubila.recipe.normalise import Normalise, Reflectance
@@ -81,6 +82,7 @@ class Recipe(Section):
     patience: int = Field(default=0, ge=0)
     checkpoint_minutes: float = Field(default=3.0, gt=0)
     data: Data
+    labels: Labels = Labels()
     synth: Synth = Synth()
     augment: Augment = Augment()
     tiling: Tiling = Tiling()
@@ -162,6 +164,12 @@ class Recipe(Section):
         absent = [name for name in self.required if name not in self.bands]
         if absent:
             raise ValueError(f"band {absent[0]!r} is required but not among bands")
+        return self
+
+    @model_validator(mode="after")
+    def _masks_have_a_manifest(self) -> Recipe:
+        if self.data.manifest is None and any(s.name == "auto_mask" for s in self.labels.steps):
+            raise ValueError("labels: auto_mask writes data.manifest, which is not named")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The stages of a whole effort: from tiles to masks of scenes."""
+"""The stages of a whole effort: from labels and tiles to masks of scenes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from nubila.recipe.section import Section
 
 __all__ = ["STAGES", "Evaluation", "Masking", "Stage"]
 
-Stage = Literal["tile", "train", "export", "evaluate", "mask"]
+Stage = Literal["labels", "tile", "train", "export", "evaluate", "mask"]
 
-STAGES: Final[tuple[Stage, ...]] = ("tile", "train", "export", "evaluate", "mask")
+STAGES: Final[tuple[Stage, ...]] = ("labels", "tile", "train", "export", "evaluate", "mask")
 
 
 class Evaluation(Section):

@@ -32,7 +32,10 @@ __all__ = [
 
 _PACKAGES: Final = ("torch", "lightning", "numpy", "timm", "segmentation-models-pytorch")
 # What may differ from the run that is gone on with: none of it changes a number.
-_FREE: Final = ("export", "evaluation", "mask", "track", "workers", "checkpoint_minutes")
+_FREE: Final = (
+    *("labels", "export", "evaluation", "mask", "track"),
+    *("workers", "checkpoint_minutes"),
+)
 
 
 def check_same_recipe(recipe: Recipe, folder: Path) -> None:

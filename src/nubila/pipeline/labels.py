@@ -1,0 +1,118 @@
+"""The section `labels` of a recipe: its steps in order, each done once, and their gains."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nubila.errors import RecipeError
+from nubila.pipeline.gains import read_report, told, write_gains, write_step
+from nubila.pipeline.label_steps import Ground, StepJob, after, do_step
+from nubila.pipeline.record import Record, step_key
+from nubila.raster.atomic import atomic_path, make_folder
+from nubila.recipe import Recipe
+from nubila.recipe.labels import LabelStep
+
+__all__ = ["LabelsDone", "StepDone", "run_labels"]
+
+_KEY: Final = "key.txt"
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """What became of a step.
+
+    Attributes:
+        name: ``labels/2-train``.
+        skipped: whether it was done already.
+        outputs: the files that it left.
+    """
+
+    name: str
+    skipped: bool
+    outputs: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class LabelsDone:
+    """What the steps left to the stages after them.
+
+    Attributes:
+        recipe: the effort, with the manifest that the steps made.
+        key: of the last step; empty for none.
+        steps: what became of each.
+    """
+
+    recipe: Recipe
+    key: str
+    steps: tuple[StepDone, ...]
+
+
+def run_labels(
+    recipe: Recipe,
+    folder: Path,
+    record: Record,
+    *,
+    needed: bool,
+    wanted: bool,
+    report: Callable[[str], None],
+) -> LabelsDone:
+    """Do the steps of a recipe's labels; those that are done are not done again.
+
+    Args:
+        recipe: the effort.
+        folder: the run folder.
+        record: of it.
+        needed: whether what comes after rests on the steps.
+        wanted: whether steps that are not done are to be done.
+        report: called with each line for people.
+
+    Raises:
+        RecipeError: a step is needed, is not done, and is not wanted.
+        NubilaError: whatever a step raises.
+    """
+    ground, key, done = Ground(), "", []
+    for number, step in enumerate(recipe.labels.steps, start=1):
+        name = f"labels/{number}-{step.name}"
+        own = folder / name
+        key = step_key(recipe, step, key)
+        outputs = record.outputs(name, key)
+        if outputs is not None and wanted:
+            report(f"{name}: done already: {told(read_report(own))}")
+        if outputs is None and wanted:
+            outputs = _do(StepJob(recipe, folder, own, ground, report), step, key)
+            record.finish(name, key, outputs)
+            done.append(StepDone(name, False, outputs))
+        elif outputs is not None:
+            done.append(StepDone(name, True, outputs))
+        elif needed and step.name != "auto_mask":  # which may have been done by `nubila auto-mask`
+            raise RecipeError(f"{own}: is not done yet; do the stage labels first")
+        ground = after(step, own, ground)
+    if ground.trained is not None and ground.trained.is_file():
+        changes = {"manifest": ground.trained.absolute(), "dataset": None}
+        data = recipe.data.model_copy(update=changes)
+        tiling = recipe.tiling.model_copy(update={"splits": {}})
+        recipe = recipe.model_copy(update={"data": data, "tiling": tiling})
+    if wanted and done:
+        reports = [read_report(folder / one.name) for one in done]
+        report(str(write_gains(reports, folder / "labels/gains.csv")))
+    return LabelsDone(recipe, key, tuple(done) if wanted else ())
+
+
+def _do(job: StepJob, step: LabelStep, key: str) -> tuple[Path, ...]:
+    """Do a step, going on with what a killed one left, but not with that of other settings."""
+    name = f"labels/{job.folder.name}"
+    marker = job.folder / _KEY
+    if job.folder.is_dir() and not (marker.is_file() and marker.read_text() == key):
+        job.report(f"{name}: what it rests on has changed; it is done anew")
+        shutil.rmtree(job.folder)
+    make_folder(job.folder)
+    with atomic_path(marker) as temporary:
+        temporary.write_text(key, encoding="utf-8")
+    job.report(f"{name}:")
+    found = do_step(job, step)
+    job.report(f"{name}: {told(found.report)}")
+    return (*found.outputs, write_step(found.report, job.folder))
