@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nubila.cli.options import Root, Split
+
 __all__ = ["audit"]
 
 _SHOWN = 10
@@ -47,13 +49,8 @@ def audit(
             "--output", "-o", metavar="FILE", help="The ranking: CSV, Parquet or GeoJSON."
         ),
     ] = Path("audit.csv"),
-    root: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="What paths are relative to; default the manifest's."),
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Only the rows of this split; default: all.")
-    ] = None,
+    root: Root = None,
+    split: Split = None,
     threads: Annotated[int, typer.Option(min=1, help="Images predicted side by side.")] = 1,
 ) -> None:
     """Rank samples by how likely their label is wrong; also without any predictions.

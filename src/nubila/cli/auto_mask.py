@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from nubila.cli.options import Root, SideBySide
+
 __all__ = ["auto_mask"]
 
 
@@ -33,10 +35,7 @@ def auto_mask(
             show_default=False,
         ),
     ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option(help="What the paths are relative to; default: the first manifest's folder."),
-    ] = None,
+    root: Root = None,
     split: Annotated[
         str | None,
         typer.Option(help="Label only rows of this split; the others are copied as they are."),
@@ -59,9 +58,7 @@ def auto_mask(
     indices: Annotated[
         bool, typer.Option(help="Tell snow and water by index where the sky is clear.")
     ] = True,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Images side by side; default: one a processor.")
-    ] = None,
+    threads: SideBySide = None,
 ) -> None:
     """Make labels from detectors and indices: masks of sets of classes, and their manifest.
 

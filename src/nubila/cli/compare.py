@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nubila.cli.evaluate import progress_bar, samples_of
+from nubila.cli.options import Data, Root, SideBySide, Split
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,33 +32,13 @@ def compare(
             show_default=False,
         ),
     ],
-    data: Annotated[
-        str,
-        typer.Option(
-            "--data",
-            "--dataset",
-            "--on",
-            metavar="MANIFEST|NAME",
-            help="Table that lists images and masks, or the name of a collection (nubila data "
-            "list), which needs --root.",
-            show_default=False,
-        ),
-    ],
+    data: Data,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="FOLDER", help="Made if it is not there."),
     ] = Path("comparison"),
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="What paths are relative to (default: the manifest's folder), or where the "
-            "collection lies.",
-        ),
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Only the rows of this split; default: all.")
-    ] = None,
+    root: Root = None,
+    split: Split = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -66,9 +47,7 @@ def compare(
             "downloaded; default: the environment variable NUBILA_PEER_WEIGHTS.",
         ),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Images side by side; default: one a processor.")
-    ] = None,
+    threads: SideBySide = None,
     speed: Annotated[
         bool,
         typer.Option(

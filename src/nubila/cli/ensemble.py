@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nubila.cli.options import Root, Split
+
 if TYPE_CHECKING:
     from nubila.curate.combination import Combination
     from nubila.curate.ensemble import Study
@@ -39,13 +41,8 @@ def ensemble(
             show_default=False,
         ),
     ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Only the rows of this split; default: all.")
-    ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="What paths are relative to; default the manifest's."),
-    ] = None,
+    split: Split = None,
+    root: Root = None,
     predictions: Annotated[
         list[Path] | None,
         typer.Option(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nubila.cli.options import Data, Root, SideBySide, Split
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -19,17 +21,7 @@ __all__ = ["evaluate", "progress_bar", "samples_of"]
 
 
 def evaluate(
-    data: Annotated[
-        str,
-        typer.Option(
-            "--on",
-            "--data",
-            metavar="MANIFEST|COLLECTION",
-            help="Table that lists images and masks, or the name of a collection (nubila data "
-            "list), which needs --root.",
-            show_default=False,
-        ),
-    ],
+    data: Data,
     models: Annotated[
         list[str] | None,
         typer.Argument(
@@ -47,17 +39,8 @@ def evaluate(
         list[str] | None,
         typer.Option("--model", "-m", help="The same as MODEL.", show_default=False),
     ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="What paths are relative to (default: the manifest's folder), or where the "
-            "collection lies.",
-        ),
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Only the rows of this split; default: all.")
-    ] = None,
+    root: Root = None,
+    split: Split = None,
     by: Annotated[
         list[str] | None,
         typer.Option(
@@ -81,9 +64,7 @@ def evaluate(
             "show); default: the most probable class.",
         ),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Images side by side; default: one a processor.")
-    ] = None,
+    threads: SideBySide = None,
 ) -> None:
     """Score models on labelled images: a table, scores.json, CSV files, and report.html."""
     from rich.console import Console

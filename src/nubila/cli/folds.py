@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from nubila.cli.options import Root
+
 __all__ = ["folds"]
 
 
@@ -50,10 +52,7 @@ def folds(
             help="Rows that share a value in any of these stay in one fold; none for none.",
         ),
     ] = "group",
-    root: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="What paths are relative to; default the manifest's."),
-    ] = None,
+    root: Root = None,
     apart: Annotated[
         str, typer.Option("--leave", metavar="SPLITS", help="Splits that get no fold.")
     ] = "test",

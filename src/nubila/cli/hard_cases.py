@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nubila.cli.evaluate import progress_bar
+from nubila.cli.options import Root
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,12 +38,7 @@ def hard_cases(
             "mask, as recipes/hard-cases.csv of the repository.",
         ),
     ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="What paths are relative to; default: the manifest's folder."
-        ),
-    ] = None,
+    root: Root = None,
     spectra: Annotated[
         Path | None,
         typer.Option(

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from nubila.cli.options import Certain, Improbable, Root, SideBySide
+
 __all__ = ["pseudo_label"]
 
 
@@ -35,23 +37,13 @@ def pseudo_label(
             "--output", "-o", metavar="FOLDER", help="Masks, manifest.csv and dropped.csv."
         ),
     ],
-    root: Annotated[
-        Path | None,
-        typer.Option(help="What the paths are relative to; default: the manifest's folder."),
-    ] = None,
+    root: Root = None,
     split: Annotated[
         str | None,
         typer.Option(help="Label only rows of this split; the others are copied as they are."),
     ] = None,
-    low: Annotated[
-        float, typer.Option(min=0, max=1, help="A class below this probability is ruled out.")
-    ] = 0.1,
-    high: Annotated[
-        float,
-        typer.Option(
-            min=0, max=1, help="A pixel is sure where one class is above this, the others out."
-        ),
-    ] = 0.9,
+    low: Improbable = 0.1,
+    high: Certain = 0.9,
     keep: Annotated[
         float,
         typer.Option(min=0, max=1, help="Keep images of which more than this share is sure."),
@@ -77,9 +69,7 @@ def pseudo_label(
         bool,
         typer.Option("--replace", help="Replace drawn labels too; needs --split."),
     ] = False,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Images side by side; default: one a processor.")
-    ] = None,
+    threads: SideBySide = None,
 ) -> None:
     """Label images with what models are sure of, and keep those that are sure nearly all over.
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nubila.cli.options import Certain, Changes, Improbable
+
 __all__ = ["rounds"]
 
 
@@ -27,15 +29,8 @@ def rounds(
     number: Annotated[
         int, typer.Option("--rounds", "-n", min=1, help="At most, after the first training.")
     ] = 3,
-    low: Annotated[
-        float, typer.Option(min=0, max=1, help="A class below this probability is ruled out.")
-    ] = 0.1,
-    high: Annotated[
-        float,
-        typer.Option(
-            min=0, max=1, help="A pixel is sure where one class is above this, the others out."
-        ),
-    ] = 0.9,
+    low: Improbable = 0.1,
+    high: Certain = 0.9,
     keep: Annotated[
         float,
         typer.Option(min=0, max=1, help="Take images of which more than this share is sure."),
@@ -49,10 +44,7 @@ def rounds(
             min=1, help="Networks a round, dealt out anew each time; their mean is the teacher."
         ),
     ] = 1,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a value: optim.lr=1e-4.", metavar="KEY=VALUE"),
-    ] = None,
+    changes: Changes = None,
 ) -> None:
     """Train, label a pool with what the network is sure of, and train again.
 

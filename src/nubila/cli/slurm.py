@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nubila.cli.options import Changes
+
 __all__ = ["slurm"]
 
 
@@ -30,10 +32,7 @@ def slurm(
     setup: Annotated[
         str | None, typer.Option(help="Shell line that activates the environment.")
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a value: optim.lr=1e-4.", metavar="KEY=VALUE"),
-    ] = None,
+    changes: Changes = None,
 ) -> None:
     """Write the batch script that trains a recipe under Slurm."""
     from nubila.recipe import load_recipe

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nubila.cli.options import Changes
+
 if TYPE_CHECKING:
     from nubila.recipe import Recipe
 
@@ -19,10 +21,7 @@ def train(
         Path | None,
         typer.Option("--output", "-o", help="Run folder; default runs/ and the recipe's name."),
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a value: optim.lr=1e-4.", metavar="KEY=VALUE"),
-    ] = None,
+    changes: Changes = None,
     resume: Annotated[
         bool, typer.Option(help="Go on from the run folder's last checkpoint.")
     ] = True,

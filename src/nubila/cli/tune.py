@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nubila.cli.evaluate import progress_bar, samples_of
+from nubila.cli.options import Data, Root, SideBySide
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,17 +22,7 @@ def tune(
     model: Annotated[
         str, typer.Argument(help="Name (see nubila models) or ONNX file.", show_default=False)
     ],
-    data: Annotated[
-        str,
-        typer.Option(
-            "--on",
-            "--data",
-            metavar="MANIFEST|COLLECTION",
-            help="Table that lists images and masks, or the name of a collection (nubila data "
-            "list), which needs --root.",
-            show_default=False,
-        ),
-    ],
+    data: Data,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="ONNX", help="Copy of the model with its points."),
@@ -39,18 +30,9 @@ def tune(
     split: Annotated[
         str, typer.Option(help="Only the rows of this split; a test split is refused.")
     ] = "validation",
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="What paths are relative to (default: the manifest's folder), or where the "
-            "collection lies.",
-        ),
-    ] = None,
+    root: Root = None,
     trials: Annotated[int, typer.Option(min=1, help="Points to try for each goal.")] = 40,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Images side by side; default: one a processor.")
-    ] = None,
+    threads: SideBySide = None,
 ) -> None:
     """Find a model's operating points: conservative, balanced and permissive.
 
