@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from typer.testing import CliRunner
 
 from nubila.classes import class_set
@@ -136,3 +137,37 @@ def test_what_cannot_teach_is_told(pool: Path, teachers: list[str], tmp_path: Pa
     np.save(tmp_path / "set/s000.npy", np.zeros((4, 3, 3), np.float32))
     write_manifest(pool, rows)
     assert "3 x 3" in str(_run(pool, teachers, folder).exception)
+
+
+@pytest.mark.parametrize("written", ["absolute", "above", "beside"])
+def test_no_image_is_written_over(pool: Path, tmp_path: Path, written: str):
+    path = tmp_path / "set/scene.tif"
+    pixels = np.random.default_rng(1).uniform(0.05, 0.6, (4, _SIDE, _SIDE)).astype(np.float32)
+    profile = {"driver": "GTiff", "height": _SIDE, "width": _SIDE, "count": 4, "dtype": "float32"}
+    with rasterio.open(path, "w", **profile) as data:
+        data.write(pixels)
+    before = path.read_bytes()
+    image = {"absolute": str(path), "above": f"../{tmp_path.name}/set/scene.tif"}
+    (_, like), *_ = manifest_rows(pool)
+    table = tmp_path / "one.csv"
+    write_manifest(table, [like | {"image": image.get(written, "set/scene.tif")}])
+    folder = tmp_path if written == "beside" else tmp_path / "labels"
+    result = _run(table, ["brightness"], folder, "--keep", "0")
+    assert path.read_bytes() == before
+    if written == "beside":
+        assert isinstance(result.exception, InputError)
+        assert "would replace it" in str(result.exception)
+    else:
+        (spec,) = read_manifest(folder / "manifest.csv", root=tmp_path)
+        assert spec.label_file.resolve().parent == folder.resolve()
+        assert load_sample(spec).label.any()
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "dropped.csv"])
+def test_the_table_that_is_read_is_not_written_over(pool: Path, tmp_path: Path, name: str):
+    table = tmp_path / "labels" / name
+    table.parent.mkdir()
+    table.write_bytes(pool.read_bytes())
+    result = _run(table, ["brightness"], table.parent, "--root", str(tmp_path))
+    assert "name another folder" in str(result.exception)
+    assert table.read_bytes() == pool.read_bytes()

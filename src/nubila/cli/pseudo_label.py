@@ -91,6 +91,10 @@ def pseudo_label(
         raise InputError(
             "--replace: name the split with --split, so that labels to be scored on stay drawn"
         )
+    if manifest.resolve() in [
+        (output / name).resolve() for name in ("manifest.csv", "dropped.csv")
+    ]:
+        raise InputError(f"{manifest}: is read and would be replaced; name another folder with -o")
     sets = tuple(class_set(names.split("|")) for names in classes or ())
     sureness = Sureness(low, high, known[unsure], sets)
     base = (root or manifest.parent).absolute()

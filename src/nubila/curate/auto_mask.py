@@ -9,6 +9,7 @@ from pathlib import Path
 from nubila.curate.automatic import Means, automatic_labels, labelled_row
 from nubila.datasets import SampleSpec
 from nubila.datasets.manifest import manifest_rows, read_manifest, write_manifest
+from nubila.errors import InputError
 from nubila.raster.atomic import make_folder
 
 __all__ = ["AutoMasked", "auto_mask"]
@@ -54,12 +55,15 @@ def auto_mask(
 
     Raises:
         ManifestError: a table or a sample cannot be read.
-        InputError: detectors differ in their outputs.
+        InputError: detectors differ in their outputs, or what is written would replace a table, an
+            image or a label.
         OutputError: a file cannot be written.
     """
     specs: list[SampleSpec] = []
     rows: list[dict[str, str]] = []
     for table in manifests:
+        if table.resolve() == manifest.resolve():
+            raise InputError(f"{manifest}: is read and would be replaced; name another with -o")
         specs += read_manifest(table, root=root, unlabelled=True)
         rows += [cells for _, cells in manifest_rows(table)]
     chosen = [split is None or spec.split == split for spec in specs]

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 import numpy as np
@@ -19,11 +19,13 @@ import rasterio
 from numpy.typing import NDArray
 
 from nubila.classes import CLASS_NAMES
+from nubila.curate.predictions import raster_name
 from nubila.curate.pseudo import Sureness, mean_detection, sure_sets, sure_share
 from nubila.curate.surface import SURFACE, surface_sets
 from nubila.curate.teachers import teacher_version
 from nubila.datasets import SampleSpec, load_sample
 from nubila.detect import Detection, Detector, View, view_of
+from nubila.errors import InputError
 from nubila.raster.atomic import atomic_path
 
 __all__ = [
@@ -137,10 +139,12 @@ def automatic_labels(
         threads: samples that are labelled side by side.
 
     Raises:
-        InputError: detectors differ in their outputs.
+        InputError: detectors differ in their outputs, or a mask would lie where an image or a
+            label lies.
         ManifestError: a sample cannot be read.
         OutputError: a mask cannot be written.
     """
+    _keep_originals(specs, folder)
     with ThreadPoolExecutor(threads) as pool:
         try:
             yield from pool.map(lambda spec: _label(spec, means, folder), specs)
@@ -150,7 +154,7 @@ def automatic_labels(
 
 
 def _label(spec: SampleSpec, means: Means, folder: Path) -> AutomaticLabel:
-    path = folder / f"{spec.id}.tif"
+    path = _mask_path(spec, folder)
     if (done := _kept(spec, path, means)) is not None:
         return done
     sample = load_sample(spec)
@@ -167,6 +171,24 @@ def _label(spec: SampleSpec, means: Means, folder: Path) -> AutomaticLabel:
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(done, label, means)
     return done
+
+
+def _mask_path(spec: SampleSpec, folder: Path) -> Path:
+    """Return where a sample's mask goes: always inside the folder, wherever its image lies."""
+    name = PurePath(spec.id)
+    inside = not name.is_absolute() and ".." not in name.parts
+    return folder / (f"{spec.id}.tif" if inside else raster_name(spec.id))
+
+
+def _keep_originals(specs: Sequence[SampleSpec], folder: Path) -> None:
+    originals = {path.resolve() for spec in specs for path in spec.files}
+    for spec in specs:
+        path = _mask_path(spec, folder)
+        if path.resolve() in originals:
+            raise InputError(
+                f"{path}: an image or a label lies there, and the new mask would replace it; name "
+                f"another folder with -o"
+            )
 
 
 def _kept(spec: SampleSpec, path: Path, means: Means) -> AutomaticLabel | None:

@@ -40,7 +40,14 @@ from nubila.raster import Grid
 from nubila.raster.atomic import atomic_path, make_folder
 from nubila.raster.cog import CogLook, write_cog
 
-__all__ = ["Output", "PredictionRow", "PredictionWriter", "Predictions", "open_predictions"]
+__all__ = [
+    "Output",
+    "PredictionRow",
+    "PredictionWriter",
+    "Predictions",
+    "open_predictions",
+    "raster_name",
+]
 
 _ABOUT: Final = "predictions.json"
 _TABLE: Final = "predictions.csv"
@@ -200,7 +207,7 @@ class PredictionWriter:
                 f"probabilities of shape {probabilities.shape} for {len(self.outputs)} outputs"
             )
         shape = probabilities.shape[1], probabilities.shape[2]
-        file = f"{_RASTERS}/{_file_name(spec.id)}"
+        file = f"{_RASTERS}/{raster_name(spec.id)}"
         look = CogLook(
             nodata=PROBABILITY_NO_DATA,
             overviews="average",
@@ -271,8 +278,8 @@ def _rows(text: str) -> Iterator[PredictionRow]:
             yield PredictionRow(name, int(line), manifest, file, model, fold)
 
 
-def _file_name(sample_id: str) -> str:
-    """Return a name that any file system takes, another for each id."""
+def raster_name(sample_id: str) -> str:
+    """Return a file name that any file system takes, another for each id."""
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", PurePath(sample_id).name)[-_NAME_LENGTH:]
     return f"{readable}-{hashlib.sha256(sample_id.encode()).hexdigest()[:12]}.tif"
 
