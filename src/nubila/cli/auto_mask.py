@@ -56,8 +56,30 @@ def auto_mask(
         ),
     ] = 0.0,
     indices: Annotated[
-        bool, typer.Option(help="Tell snow and water by index where the sky is clear.")
+        bool,
+        typer.Option(
+            help="Tell snow and water by index where the sky is clear, and shadow by the sun's "
+            "place (columns sun_elevation and sun_azimuth, or the product's metadata)."
+        ),
     ] = True,
+    snow_line: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRES",
+            help="No snow below: one number, or twelve joined by commas from January on; for "
+            "images with a band of elevation. Default: what the image itself tells.",
+            show_default=False,
+        ),
+    ] = None,
+    water: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Map of water in any CRS (1 = water, 0 = none, else not known) for images with "
+            "a georeference, in place of the water index.",
+            show_default=False,
+        ),
+    ] = None,
     threads: SideBySide = None,
 ) -> None:
     """Make labels from detectors and indices: masks of sets of classes, and their manifest.
@@ -74,8 +96,14 @@ def auto_mask(
 
     if flips not in FLIPS:
         raise InputError(f"--flips {flips!r}{nearest(flips, FLIPS)} (known: {', '.join(FLIPS)})")
+    try:
+        line = tuple(float(part) for part in (snow_line or "").split(",") if part.strip())
+    except ValueError as error:
+        raise InputError(f"--snow-line {snow_line!r}: expected numbers of metres") from error
+    if water is not None and not water.is_file():
+        raise InputError(f"--water {water}: no such file")
     detectors = tuple(open_detector(name) for name in clouds or ())
-    means = Means(detectors, flips, Sureness(least), indices)
+    means = Means(detectors, flips, Sureness(least), indices, snow_line=line, water=water)
     with Progress(transient=True) as progress:
         bar = progress.add_task("labelling", total=None)
         found = label_all(

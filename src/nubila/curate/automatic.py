@@ -18,10 +18,12 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from nubila.classes import CLASS_NAMES
+from nubila.classes import CLASS_NAMES, class_set
+from nubila.curate.aids import Aids, aids_told, check_snow_line, find_aids
 from nubila.curate.predictions import raster_name
 from nubila.curate.pseudo import Sureness, mean_detection, sure_sets, sure_share
-from nubila.curate.surface import SURFACE, surface_sets
+from nubila.curate.shadow import shadow_sets
+from nubila.curate.surface import SURFACE, snow_line, surface_sets
 from nubila.curate.teachers import teacher_version
 from nubila.datasets import SampleSpec, load_sample
 from nubila.detect import Detection, Detector, View, view_of
@@ -39,7 +41,9 @@ __all__ = [
 
 _TOLD: Final = "NUBILA_LABEL"  # tag of a mask: how it was made
 _FIGURES: Final = ("judged", "sure", "changed", "disputed")
+_CONFIDENCE: Final = "confidence"
 _ALL: Final = (1 << len(CLASS_NAMES)) - 1
+_CLOUD: Final = class_set(["cloud", "thin cloud"])
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class AutomaticLabel:
         changed: share of the pixels of a drawn label that now allow fewer classes.
         disputed: share of the pixels of a drawn label that the detectors are certain is wrong; the
             drawn label stays there.
+        confidence: mean over its labelled pixels of the probability that the detectors give to what
+            the label allows; None where no detector judged a pixel.
     """
 
     spec: SampleSpec
@@ -62,6 +68,7 @@ class AutomaticLabel:
     sure: float
     changed: float
     disputed: float
+    confidence: float | None = None
 
 
 def automatic_label(
@@ -71,6 +78,7 @@ def automatic_label(
     *,
     sureness: Sureness | None = None,
     indices: bool = True,
+    aids: Aids | None = None,
 ) -> NDArray[np.uint8]:
     """Return a label of what a detection and indices tell, within what a person has drawn.
 
@@ -79,7 +87,9 @@ def automatic_label(
         detection: of cloud and shadow; None where no detector could judge it.
         drawn: (rows, columns) uint8 sets of classes by a person, 0 = none; None for no label.
         sureness: what of the detection is ruled out.
-        indices: tell snow, water and clear apart by index where the sky is clear.
+        indices: tell snow, water and clear apart by index where the sky is clear, and shadow by
+            the sun's place.
+        aids: what else helps to tell them.
 
     Returns:
         (rows, columns) uint8 sets of classes; 0 = nothing is known.
@@ -89,12 +99,25 @@ def automatic_label(
         sets = sure_sets(detection, sureness)
         told = np.where(sets == 0, told, sets)
     if indices:
-        told = _within(told, surface_sets(view) | np.uint8(_ALL & ~SURFACE))
+        told = _grounded(view, told, detection is not None, aids or Aids())
     label = told
     if drawn is not None:
         label = np.where(drawn == 0, told, _within(drawn, told))
     missing = np.isnan(view.image).all(axis=0)
     return np.where(missing | (label == _ALL), 0, label).astype(np.uint8)
+
+
+def _grounded(view: View, told: NDArray[np.uint8], detected: bool, aids: Aids) -> NDArray[np.uint8]:
+    """Return what is left of sets of classes once shadow, snow and water are told."""
+    height = view.band("elevation")
+    below = None
+    if height is not None:
+        own = snow_line(view, told & _CLOUD == 0) if aids.snow_line is None else aids.snow_line
+        below = None if own is None else height * 1000 < own
+    surface = surface_sets(view, below=below, water_map=aids.water)
+    if aids.sun is not None and detected and view.resolution is not None:
+        told = _within(told, shadow_sets(view, told, surface, aids.sun))
+    return _within(told, surface | np.uint8(_ALL & ~SURFACE))
 
 
 @dataclass(frozen=True)
@@ -106,8 +129,12 @@ class Means:
             is left out there. None at all is no error: then indices have to do.
         flips: a key of `nubila.detect.FLIPS`.
         sureness: what of the detectors' mean is ruled out.
-        indices: tell snow, water and clear apart by index where the sky is clear.
+        indices: tell snow, water and clear apart by index where the sky is clear, and shadow by the
+            sun's place.
         replace: a drawn label has no say, and is only compared with.
+        snow_line: metres below which there is no snow, one for all the year or one a month; empty
+            for what an image itself tells. It needs a band of elevation.
+        water: a map of water, as `aids.find_aids` takes it.
     """
 
     detectors: tuple[Detector, ...]
@@ -115,6 +142,16 @@ class Means:
     sureness: Sureness = field(default_factory=Sureness)
     indices: bool = True
     replace: bool = False
+    snow_line: tuple[float, ...] = ()
+    water: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check the snow line.
+
+        Raises:
+            InputError: it has neither one number nor twelve.
+        """
+        check_snow_line(self.snow_line)
 
     @property
     def told(self) -> str:
@@ -124,6 +161,11 @@ class Means:
             f"{names}; flips {self.flips}; {self.sureness}; indices {self.indices}; "
             f"replace {self.replace}"
         )
+
+    def told_of(self, spec: SampleSpec) -> str:
+        """The same with what helps to label one image, where anything does."""
+        more = aids_told(spec, self.snow_line, self.water) if self.indices else ""
+        return f"{self.told}; {more}" if more else self.told
 
 
 def automatic_labels(
@@ -163,11 +205,18 @@ def _label(spec: SampleSpec, means: Means, folder: Path) -> AutomaticLabel:
     detection = mean_detection(able, view, means.flips) if able else None
     drawn = None if spec.mask is None else sample.label
     kept = None if means.replace else drawn
-    label = automatic_label(view, detection, kept, sureness=means.sureness, indices=means.indices)
+    rows, columns = view.image.shape[1:]
+    aids = find_aids(spec, (rows, columns), means.snow_line, means.water) if means.indices else None
+    label = automatic_label(
+        view, detection, kept, sureness=means.sureness, indices=means.indices, aids=aids
+    )
     judged = 0.0 if detection is None else float(detection.judged.mean())
     sure = 1.0 if detection is None else sure_share(detection, means.sureness)
     figures = (judged, sure, *_against(drawn, label, detection, means.sureness))
-    done = AutomaticLabel(spec, path, *(round(value, 4) for value in figures))
+    confidence = None if detection is None else _confidence(detection, label)
+    done = AutomaticLabel(
+        spec, path, *(round(value, 4) for value in figures), confidence=confidence
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(done, label, means)
     return done
@@ -197,10 +246,12 @@ def _kept(spec: SampleSpec, path: Path, means: Means) -> AutomaticLabel | None:
         return None
     with rasterio.open(path) as file:
         tags = file.tags()
-    if tags.get(_TOLD) != means.told:
+    if tags.get(_TOLD) != means.told_of(spec):
         return None
     figures = (float(tags[name]) for name in _FIGURES)
-    return AutomaticLabel(spec, path, *figures)
+    known = tags.get(_CONFIDENCE)
+    confidence = None if known is None else float(known)
+    return AutomaticLabel(spec, path, *figures, confidence=confidence)
 
 
 def set_codes() -> str:
@@ -235,16 +286,28 @@ def _against(
     return changed, float(disputed.sum() / known.sum())
 
 
+def _confidence(detection: Detection, label: NDArray[np.uint8]) -> float | None:
+    known = detection.judged & (label != 0)
+    if not known.any():
+        return None
+    total = np.zeros(int(known.sum()), np.float32)
+    for output, probability in zip(detection.outputs, detection.probabilities, strict=True):
+        total += np.where(label[known] & output.bits != 0, probability[known], np.float32(0))
+    return round(float(total.mean()), 4)
+
+
 def _write(done: AutomaticLabel, label: NDArray[np.uint8], means: Means) -> None:
     rows, columns = label.shape
     profile = {"driver": "GTiff", "width": columns, "height": rows, "count": 1, "dtype": "uint8"}
     figures = {name: str(getattr(done, name)) for name in _FIGURES}
+    if done.confidence is not None:
+        figures[_CONFIDENCE] = str(done.confidence)
     with (
         atomic_path(done.path) as temporary,
         rasterio.open(temporary, "w", **profile, compress="deflate") as file,
     ):
         file.write(label, 1)
-        file.update_tags(**{_TOLD: means.told}, **figures)
+        file.update_tags(**{_TOLD: means.told_of(done.spec)}, **figures)
 
 
 def labelled_row(cells: Mapping[str, str], label: AutomaticLabel, root: Path) -> dict[str, str]:
@@ -263,4 +326,5 @@ def labelled_row(cells: Mapping[str, str], label: AutomaticLabel, root: Path) ->
         "mask": os.path.relpath(label.path, root),
         "codes": set_codes(),
         **{name: f"{getattr(label, name):.4f}" for name in _FIGURES},
+        _CONFIDENCE: "" if label.confidence is None else f"{label.confidence:.4f}",
     }

@@ -1,5 +1,6 @@
 """Snow, water and bare ground by the indices that the field uses, where the sky is clear.
 
+A snow line rules snow out below it, and a map of water takes the place of the water index.
 Each index has a band of doubt: a class is certain above it, ruled out below it, and stays open in
 between, so that a label made of it teaches only what the index can tell.
 """
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from nubila.classes import class_set
 from nubila.detect import View
 
-__all__ = ["SURFACE", "surface_sets"]
+__all__ = ["SURFACE", "UNKNOWN", "snow_line", "surface_sets"]
 
 _CLEAR: Final = class_set(["clear"])
 _SNOW: Final = class_set(["snow"])
@@ -32,12 +33,38 @@ _WATER_INDEX: Final = (-0.1, 0.2)
 _WATER_NIR: Final = (0.10, 0.16)
 # Roads and roofs through haze look like water in both, but not in the short-wave infrared.
 _WATER_SWIR: Final = (0.05, 0.12)
+# Without a near infrared, the modified index (Xu 2006, doi:10.1080/01431160600589179) takes the
+# short-wave infrared instead. It is the snow index by another name: brightness tells them apart.
+_WATER_GREEN: Final = (0.10, 0.25)
+# The snow line of the Theia snow product (Gascoin et al. 2019, doi:10.5194/essd-11-493-2019): of
+# bands of 100 m, two below the lowest with more than a tenth of its clear pixels certain snow
+# (index above 0.4, red above 0.2), if more than a thousandth of all of them are.
+_LINE_BAND: Final = 100.0
+_LINE_BELOW: Final = 2
+_LINE_SHARE: Final = 0.1
+_LINE_TOTAL: Final = 0.001
+_LINE_INDEX: Final = 0.4
+_LINE_RED: Final = 0.2
+
+UNKNOWN: Final = 255  # where a map of water does not say
 
 
-def surface_sets(view: View) -> NDArray[np.uint8]:
+def surface_sets(
+    view: View,
+    *,
+    below: NDArray[np.bool_] | None = None,
+    water_map: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
     """Return which of clear, snow and water each pixel can be if it is no cloud and no shadow.
 
     Without a band of an index its class stays open.
+
+    Args:
+        view: the image.
+        below: (rows, columns) where there can be no snow, being below the snow line.
+        water_map: (rows, columns) 1 = water, 0 = none, `UNKNOWN` = the index has to tell. Water of
+            the map may be frozen, where the snow index allows it; where the index is certain of
+            water that the map does not know, both stay open.
 
     Returns:
         (rows, columns) uint8 sets of classes; all of `SURFACE` where there are no data.
@@ -55,14 +82,50 @@ def surface_sets(view: View) -> NDArray[np.uint8]:
         index = _normalised(green, nir)
         water = (index > _WATER_INDEX[1]) & (nir < _WATER_NIR[0])
         water_possible = (index > _WATER_INDEX[0]) & (nir < _WATER_NIR[1])
+    elif green is not None and swir is not None:
+        index = _normalised(green, swir)
+        water = (index > _WATER_INDEX[1]) & (green < _WATER_GREEN[0])
+        water_possible = (index > _WATER_INDEX[0]) & (green < _WATER_GREEN[1])
     if swir is not None:
         water = water & (swir < _WATER_SWIR[0])
         water_possible = water_possible & (swir < _WATER_SWIR[1])
+    if below is not None:
+        snow, snow_possible = snow & ~below, snow_possible & ~below
     sets = np.where(snow | water, 0, _CLEAR)
     sets = sets | np.where(snow_possible & ~water, _SNOW, 0)
     sets = sets | np.where(water_possible & ~snow, _WATER, 0)
+    if water_map is not None:
+        sets = np.where(water_map == 1, sets & _SNOW | _WATER, sets)
+        sets = np.where(
+            water_map == 0, np.where(sets == _WATER, _CLEAR | _WATER, sets & ~_WATER), sets
+        )
     missing = np.isnan(view.image).all(axis=0)
     return np.where(missing, SURFACE, sets).astype(np.uint8)
+
+
+def snow_line(view: View, clear: NDArray[np.bool_]) -> float | None:
+    """Return the elevation in metres below which an image has no snow, as far as it tells.
+
+    Args:
+        view: with the bands ``elevation`` (kilometres), green, red and swir16.
+        clear: (rows, columns) where the sky is clear.
+
+    Returns:
+        None without these bands, or for an image with next to no snow.
+    """
+    green, red, swir, height = (view.band(n) for n in ("green", "red", "swir16", "elevation"))
+    if green is None or red is None or swir is None or height is None:
+        return None
+    known = clear & np.isfinite(height) & np.isfinite(green) & np.isfinite(swir)
+    snow = known & (_normalised(green, swir) > _LINE_INDEX) & (red > _LINE_RED)
+    if not known.any() or snow.sum() / known.sum() <= _LINE_TOTAL:
+        return None
+    bands = np.floor(height[known] * 1000 / _LINE_BAND).astype(int)
+    lowest = int(bands.min())
+    pixels = np.bincount(bands - lowest)
+    shares = np.bincount(bands - lowest, weights=snow[known]) / np.maximum(pixels, 1)
+    snowy = np.flatnonzero(shares > _LINE_SHARE)
+    return None if len(snowy) == 0 else (lowest + int(snowy[0]) - _LINE_BELOW) * _LINE_BAND
 
 
 def _normalised(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -181,10 +181,18 @@ def _auto_mask(job: StepJob, step: AutoMask) -> Found:
     data = job.recipe.data
     assert data.manifest is not None  # the recipe is checked for it
     detectors = tuple(open_detector(name) for name in step.clouds)
+    means = Means(
+        detectors,
+        step.flips,
+        Sureness(step.least),
+        step.indices,
+        snow_line=step.snow_line,
+        water=step.water,
+    )
     found = auto_mask(
         step.manifests,
         data.manifest,
-        Means(detectors, step.flips, Sureness(step.least), step.indices),
+        means,
         root=data.root.absolute(),
         split=step.split,
         keep=step.keep,

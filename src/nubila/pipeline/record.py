@@ -77,7 +77,7 @@ def step_key(recipe: Recipe, step: LabelStep, before: str) -> str:
     read["flips"] = recipe.labels.flips if step.name in _TRAINED else ""
     files: list[Path] = []
     if isinstance(step, AutoMask):
-        files = list(step.manifests)
+        files = [*step.manifests, *([step.water] if step.water else [])]
     elif isinstance(step, FoldStep):
         files = [*([recipe.data.manifest] if recipe.data.manifest else []), *step.pool]
     hashes = [file_hash(path) for path in files]

@@ -40,6 +40,7 @@ class AutoMask(Section):
         indices: tell snow and water by index, and shadow by the sun's place.
         snow_line: metres below which there is no snow, for all the year or for each of twelve
             months; without it, what the image itself tells.
+        water: map of water in place of the water index; relative to the recipe.
     """
 
     name: Literal["auto_mask"]
@@ -51,6 +52,7 @@ class AutoMask(Section):
     keep: _Share = 0.0
     indices: bool = True
     snow_line: tuple[float, ...] = ()
+    water: Path | None = None
 
     @field_validator("snow_line", mode="before")
     @classmethod

@@ -77,7 +77,8 @@ def _placed_labels(labels: Labels, folder: Path) -> Labels:
     def placed(step: LabelStep) -> LabelStep:
         if isinstance(step, AutoMask):
             tables = tuple((folder / path).resolve() for path in step.manifests)
-            return step.model_copy(update={"manifests": tables})
+            water = None if step.water is None else (folder / step.water).resolve()
+            return step.model_copy(update={"manifests": tables, "water": water})
         if isinstance(step, FoldStep):
             tables = tuple((folder / path).resolve() for path in step.pool)
             return step.model_copy(update={"pool": tables})
