@@ -9,7 +9,7 @@ import pytest
 
 from nubila.cli import main
 from nubila.curate.predictions import open_predictions
-from nubila.datasets import load_sample, read_manifest
+from nubila.datasets import load_sample, read_manifest, write_manifest
 from nubila.errors import RecipeError
 from tests.toy_run import write_toy_recipe
 
@@ -79,7 +79,9 @@ def test_all_folds_are_trained_predicted_and_scored(
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
-def test_a_fold_never_trains_on_itself(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fold_never_trains_on_itself(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = recipe.parent / "run"
     arguments = [str(recipe), "-o", str(run), "--set", "steps=1", "--fold", "1"]
     assert _train(monkeypatch, *arguments) == 0
@@ -96,6 +98,19 @@ def test_a_fold_never_trains_on_itself(recipe: Path, monkeypatch: pytest.MonkeyP
     from nubila.recipe import load_recipe
 
     with pytest.raises(RecipeError, match=r"no prediction of 2 of 3 samples.*train that fold"):
+        score_folds(load_recipe(recipe), run)
+
+    # With folds dealt out anew, the network would predict what it has seen.
+    table = recipe.with_name("toy.csv")
+    with table.open(newline="") as stream:
+        dealt = list(csv.DictReader(stream))
+    dealt[0]["fold"], dealt[1]["fold"] = "1", "0"
+    write_manifest(table, dealt)
+    before = (run / "manifest-1.csv").read_bytes()
+    assert _train(monkeypatch, *arguments) == 2
+    assert "may have seen what it would predict" in capsys.readouterr().err
+    assert (run / "manifest-1.csv").read_bytes() == before
+    with pytest.raises(RecipeError, match="no prediction of 3 of 3 samples"):
         score_folds(load_recipe(recipe), run)
 
 

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from nubila.curate.tallies import sample_tally
 from nubila.datasets import SampleSpec, load_sample, read_manifest, write_manifest
 from nubila.datasets.manifest import manifest_rows
 from nubila.datasets.order import order_bands
+from nubila.datasets.row import COLUMNS
 from nubila.errors import RecipeError
 from nubila.evaluate.scores import full_scores
 from nubila.evaluate.strata import strata
@@ -88,11 +89,12 @@ def train_fold(
         The fold's `best.ckpt`.
 
     Raises:
-        RecipeError: there is no such fold, or the recipe asks for more than one device.
+        RecipeError: there is no such fold, the recipe asks for more than one device, or the folder
+            holds a network of this fold that was trained when the folds were others.
         NubilaError: whatever training raises.
     """
     target = make_folder(folder)
-    own = fold_recipe(recipe, fold, target)
+    own = fold_recipe(recipe, fold, target, resume=resume)
     best = fit(own, target / f"fold-{fold}", resume=resume, report=report)
     specs = read_manifest(str(own.data.manifest), root=own.data.root, split=own.data.validation)
     outputs = [Output(name, class_set(members)) for name, members in own.classes.items()]
@@ -108,13 +110,14 @@ def train_fold(
     return best
 
 
-def fold_recipe(recipe: Recipe, fold: str, folder: Path) -> Recipe:
+def fold_recipe(recipe: Recipe, fold: str, folder: Path, *, resume: bool = True) -> Recipe:
     """Return the recipe of one fold; its manifest is written into the folder.
 
     A tile store holds its tiles' splits, so each fold gets one of its own.
 
     Raises:
-        RecipeError: there is no such fold, or the recipe asks for more than one device.
+        RecipeError: there is no such fold, the recipe asks for more than one device, or, if
+            `resume`, the folder holds a network of this fold that was trained on other rows.
     """
     names = fold_names(recipe)
     if fold not in names:
@@ -131,12 +134,26 @@ def fold_recipe(recipe: Recipe, fold: str, folder: Path) -> Recipe:
         if cells.get("fold") and cells.get("split") != data.test
     ]
     manifest = (folder / f"manifest-{fold}.csv").absolute()
+    if resume and (folder / f"fold-{fold}" / "last.ckpt").is_file():
+        _hold_to_same(manifest, rows, fold)
     write_manifest(manifest, rows)
     changes: dict[str, Any] = {"manifest": manifest}
     if data.tiles is not None:
         changes["tiles"] = data.tiles.with_name(f"{data.tiles.name}-fold-{fold}")
     tiling = recipe.tiling.model_copy(update={"splits": {}})
     return recipe.model_copy(update={"data": data.model_copy(update=changes), "tiling": tiling})
+
+
+def _hold_to_same(manifest: Path, rows: Sequence[Mapping[str, str]], fold: str) -> None:
+    """Raise if a fold was trained on other rows: its network may have seen what it now predicts."""
+    before = [cells for _, cells in manifest_rows(manifest)] if manifest.is_file() else []
+    then, now = ([[c.get(n, "") for n in COLUMNS] for c in each] for each in (before, rows))
+    if then != now:
+        raise RecipeError(
+            f"{manifest}: fold {fold} was trained on these rows, and the manifest has others now: "
+            f"its network may have seen what it would predict; use --no-resume to train anew, or "
+            f"another run folder with -o"
+        )
 
 
 def score_folds(recipe: Recipe, folder: str | Path) -> dict[str, Any]:
@@ -146,12 +163,12 @@ def score_folds(recipe: Recipe, folder: str | Path) -> dict[str, Any]:
     the same for each fold under ``strata.fold``.
 
     Raises:
-        RecipeError: a sample of some fold has no prediction yet.
+        RecipeError: a sample of some fold has no prediction yet by the network that left it out.
     """
     target = Path(folder)
     specs = [s for s in _specs(recipe) if s.tags.get("fold") and s.split != recipe.data.test]
     kept = open_predictions(target / _PREDICTIONS)
-    absent = [spec for spec in specs if spec.id not in kept]
+    absent = [s for s in specs if s.id not in kept or kept[s.id].fold != s.tags["fold"]]
     if absent:
         raise RecipeError(
             f"{kept.folder}: no prediction of {len(absent)} of {len(specs)} samples, such as "
