@@ -22,6 +22,7 @@ OURS = {"x-nubila-review": "1"}
         ("GET", HERE | {"origin": "http://127.0.0.1:8765"}, 0),
         ("GET", HERE | {"origin": "http://127.0.0.1:9999"}, 403),
         ("GET", HERE | {"origin": "null"}, 403),
+        ("GET", HERE | {"origin": "http://[::1"}, 403),
         ("GET", HERE | {"sec-fetch-site": "cross-site"}, 403),
         ("GET", HERE | {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, 0),
         ("POST", HERE, 403),  # as a form of another page sends it

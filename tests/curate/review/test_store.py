@@ -37,7 +37,7 @@ def test_masks_and_drafts_come_back_as_they_were(tmp_path: Path) -> None:
     assert store.draft("s") is None
     assert np.array_equal(store.mask(decision), MASK)
     assert np.array_equal(store.seen(decision), MASK[:1])
-    store.undo()
+    store.undo("anna")
     assert np.array_equal(store.draft("s"), MASK)
     store.keep_draft("s", None)
     assert store.draft("s") is None
@@ -51,7 +51,7 @@ def test_the_last_decision_that_stands_counts(steps: list[tuple[str, str] | None
     store, standing = ReviewStore(":memory:"), []
     for step in steps:
         if step is None:
-            found = store.undo()
+            found = store.undo("anna")
             expected = standing.pop() if standing else None
             assert (found and (found.sample, found.action)) == expected
         else:
@@ -60,6 +60,17 @@ def test_the_last_decision_that_stands_counts(steps: list[tuple[str, str] | None
         assert {k: v.action for k, v in store.current().items()} == dict(standing)
     for name in "abc":
         assert [d.action for d in store.history(name)] == [a for n, a in standing if n == name]
+    store.close()
+
+
+def test_nobody_takes_back_what_another_decided() -> None:
+    store = ReviewStore(":memory:")
+    store.decide("a", "drop", who="anna")
+    store.decide("a", "keep", who="ben")
+    found = store.undo("anna")
+    assert found is not None and found.who == "anna"
+    assert store.undo("anna") is None
+    assert store.current()["a"].action == "keep"
     store.close()
 
 

@@ -55,7 +55,7 @@ class Guard:
         if self.token is None and not is_loopback(_name(host)):
             return 403, f"this page is not {host!r}; open it at 127.0.0.1 or localhost"
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _netloc(origin) != host.lower():
             return 403, "requests of another page are not answered"
         if headers.get("sec-fetch-site", "none") == "cross-site" and not _is_visit(method, headers):
             return 403, "requests of another page are not answered"
@@ -88,6 +88,13 @@ def _name(host: str) -> str:
     """Return the name in a ``Host`` header, without its port and brackets."""
     try:
         return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
 

@@ -162,8 +162,8 @@ class Review:
         return self.state(number)
 
     def undo(self) -> tuple[int | None, Decision] | None:
-        """Take the last decision back; return its sample's place (None if not shown here)."""
-        decision = self.store.undo()
+        """Take one's own last decision back; return its sample's place (None if not shown here)."""
+        decision = self.store.undo(self.who)
         if decision is None:
             return None
         places = (i for i, item in enumerate(self.items) if item.spec.id == decision.sample)

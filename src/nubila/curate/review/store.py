@@ -154,15 +154,19 @@ class ReviewStore:
             data.execute("DELETE FROM drafts WHERE sample = ?", (sample,))
         return Decision(int(cursor.lastrowid or 0), *values)
 
-    def undo(self) -> Decision | None:
-        """Take the last decision that stands back and return it; its drawn mask is a draft again.
+    def undo(self, who: str) -> Decision | None:
+        """Take a person's last decision that stands back and return it, or None for none.
+
+        Its drawn mask is a draft again. What others who share the file have decided stays.
 
         Raises:
             OutputError: the file cannot be written.
         """
         with self._transaction() as data:
             row = data.execute(
-                f"SELECT {_FIELDS} FROM decisions WHERE undone = '' ORDER BY number DESC LIMIT 1"
+                f"SELECT {_FIELDS} FROM decisions WHERE undone = '' AND who = ?"
+                " ORDER BY number DESC LIMIT 1",
+                (who,),
             ).fetchone()
             if row is None:
                 return None
