@@ -99,24 +99,32 @@ def automatic_label(
         sets = sure_sets(detection, sureness)
         told = np.where(sets == 0, told, sets)
     if indices:
-        told = _grounded(view, told, detection is not None, aids or Aids())
-    label = told
-    if drawn is not None:
-        label = np.where(drawn == 0, told, _within(drawn, told))
+        told = _grounded(view, told, _believed(drawn, told), aids or Aids())
+    label = _believed(drawn, told)
     missing = np.isnan(view.image).all(axis=0)
     return np.where(missing | (label == _ALL), 0, label).astype(np.uint8)
 
 
-def _grounded(view: View, told: NDArray[np.uint8], detected: bool, aids: Aids) -> NDArray[np.uint8]:
-    """Return what is left of sets of classes once shadow, snow and water are told."""
+def _believed(drawn: NDArray[np.uint8] | None, told: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return what is told within what is drawn, and alone where nothing is drawn."""
+    return told if drawn is None else np.where(drawn == 0, told, _within(drawn, told))
+
+
+def _grounded(
+    view: View, told: NDArray[np.uint8], sky: NDArray[np.uint8], aids: Aids
+) -> NDArray[np.uint8]:
+    """Return what is left of sets of classes once shadow, snow and water are told.
+
+    `sky` is the same with what a person has drawn: clouds that were drawn have shadows too.
+    """
     height = view.band("elevation")
     below = None
     if height is not None:
-        own = snow_line(view, told & _CLOUD == 0) if aids.snow_line is None else aids.snow_line
+        own = snow_line(view, sky & _CLOUD == 0) if aids.snow_line is None else aids.snow_line
         below = None if own is None else height * 1000 < own
     surface = surface_sets(view, below=below, water_map=aids.water)
-    if aids.sun is not None and detected and view.resolution is not None:
-        told = _within(told, shadow_sets(view, told, surface, aids.sun))
+    if aids.sun is not None and view.resolution is not None:
+        told = _within(told, shadow_sets(view, sky, surface, aids.sun))
     return _within(told, surface | np.uint8(_ALL & ~SURFACE))
 
 
@@ -212,10 +220,16 @@ def _label(spec: SampleSpec, means: Means, folder: Path) -> AutomaticLabel:
     )
     judged = 0.0 if detection is None else float(detection.judged.mean())
     sure = 1.0 if detection is None else sure_share(detection, means.sureness)
-    figures = (judged, sure, *_against(drawn, label, detection, means.sureness))
+    changed, disputed = _against(drawn, label, detection, means.sureness)
     confidence = None if detection is None else _confidence(detection, label)
     done = AutomaticLabel(
-        spec, path, *(round(value, 4) for value in figures), confidence=confidence
+        spec,
+        path,
+        judged=round(judged, 4),
+        sure=round(sure, 4),
+        changed=round(changed, 4),
+        disputed=round(disputed, 4),
+        confidence=confidence,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(done, label, means)
@@ -248,10 +262,10 @@ def _kept(spec: SampleSpec, path: Path, means: Means) -> AutomaticLabel | None:
         tags = file.tags()
     if tags.get(_TOLD) != means.told_of(spec):
         return None
-    figures = (float(tags[name]) for name in _FIGURES)
+    judged, sure, changed, disputed = (float(tags[name]) for name in _FIGURES)
     known = tags.get(_CONFIDENCE)
     confidence = None if known is None else float(known)
-    return AutomaticLabel(spec, path, *figures, confidence=confidence)
+    return AutomaticLabel(spec, path, judged, sure, changed, disputed, confidence)
 
 
 def set_codes() -> str:
