@@ -97,6 +97,8 @@ def apply_decisions(
             action = row.get("action", "undecided")
             counts[action] += 1
             if action == "drop":
+                if row["label"]:  # else it could not be read, which is why it was dropped
+                    _hold_to_seen(spec, row, decisions)
                 continue
             if row.get("mask"):
                 cells = cells | _new_mask(spec, row, decisions, target, base)
@@ -151,19 +153,23 @@ def _read_decisions(path: Path) -> dict[str, Cells]:
 
 def _new_mask(spec: SampleSpec, row: Cells, decisions: Path, target: Path, base: Path) -> Cells:
     """Write a sample's new mask; return the cells that change."""
-    now = label_digest(spec)
-    if now not in (row["label"], row["result"]):
+    _hold_to_seen(spec, row, decisions)
+    sets = _read_sets(decisions.parent / row["mask"], row["result"])
+    path = target / mask_name(spec.id, row["result"])
+    write_sets(path, sets, spec.images[0])
+    written = Path(os.path.relpath(path.resolve(), base.resolve()))
+    return {"mask": written.as_posix(), "codes": set_codes(sets), "coverage": "", "corner": ""}
+
+
+def _hold_to_seen(spec: SampleSpec, row: Cells, decisions: Path) -> None:
+    """Raise if a label is neither what was decided on nor what came of it."""
+    if label_digest(spec) not in (row["label"], row["result"]):
         raise spec.error(
             "mask",
             f"{spec.label_file} has changed since {row.get('who') or 'somebody'} decided on it "
             f"({row.get('when') or 'time unknown'}); review the sample again, or leave it out of "
             f"{decisions}",
         )
-    sets = _read_sets(decisions.parent / row["mask"], row["result"])
-    path = target / mask_name(spec.id, row["result"])
-    write_sets(path, sets, spec.images[0])
-    written = Path(os.path.relpath(path.resolve(), base.resolve()))
-    return {"mask": written.as_posix(), "codes": set_codes(sets), "coverage": "", "corner": ""}
 
 
 def _read_sets(path: Path, digest: str) -> NDArray[np.uint8]:
