@@ -131,6 +131,12 @@ def test_images_alone_find_many(
     assert _recall(rows, wrong) >= 0.6
     assert all(row.agreement is None for row in rows)
 
+    # Read in another way, it is measured anew, and nothing else is.
+    journal = tmp_path / "measured.jsonl"
+    other = [specs[0], replace(specs[1], offset=(0.01,)), *specs[2:]]
+    audit(other, None, journal, report=lambda _: None)
+    assert len(journal.read_text().splitlines()) == len(specs) + 1
+
 
 def test_most_wrong_labels_are_found_on_real_samples(shared_data: Path, tmp_path: Path) -> None:
     """The shipped model, on images of the catalogue and of Landsat that it was not trained on."""

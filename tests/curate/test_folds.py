@@ -85,6 +85,12 @@ def test_unevenness_of_known_folds() -> None:
     assert unevenness(column, np.array([0, 0, 1, 1, 0]), 2) == 0.5
 
 
+def test_what_no_row_has_cannot_keep_rows_together(tmp_path: Path) -> None:
+    rows = [(n, {"image": f"{n}.tif", "mask": f"{n}.png", "bands": "red"}) for n in range(2, 8)]
+    with pytest.raises(InputError, match=r"no row has a value of it .it is the column 'place'"):
+        make_folds("table.csv", rows, tmp_path, 2, by=["year"], together=["location"])
+
+
 def test_samples_that_share_any_value_are_one_group() -> None:
     groups = join_groups([["x", "x", "y", "z", ""], ["1", "2", "2", "3", ""]])
     assert groups[0] == groups[1] == groups[2]

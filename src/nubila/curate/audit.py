@@ -30,7 +30,7 @@ from nubila.errors import InputError
 
 __all__ = ["AuditRow", "audit", "write_audit"]
 
-_VERSION: Final = 3
+_VERSION: Final = 4
 # Samples whose labels are made wrong to learn from; more would not make the regression surer.
 _TAUGHT: Final = 500
 _SEED: Final = 0
@@ -171,13 +171,12 @@ def _measure_all(
     every = max(1, -(-len(specs) // _TAUGHT))
     with journal.open("a", encoding="utf-8") as stream:
         for number, spec in enumerate(specs):
-            key = _key(spec, predictions, taught=number % every == 0)
+            taught = number % every == 0
+            partner = specs[(number + len(specs) // 2) % len(specs)] if taught else None
+            key = _key(spec, predictions, partner)
             if key in known:
                 yield known[key]
                 continue
-            partner = (
-                specs[(number + len(specs) // 2) % len(specs)] if number % every == 0 else None
-            )
             found = _measure(spec, predictions, partner)
             stream.write(json.dumps({"key": key, **asdict(found)}) + "\n")
             stream.flush()
@@ -265,13 +264,17 @@ def _same_move(image: Alignment, fit: Alignment, shape: tuple[int, ...]) -> floa
     return min(image.gain, fit.gain) if alike else 0.0
 
 
-def _key(spec: SampleSpec, predictions: Predictions | None, *, taught: bool) -> str:
+def _key(spec: SampleSpec, predictions: Predictions | None, partner: SampleSpec | None) -> str:
     """Return a hash that changes when what is measured would."""
-    files = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in spec.files if p.exists()]
     row = predictions.get(spec.id) if predictions else None
-    codes = (spec.codes.codes, spec.codes.sets, spec.codes.other)
-    text = json.dumps([_VERSION, files, row and row.model, taught, codes, spec.scale, spec.bands])
+    other = partner and (_stamps([partner.label_file]), partner.codes)
+    how = (spec.codes, spec.bands, spec.scale, spec.offset, spec.nodata, spec.corner)
+    text = repr([_VERSION, _stamps(spec.files), row and row.model, other, how, spec.resolution])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _stamps(files: Sequence[Path]) -> list[tuple[str, int, int]]:
+    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.exists()]
 
 
 def _read_journal(path: Path) -> dict[str, _Measured]:

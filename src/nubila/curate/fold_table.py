@@ -72,13 +72,14 @@ def make_folds(
         seed: of the order in which equals are taken.
 
     Raises:
-        InputError: there is no such column, or fewer groups than folds.
+        InputError: there is no such column, one to keep together has no values, or there are fewer
+            groups than folds.
         ManifestError: a mask cannot be read for its cloud cover.
         MissingExtraError: iterative-stratification is not installed.
     """
     taken = [(line, cells) for line, cells in rows if cells.get("split", "") not in apart]
     columns = _columns(source, taken, base, by)
-    groups = join_groups([_values(source, name, taken) for name in together])
+    groups = join_groups([_shared(source, name, taken) for name in together])
     if not together:
         groups = np.arange(len(taken))
     folds = deal_folds(columns, groups.tolist(), count, seed=seed)
@@ -130,6 +131,17 @@ def _columns(
         if len(set(values) - {""}) > 1:
             found.append(Column(name, tuple(_ranges(values))))
     return found
+
+
+def _shared(source: str, name: str, rows: Sequence[tuple[int, Cells]]) -> list[str]:
+    """Return the values of a column whose rows are kept together."""
+    values = _values(source, name, rows)
+    if rows and name != "group" and not any(values):  # without a group, each image is one
+        raise InputError(
+            f"{source}: nothing to keep together by {name!r}: no row has a value of it"
+            + (" (it is the column 'place')" if name == "location" else "")
+        )
+    return values
 
 
 def _values(
