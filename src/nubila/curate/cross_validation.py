@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from nubila.classes import class_set
+from nubila.curate.network import network_probabilities
 from nubila.curate.predictions import Output, PredictionWriter, open_predictions
 from nubila.curate.tallies import sample_tally
 from nubila.datasets import SampleSpec, load_sample, read_manifest, write_manifest
 from nubila.datasets.manifest import manifest_rows
-from nubila.datasets.order import order_bands
 from nubila.datasets.row import COLUMNS
 from nubila.errors import RecipeError
 from nubila.evaluate.scores import full_scores
@@ -32,11 +31,9 @@ from nubila.evaluate.strata import strata
 from nubila.nn import Segmenter
 from nubila.raster.atomic import make_folder
 from nubila.recipe import Recipe
-from nubila.scenes.statistics import scene_statistics
 from nubila.train import fit
 from nubila.train.folder import write_json
 from nubila.train.state import load_weights
-from nubila.train.validate import logits_of, statistics_of
 
 __all__ = [
     "fold_names",
@@ -210,12 +207,4 @@ def sample_probabilities(
         ManifestError: the sample cannot be read, or a band that is required is absent.
     """
     sample = load_sample(spec)
-    image = order_bands(sample.image, sample.bands, recipe.bands, recipe.required)
-    names = statistics_of(network)
-    statistics = torch.from_numpy(scene_statistics(image, names))[None] if names else None
-    found: NDArray[np.float32] = logits_of(network, image, statistics).softmax(dim=0).numpy()
-    needed = [recipe.bands.index(name) for name in recipe.required]
-    # Where nothing is required, a pixel is judged by whatever it has.
-    lacking = np.isnan(image[needed]).any(axis=0) if needed else np.isnan(image).all(axis=0)
-    found[:, lacking] = np.nan
-    return found
+    return network_probabilities(network, recipe, sample.image, sample.bands)

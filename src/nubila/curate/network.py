@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from nubila.scenes.statistics import scene_statistics
 from nubila.train.state import load_weights
 from nubila.train.validate import logits_of, statistics_of
 
-__all__ = ["NetworkDetector"]
+__all__ = ["NetworkDetector", "network_probabilities"]
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,30 @@ class NetworkDetector:
         """
         if self.lacks(view):
             raise refusal(self, view)
-        recipe = self.recipe
-        image = order_bands(view.image, view.bands, recipe.bands, recipe.required)
-        names = statistics_of(self.network)
-        statistics = torch.from_numpy(scene_statistics(image, names))[None] if names else None
-        found: NDArray[np.float32] = (
-            logits_of(self.network, image, statistics).softmax(dim=0).numpy()
-        )
-        needed = [recipe.bands.index(name) for name in recipe.required]
-        # Where nothing is required, a pixel is judged by whatever it has.
-        lacking_pixels = (
-            np.isnan(image[needed]).any(axis=0) if needed else np.isnan(image).all(axis=0)
-        )
-        found[:, lacking_pixels] = np.nan
+        found = network_probabilities(self.network, self.recipe, view.image, view.bands)
         return Detection(found, self.outputs)
+
+
+def network_probabilities(
+    network: Segmenter, recipe: Recipe, image: NDArray[np.float32], bands: Sequence[str]
+) -> NDArray[np.float32]:
+    """Return (outputs, rows, columns), NaN where a band that is required has no data.
+
+    Args:
+        network: in evaluation mode.
+        recipe: of its training.
+        image: (bands, rows, columns), NaN for no data.
+        bands: common names of the image's bands.
+
+    Raises:
+        ManifestError: a band that is required is absent.
+    """
+    image = order_bands(image, bands, recipe.bands, recipe.required)
+    names = statistics_of(network)
+    statistics = torch.from_numpy(scene_statistics(image, names))[None] if names else None
+    found: NDArray[np.float32] = logits_of(network, image, statistics).softmax(dim=0).numpy()
+    needed = [recipe.bands.index(name) for name in recipe.required]
+    # Where nothing is required, a pixel is judged by whatever it has.
+    lacking = np.isnan(image[needed]).any(axis=0) if needed else np.isnan(image).all(axis=0)
+    found[:, lacking] = np.nan
+    return found
