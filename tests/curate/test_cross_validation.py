@@ -14,6 +14,7 @@ from nubila.errors import RecipeError
 from tests.toy_run import write_toy_recipe
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("no_curves")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from nubila.datasets.manifest import manifest_rows, write_manifest
 from tests.toy_run import write_toy_recipe
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("no_curves")
 
 _CLASSES = "{clear: [clear, cloud shadow, snow, water], cloud: [cloud, thin cloud]}"
 
