@@ -7,7 +7,7 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench weights clean
 
 demo: $(VENV)/.core
 	$(BIN)/python scripts/demo.py
@@ -25,6 +25,18 @@ types: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/scene.py
+
+# The shipped weights again: labels, three trainings, exports; hours on two cores (docs/models.md).
+LABELS := --root ../shared/data --split train --flips hflip \
+	--clouds ukis-csmask --clouds ukis-csmask-4-native
+weights: export OMP_NUM_THREADS = 1
+weights: $(VENV)/.dev
+	$(BIN)/nubila auto-mask recipes/default.csv recipes/default-unlabelled.csv $(LABELS) -o runs/labels
+	$(BIN)/nubila train recipes/default-first.yaml -o runs/default-first
+	$(BIN)/nubila train recipes/default.yaml -o runs/default
+	$(BIN)/nubila export runs/default -o runs/default/compact.onnx --int8
+	$(BIN)/nubila train recipes/small.yaml -o runs/small
+	$(BIN)/nubila export runs/small -o runs/small/small.onnx --int8
 
 $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)

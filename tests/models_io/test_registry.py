@@ -19,8 +19,8 @@ def shelf(tmp_path, monkeypatch):
 
 
 def test_models_are_listed_by_name_and_the_first_is_the_default(shelf):
-    assert list(list_models()) == ["compact", "compact-int8", "large"]
-    assert find_model() == shelf / "compact.onnx"
+    assert list(list_models()) == ["compact-int8", "compact", "large"]
+    assert find_model() == shelf / "compact-int8.onnx"
 
 
 def test_a_model_is_found_by_name_or_path(shelf, tmp_path):

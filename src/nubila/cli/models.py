@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -219,21 +220,23 @@ def _print_list(found: list[Model], as_json: bool) -> None:
         typer.echo(json.dumps([_record(m) for m in found], indent=2))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table("name", "bands (optional)", "classes", "metres", "kFLOP/pixel", "summary")
-    for card in (m.card for m in found):
+    table = Table(Column("name", no_wrap=True), "MB", "kFLOP/px", "metres", "bands (optional)")
+    for model in found:
+        card = model.card
         bands = " ".join(b.name if b.required else f"({b.name})" for b in card.bands)
         low, high = card.resolution
         table.add_row(
             Text(card.name),  # as Text: brackets in it are no markup
-            bands,
-            ", ".join(card.classes),
-            f"{low:g}-{high:g}",
+            f"{Path(model.path).stat().st_size / 1e6:.1f}",
             f"{card.flops_per_pixel / 1000:.0f}",
-            Text(card.summary),
+            f"{low:g}-{high:g}",
+            bands,
         )
+    if found:
+        table.caption = "The first is the default. One model's card: nubila models show NAME"
     Console().print(table if found else "no model ships with this installation")
 
 

@@ -13,9 +13,14 @@ __all__ = ["WEIGHTS", "find_model", "list_models"]
 WEIGHTS: Final = Path(__file__).parent / "weights"
 
 
+# In 8-bit integers: twice as fast as the same network in single precision, and as good.
+_DEFAULT: Final = "compact-int8"
+
+
 def list_models() -> dict[str, Path]:
-    """Return the shipped models' names and files, by name; the first is the default."""
-    return {file.stem: file for file in sorted(WEIGHTS.glob("*.onnx"), key=lambda f: f.stem)}
+    """Return the shipped models' names and files; the first is the default."""
+    files = {file.stem: file for file in WEIGHTS.glob("*.onnx")}
+    return {name: files[name] for name in sorted(files, key=lambda n: (n != _DEFAULT, n))}
 
 
 def find_model(model: str | Path | None = None) -> Path:
