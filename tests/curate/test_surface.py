@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nubila.classes import class_set
-from nubila.curate.surface import SURFACE, surface_sets
+from nubila.curate.surface import SURFACE, UNKNOWN, snow_line, surface_sets
 from nubila.detect import View
 
 _BANDS = ("green", "red", "nir", "swir16")
@@ -45,3 +45,67 @@ def test_some_class_always_stays_possible():
     sets = surface_sets(view)
     assert (sets != 0).all()
     assert (sets & ~np.uint8(SURFACE) == 0).all()
+
+
+def _hills(snowy_from):
+    """A slope from 0 to 2000 m, with snow above a line, and bright sand like snow at its foot."""
+    metres = np.linspace(0, 1999, 2000, dtype=np.float32)
+    pixels = np.where(
+        metres[:, None] >= snowy_from, (0.80, 0.82, 0.80, 0.10), (0.08, 0.05, 0.35, 0.18)
+    )
+    pixels[:5] = (0.80, 0.82, 0.80, 0.10)
+    image = np.concatenate([pixels.T, metres[None] / 1000])[:, None, :].astype(np.float32)
+    return View(image, (*_BANDS, "elevation")), metres
+
+
+@pytest.mark.parametrize("snowy_from", [800, 1230, 1500])
+def test_the_snow_line_is_two_bands_below_the_lowest_snow(snowy_from):
+    view, metres = _hills(snowy_from)
+    # By counting: the first band of 100 m with more than a tenth of snow, and 200 m less.
+    snow = (metres >= snowy_from) | (metres < 5)
+    lowest = min(b for b in range(20) if snow[b * 100 : b * 100 + 100].mean() > 0.1)
+    assert snow_line(view, np.ones((1, 2000), bool)) == 100 * lowest - 200
+
+
+def test_no_line_without_snow_without_elevation_or_under_cloud():
+    view, _ = _hills(5000)
+    view.image[:, 0, :5] = view.image[:, 0, 5:10]
+    assert snow_line(view, np.ones((1, 2000), bool)) is None
+    snowy, _ = _hills(1000)
+    assert snow_line(snowy, np.zeros((1, 2000), bool)) is None
+    assert snow_line(View(snowy.image[:4], _BANDS), np.ones((1, 2000), bool)) is None
+
+
+def test_below_the_line_there_is_no_snow():
+    view = _view((0.80, 0.82, 0.80, 0.10), (0.80, 0.82, 0.80, 0.10), (0.30, 0.30, 0.22, 0.16))
+    sets = surface_sets(view, below=np.array([[True, False, True]]))
+    assert sets[0].tolist() == [class_set(n) for n in (["clear"], ["snow"], ["clear"])]
+
+
+@pytest.mark.parametrize(
+    ("pixel", "mapped", "expected"),
+    [
+        ((0.06, 0.04, 0.02, 0.01), 1, ["water"]),
+        ((0.06, 0.04, 0.02, 0.01), 0, ["clear", "water"]),  # flooded: nobody is believed alone
+        ((0.06, 0.04, 0.02, 0.01), UNKNOWN, ["water"]),
+        ((0.08, 0.05, 0.35, 0.18), 1, ["water"]),
+        ((0.08, 0.05, 0.35, 0.18), 0, ["clear"]),
+        ((0.80, 0.82, 0.80, 0.10), 1, ["snow", "water"]),  # a frozen lake
+        ((0.80, 0.82, 0.80, 0.10), 0, ["snow"]),
+    ],
+)
+def test_a_map_of_water_takes_the_place_of_the_index(pixel, mapped, expected):
+    sets = surface_sets(_view(pixel), water_map=np.array([[mapped]], np.uint8))
+    assert sets[0, 0] == class_set(expected)
+
+
+@pytest.mark.parametrize(
+    ("pixel", "expected"),
+    [
+        ((0.06, 0.01), ["water"]),
+        ((0.80, 0.10), ["clear", "snow"]),  # as high an index, but far too bright for water
+        ((0.08, 0.18), ["clear", "snow"]),
+    ],
+)
+def test_without_near_infrared_the_modified_index_tells_water(pixel, expected):
+    assert surface_sets(_view(pixel, bands=("green", "swir16")))[0, 0] == class_set(expected)
