@@ -56,7 +56,9 @@ _COLUMNS: Final = (
     *("gain", "gain_low", "gain_high"),
 )
 # What may differ from the rounds that are gone on with: none of it changes a number.
-_FREE: Final = frozenset({"export", "evaluation", "mask", "track", "workers", "checkpoint_minutes"})
+_FREE: Final = frozenset(
+    {"labels", "export", "evaluation", "mask", "track", "workers", "checkpoint_minutes"}
+)
 
 Report = Callable[[str], None]
 
