@@ -80,6 +80,27 @@ def _corrupted(
     return found, wrong
 
 
+def _cropped(spec: SampleSpec, folder: Path, number: int, side: int) -> SampleSpec:
+    """Keep a corner of a sample, which takes the square of the time less."""
+    sample = load_sample(spec)
+    image, mask = folder / f"image{number}.npy", folder / f"mask{number}.npy"
+    np.save(image, sample.image[:, :side, :side])
+    np.save(mask, sample.label[:side, :side])
+    return replace(
+        spec,
+        images=(image,),
+        mask=mask,
+        bands=sample.bands,
+        scale=(1.0,),
+        offset=(0.0,),
+        nodata=(),
+        codes=LabelCodes(EVERY, EVERY),
+        resolution=sample.meta.resolution,
+        corner=None,
+        coverage=None,
+    )
+
+
 def _recall(rows: tuple[AuditRow, ...], wrong: dict[str, str]) -> float:
     return float(np.mean([row.spec.id in wrong for row in rows[: len(wrong)]]))
 
@@ -141,7 +162,8 @@ def test_images_alone_find_many(
 def test_most_wrong_labels_are_found_on_real_samples(shared_data: Path, tmp_path: Path) -> None:
     """The shipped model, on images of the catalogue and of Landsat that it was not trained on."""
     table = Path(__file__).resolve().parents[2] / "recipes/default.csv"
-    specs = read_manifest(table, root=shared_data, split="validation")
+    whole = read_manifest(table, root=shared_data, split="validation")
+    specs = tuple(_cropped(spec, tmp_path, n, 224) for n, spec in enumerate(whole))
     kept = keep_predictions(
         open_detector("compact"), specs, tmp_path / "kept", report=lambda _: None
     )
