@@ -131,7 +131,9 @@ def _image_problems(spec: SampleSpec) -> list[str]:
     expected = sizes[spec.images[0]]
     if spec.corner is None:
         with suppress(RasterioError, OSError):  # `_mask_problems` says so
-            expected = _header(spec.label_file)[-2:] if spec.label_file.suffix != ".npy" else expected
+            expected = (
+                _header(spec.label_file)[-2:] if spec.label_file.suffix != ".npy" else expected
+            )
     for path, size in sizes.items():
         if size != expected:
             found.append(f"{path}: mis-sized: {_text(size)} pixels, expected {_text(expected)}")

@@ -268,7 +268,11 @@ def _mask_codes(spec: SampleSpec, raster: _Raster) -> NDArray[Any]:
     Cloud Mask Catalogue has, comes out as 65536, 256 and 1.
     """
     values = raster.values
-    if spec.label_file.suffix.lower() == ".npy" and values.ndim == 3 and values.shape[-1] in (1, 3, 4):
+    if (
+        spec.label_file.suffix.lower() == ".npy"
+        and values.ndim == 3
+        and values.shape[-1] in (1, 3, 4)
+    ):
         values = np.moveaxis(values, -1, 0)  # an .npy of (rows, columns, layers)
     if values.ndim == 2 or (values.ndim == 3 and len(values) == 1):
         codes = values.reshape(values.shape[-2:])
