@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,24 @@ def test_qa_pixel_of_a_real_product_at_half_its_resolution(
     found = found[: small.shape[0], : small.shape[1]]
     assert ((found == 0) == (small & 1 == 1)).mean() > 0.99
     assert (found[small & 9 == 8] == 1 << 1).mean() > 0.9
+
+
+def test_where_qa_pixel_is_masked_out_it_says_nothing(shared_data: Path, tmp_path: Path) -> None:
+    source = sorted(p for p in (shared_data / "landsat_c2l2").iterdir() if p.is_dir())[0]
+    product = tmp_path / source.name
+    product.mkdir()
+    for file in source.iterdir():
+        shutil.copyfile(file, product / file.name)
+    (quality,) = product.glob("*_QA_PIXEL.TIF")
+    with rasterio.open(quality, "r+") as data:
+        told = data.read(1) & 1 == 0
+        told[:, :200] = False
+        data.write_mask(told)
+    (metadata,) = product.glob("*_MTL.txt")
+    (spec,) = read_manifest(_manifest(tmp_path, metadata, ""), unlabelled=True)
+    found = own_mask(spec)
+    assert found is not None
+    np.testing.assert_array_equal(found != 0, told)
 
 
 def test_without_a_mask_it_cannot_judge() -> None:

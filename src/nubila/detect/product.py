@@ -68,7 +68,11 @@ def own_mask(spec: SampleSpec) -> NDArray[np.uint8] | None:
     scene = open_scene(spec.images[0])
     for scheme, file in scene.masks.items():
         grid = scene.grid_at(spec.resolution or scene.default_resolution or None)
-        classes = from_codes(_nearest(file, grid), scheme)
+        codes = _nearest(file, grid)
+        # A raster with a mask of its own comes as floating point, NaN where it says nothing.
+        silent = np.isnan(codes)
+        classes = from_codes(np.where(silent, 0, codes).astype(np.int64), scheme)
+        classes[silent] = NO_DATA  # 0 of QA_PIXEL would be clear
         sets = np.where(classes == NO_DATA, 0, 1 << np.minimum(classes, 7).astype(np.int32))
         return sets.astype(np.uint8)
     return None
@@ -83,5 +87,4 @@ def _nearest(file: BandFile, grid: Grid) -> NDArray[Any]:
         centre = np.floor((np.arange(grid.shape[axis]) + 0.5) * step + start + 1e-9)
         places.append(np.clip(centre.astype(np.intp), 0, values.shape[axis] - 1))
     codes: NDArray[Any] = values[np.ix_(*places)]
-    # A raster with a mask of its own comes as floating point, NaN where it says nothing.
-    return np.nan_to_num(codes, nan=0).astype(np.int64) if codes.dtype.kind == "f" else codes
+    return codes
