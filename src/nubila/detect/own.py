@@ -44,7 +44,9 @@ class ModelDetector:
     def lacks(self, view: View) -> str:
         """Return what it would need to judge a view, in words; empty if it can."""
         needed = (band.name for band in self.model.card.bands if band.required)
-        return view.missing(needed)
+        # As `nubila.scenes.Scene.band` has it, either near infrared stands in for the other.
+        wide = view.band("nir") is not None
+        return view.missing(name for name in needed if not (name == "nir08" and wide))
 
     def detect(self, view: View) -> Detection:
         """Judge a view.
