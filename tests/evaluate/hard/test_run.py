@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nubila.classes import NO_DATA, class_set
 from nubila.datasets.sample import Sample, SampleMeta
 from nubila.detect import Detection, Output, View, as_detection
+from nubila.errors import InputError
 from nubila.evaluate.hard import HardImage, judge_images, write_hard_cases
 from nubila.evaluate.hard.run import EDGE, Figures, by_case
 
@@ -107,6 +108,24 @@ def test_figures_add_up_pixel_by_pixel():
     assert total.shares()["false_cloud"] == 0.5
     assert total == judged[0].figures["says"] + judged[1].figures["says"]
     assert Figures() + total == total
+
+
+def test_a_suite_that_nobody_can_judge_is_an_error():
+    label = np.full((2, 2), _CLEAR, np.uint8)
+    detector = _Says(np.zeros((2, 2), np.uint8), wants="no nir")
+    with pytest.raises(InputError, match=r"says: none of the 1 images can be judged \(no nir\)"):
+        judge_images({"says": detector}, [_image(label)])
+
+
+def test_whatever_a_manifest_calls_a_case_its_picture_stays_in_the_folder(tmp_path: Path):
+    label = np.full((2, 2), _CLEAR, np.uint8)
+    cases = ["../../far", "snow/ice", "snow ice", "Snow ice", "..."]
+    images = [replace(_image(label), case=case, name=str(n)) for n, case in enumerate(cases)]
+    judged = judge_images({"says": _Says(np.zeros((2, 2), np.uint8))}, images)
+    write_hard_cases(judged, ["says"], tmp_path / "a" / "b")
+    names = ["far", "snow-ice", "snow-ice-2", "Snow-ice-3", "case"]
+    found = {path.relative_to(tmp_path) for path in tmp_path.rglob("*.png")}
+    assert found == {Path("a/b/pictures") / f"{name}.png" for name in names}
 
 
 def test_the_report_holds_every_figure_and_says_what_is_lacking(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -14,8 +15,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nubila._version import __version__
 from nubila.classes import CLASS_NAMES, COLOURS, NO_DATA
-from nubila.datasets.sample import Sample, SampleMeta
-from nubila.detect import View
 from nubila.evaluate.hard.case import CASES
 from nubila.evaluate.hard.run import EDGE, Judged, by_case
 from nubila.evaluate.html import document, note, percent, picture, section, table
@@ -26,7 +25,6 @@ from nubila.evaluate.panels import (
     put_legend,
     scaled,
     shortened,
-    true_colour,
 )
 from nubila.evaluate.report import rules_section, write_csv, write_text
 from nubila.raster.atomic import atomic_path, make_folder
@@ -90,9 +88,9 @@ def write_hard_cases(
     write_csv(target / "hard_cases.csv", found["cases"])
     write_csv(target / "images.csv", found["images"])
     sections = [_figures_section(found, names)]
-    for case in _cases(judged):
+    for case, name in _file_names(_cases(judged)).items():
         of_case = [one for one in judged if one.image.case == case]
-        with atomic_path(pictures / f"{case.replace(' ', '-')}.png") as path:
+        with atomic_path(pictures / f"{name}.png") as path:
             _draw(of_case, names).save(path, format="PNG")
         sections.append(_case_section(case, of_case, names))
     sections.append(rules_section(_RULES, "hard_cases.json, hard_cases.csv and images.csv"))
@@ -137,6 +135,20 @@ def _cases(judged: Sequence[Judged]) -> list[str]:
     """Return the cases that there are, those that are built in first."""
     there = dict.fromkeys(one.image.case for one in judged)
     return [case for case in CASES if case in there] + [c for c in there if c not in CASES]
+
+
+def _file_names(cases: Sequence[str]) -> dict[str, str]:
+    """Return a file name for each case, whatever a manifest calls it, no two alike."""
+    found: dict[str, str] = {}
+    for case in cases:
+        plain = name = re.sub(r"\W+", "-", case).strip("-") or "case"
+        taken = {other.lower() for other in found.values()}  # some file systems know no capitals
+        number = 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{plain}-{number}"
+        found[case] = name
+    return found
 
 
 def _image_rows(judged: Sequence[Judged], names: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -190,7 +202,7 @@ def _case_section(case: str, judged: Sequence[Judged], names: Sequence[str]) -> 
 
 def _tiles(one: Judged, names: Sequence[str]) -> dict[str, Picture]:
     """Return caption -> picture of image, label and each detector's classes."""
-    tiles = {"image": _image(one.view), "truth": label_picture(one.label)}
+    tiles = {"image": one.picture, "truth": label_picture(one.label)}
     for name in names:
         classes = one.classes.get(name)
         if classes is None:
@@ -206,12 +218,6 @@ def _words(shares: Mapping[str, float | None]) -> str:
     known = {"false": shares["false_cloud"], "missed": shares["missed_cloud"]}
     words = [f"{name} {percent(value)} %" for name, value in known.items() if value is not None]
     return ", ".join(words) or f"{percent(shares['called_cloud'])} % called cloud"
-
-
-def _image(view: View) -> Picture:
-    nowhere = SampleMeta(view.name, "", "", "", view.sensor, view.level, view.resolution, {})
-    label = np.zeros(view.image.shape[1:], np.uint8)
-    return true_colour(Sample(view.image, label, view.bands, nowhere))
 
 
 def _draw(judged: Sequence[Judged], names: Sequence[str]) -> Image.Image:

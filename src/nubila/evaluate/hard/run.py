@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nubila.classes import CLASS_NAMES, NO_DATA, class_set
-from nubila.detect import Detection, Detector, View, view_of
+from nubila.detect import Detection, Detector, view_of
+from nubila.errors import InputError
 from nubila.evaluate.boundary import near_boundary
 from nubila.evaluate.counts import Counts, rounded
 from nubila.evaluate.hard.case import NOT_CLOUD, HardImage
+from nubila.evaluate.panels import true_colour
 from nubila.evaluate.tally import SCORED, called_sets, count_class, tally
 
 __all__ = ["EDGE", "Figures", "Judged", "by_case", "judge_images"]
@@ -94,7 +96,7 @@ class Judged:
 
     Attributes:
         image: the hard case.
-        view: what they looked at.
+        picture: (rows, columns, 3) uint8, what they looked at; a suite's images would fill memory.
         label: (rows, columns) sets of allowed classes, 0 where nothing is known.
         figures: detector -> figures; those that cannot judge the image are absent.
         classes: detector -> (rows, columns) class codes.
@@ -102,7 +104,7 @@ class Judged:
     """
 
     image: HardImage
-    view: View
+    picture: NDArray[np.uint8]
     label: NDArray[np.uint8]
     figures: Mapping[str, Figures]
     classes: Mapping[str, NDArray[np.uint8]]
@@ -123,6 +125,7 @@ def judge_images(
         progress: called with the number of images done, after each.
 
     Raises:
+        InputError: no detector can judge any of them.
         ManifestError: an image cannot be read, or does not fit its row.
         NubilaError: a detector fails on an image that it does not lack anything of.
     """
@@ -131,6 +134,12 @@ def judge_images(
         judged.append(_judge(detectors, image))
         if progress is not None:
             progress(number)
+    if not any(one.figures for one in judged):
+        words = dict.fromkeys(words for one in judged for words in one.lacking.values())
+        raise InputError(
+            f"{', '.join(detectors)}: none of the {len(judged)} images can be judged "
+            f"({'; '.join(words)})"
+        )
     return judged
 
 
@@ -152,7 +161,7 @@ def _judge(detectors: Mapping[str, Detector], image: HardImage) -> Judged:
     empty = np.logical_and.reduce(np.isnan(view.image), axis=0)
     return Judged(
         image=image,
-        view=view,
+        picture=true_colour(sample),
         label=sample.label,
         figures={n: _figures(detection, sample.label, empty) for n, detection in found.items()},
         classes={n: detection.classes for n, detection in found.items()},
