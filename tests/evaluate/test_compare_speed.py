@@ -31,6 +31,13 @@ def test_a_process_that_fails_says_why() -> None:
         measure_speed({"what": "nothing-like-it"}, side=64)
 
 
+def test_a_process_that_warns_a_lot_is_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    # More than a pipe holds, said before the process opens its detector.
+    monkeypatch.setenv("PYTHONVERBOSE", "2")
+    (found,) = measure_speed({"all": "all-cloud"}, side=64)
+    assert found.name == "all"
+
+
 def test_ratios_are_of_the_medians() -> None:
     mib = 1 << 20
     found = [

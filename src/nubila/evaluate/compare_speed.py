@@ -13,6 +13,7 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -175,23 +176,30 @@ class _Worker:
             ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)
         )
         folder = {} if weights is None else {WEIGHTS_VARIABLE: str(weights)}
+        # A file, since a pipe that nobody reads would stop a process that warns a lot.
+        self._words = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (closed in __exit__)
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, given, str(side), str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._words,
             env=os.environ | limits | folder,
             text=True,
         )
         self.before: int | None = None
 
     def __enter__(self) -> _Worker:
-        self.before = self._answer()["before"]
+        try:
+            self.before = self._answer()["before"]
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.communicate()
+        self._words.close()
 
     def ask(self, word: str) -> dict[str, Any]:
         """Have the process do something, and wait for its answer."""
@@ -205,7 +213,9 @@ class _Worker:
             if line.startswith(_MARK):
                 found: dict[str, Any] = json.loads(line.removeprefix(_MARK))
                 return found
-        words = _open(self._process.stderr).read().strip().splitlines()
+        self._process.wait()
+        self._words.seek(0)
+        words = self._words.read().strip().splitlines()
         raise ModelError(f"{self.name}: its speed cannot be measured: {' '.join(words[-3:])}")
 
 
