@@ -81,6 +81,8 @@ def test_errors_come_before_anything_is_written(scenes: Path, tmp_path: Path) ->
     assert "did you mean 'ukis-csmask'" in str(unknown.exception)
     twice = _run("brightness", "brightness", "--data", scenes, "-o", out)
     assert isinstance(twice.exception, InputError)
+    peer = _run("brightness", "--data", scenes, "-o", out, "--speed", "--peer", "ukis-csmsk")
+    assert "--peer ukis-csmsk: no such detector is compared" in str(peer.exception)
     assert not out.exists()
     none = _run("brightness", "--data", scenes, "-o", out)
     assert "brightness can judge none of the 4 samples (no blue, green)" in str(none.exception)

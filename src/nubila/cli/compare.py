@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = ["compare"]
+
+_PEER: Final = "ukis-csmask"
 
 
 def compare(
@@ -62,7 +64,7 @@ def compare(
     peer: Annotated[
         str,
         typer.Option(metavar="DETECTOR", help="Give speeds as multiples of this one's too."),
-    ] = "ukis-csmask",
+    ] = _PEER,
 ) -> None:
     """Compare cloud detectors on the same pixels: scores, differences, speed, pictures.
 
@@ -81,16 +83,16 @@ def compare(
     from nubila.raster.atomic import make_folder
 
     opened = open_detectors(detectors, weights=weights)
+    named = dict(zip(opened, detectors, strict=True))
+    chosen = _peer(named, peer)
     specs = samples_of(data, root, split)
     make_folder(output)
+    # First, so that what cannot be measured is known before hours of comparing.
+    measured = _speed(named, speed_side, weights, chosen) if speed else None
     with progress_bar(len(specs)) as progress:
         comparison = compare_detectors(
             opened, specs, threads=threads or os.cpu_count() or 1, progress=progress
         )
-    measured = None
-    if speed:
-        named = dict(zip(opened, detectors, strict=True))
-        measured = _speed(named, speed_side, weights, peer)
     paths = write_comparison(comparison, opened, specs, output, split=split, speed=measured)
     # A file or a pipe has no width of its own; 120 keeps every row on one line.
     console = Console() if Console().is_terminal else Console(width=120)
@@ -98,6 +100,19 @@ def compare(
         console.print(table)
     for path in paths.values():
         typer.echo(path)
+
+
+def _peer(named: Mapping[str, str], peer: str) -> str:
+    """Return what reports call the peer, a name or what was given for it; the default may lack."""
+    from nubila.errors import InputError, nearest
+
+    names = {given: name for name, given in named.items()} | {name: name for name in named}
+    if peer not in names and peer != _PEER:
+        raise InputError(
+            f"--peer {peer}: no such detector is compared{nearest(peer, names)} "
+            f"(compared: {', '.join(named)})"
+        )
+    return names.get(peer, peer)
 
 
 def _speed(named: Mapping[str, str], side: int, weights: Path | None, peer: str) -> dict[str, Any]:
