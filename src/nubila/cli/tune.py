@@ -47,6 +47,7 @@ def tune(
     """  # noqa: D301 (the backslashes are backspaces: what follows keeps its lines)
     from rich.console import Console
 
+    from nubila.errors import InputError
     from nubila.evaluate.tune import check_split
     from nubila.evaluate.tune import tune as search
     from nubila.evaluate.tune_report import write_tuned
@@ -58,6 +59,8 @@ def tune(
     check_split(split, specs)
     loaded = load_model(find_model(model))
     make_folder(output.parent)
+    if output.is_dir():
+        raise InputError(f"{output}: this is a folder; name the ONNX file to write with --output")
     with progress_bar(len(specs)) as progress:
         tuned = search(
             loaded,
