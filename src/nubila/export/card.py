@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import onnx
+import yaml
 
 from nubila.classes import CLASS_NAMES, class_code
 from nubila.errors import InputError
@@ -245,8 +246,16 @@ def _measured(validation: Sequence[Labelled]) -> tuple[str, ...]:
 
 def _portable(recipe: Recipe) -> str:
     """Return the recipe's text with file names in place of this machine's paths."""
-    data = recipe.data.model_copy(
-        update={k: Path(v.name) for k, v in recipe.data if isinstance(v, Path)}
-    )
-    synth = recipe.synth.model_copy(update={"cache": Path(recipe.synth.cache.name)})
-    return recipe.model_copy(update={"data": data, "synth": synth}).to_yaml()
+    named = _named(recipe.model_dump(), recipe.model_dump(mode="json"))
+    return yaml.safe_dump(named, sort_keys=False)
+
+
+def _named(value: Any, plain: Any) -> Any:  # noqa: ANN401 (whatever a recipe holds)
+    """Return `plain`, the text of `value`, but of every path in it the file's name alone."""
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, dict):
+        return {key: _named(inner, plain[str(key)]) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_named(*pair) for pair in zip(value, plain, strict=True)]
+    return plain
