@@ -92,7 +92,7 @@ class Found:
 
     Attributes:
         outputs: the files.
-        report: what it did and gained; None for a step of which nothing can be measured.
+        report: what it did and gained.
     """
 
     outputs: tuple[Path, ...]
