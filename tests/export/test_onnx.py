@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 
-from nubila.classes import CLASS_NAMES, SCORED
+from nubila.classes import CLASS_NAMES, SCORED, class_set
 from nubila.errors import InputError, NubilaError
 from nubila.export import export_onnx
 from nubila.export import onnx as onnx_module
@@ -146,6 +146,26 @@ def test_calibration_undoes_overconfidence_and_a_shifted_mixture() -> None:
     assert set(fitted.ece_after) == set(fitted.ece_before) == set(SCORED)
     for name, error in fitted.ece_after.items():
         assert error < 0.02 < fitted.ece_before[name]
+
+
+def test_calibration_errors_are_those_of_scoring() -> None:
+    random = np.random.default_rng(1)
+    logits = random.normal(0, 2, (7, 64, 64)).astype(np.float16)
+    clear, cloud = class_set(["clear", "snow", "water"]), class_set(["cloud", "thin cloud"])
+    shadow = class_set(["cloud shadow"])
+    drawn = np.where(random.random((64, 64)) < 0.1, shadow, clear).astype(np.uint8)
+    # Overcast, of a source that has no shadow: it says nothing of shadow.
+    overcast = np.full((64, 64), cloud, np.uint8)
+    samples = [
+        Labelled(logits, drawn, "x", sets=(clear, cloud, shadow)),
+        Labelled(logits, overcast, "x", sets=(clear | shadow, cloud)),
+    ]
+    classes = {name: (name,) for name in CLASS_NAMES.values()}
+    network = Segmenter(_Fixed((16, 16)), None, bands=list("abcdefg"), classes=tuple(classes))
+    both = fit_calibration(network.eval(), classes, samples, (0,) * 6).ece_before
+    first = fit_calibration(network.eval(), classes, samples[:1], (0,) * 6).ece_before
+    assert both["cloud shadow"] == first["cloud shadow"]
+    assert both.keys() - first.keys() == {"cloud"}  # which both tell, and only the second has
 
 
 def test_golden_section_finds_a_minimum() -> None:

@@ -74,6 +74,7 @@ def fit_calibration(
             (Saerens et al. 2002, doi:10.1162/089976602753284446).
     """
     found = [_collect(network, sample) for sample in samples]
+    known = [sample.sets for sample in samples]
     outputs = output_sets(classes)
     logits = torch.cat([f for f, _ in found], dim=1)[None, :, :, None]
     labels = torch.from_numpy(np.concatenate([outputs[bits] for _, bits in found]))[None, :, None]
@@ -89,8 +90,8 @@ def fit_calibration(
         fitted,
         before=float(partial_cross_entropy(logits, labels)),
         after=loss(best),
-        ece_before=_errors([(f.softmax(0), bits) for f, bits in found], sets),
-        ece_after=_errors([(fitted.apply(f).softmax(0), bits) for f, bits in found], sets),
+        ece_before=_errors([(f.softmax(0), bits) for f, bits in found], known, sets),
+        ece_after=_errors([(fitted.apply(f).softmax(0), bits) for f, bits in found], known, sets),
     )
 
 
@@ -103,19 +104,23 @@ def _collect(network: Segmenter, sample: Labelled) -> tuple[Tensor, NDArray[np.u
 
 
 def _errors(
-    found: Sequence[tuple[Tensor, NDArray[np.uint8]]], outputs: Sequence[int]
+    found: Sequence[tuple[Tensor, NDArray[np.uint8]]],
+    known: Sequence[tuple[int, ...]],
+    outputs: Sequence[int],
 ) -> dict[str, float]:
     """Return the expected calibration error of each class that some label names.
 
     Args:
         found: probabilities (C, n) and label sets (n,) of each sample.
+        known: the sets that each sample's label can hold; empty takes those that it holds.
         outputs: the set of classes that each output stands for.
     """
     tables: dict[str, NDArray[np.float64]] = {}
-    for probabilities, bits in found:
-        present = set(bits.tolist())
-        # As in scoring: a sample whose labels leave a class open says nothing of it.
-        names = [n for n, s in SCORED.items() if _decides(present, s)]
+    for (probabilities, bits), held in zip(found, known, strict=True):
+        # As in scoring: a sample whose labels cannot tell a class says nothing of it, even where
+        # none of its pixels may have it. Those would only make the error look small.
+        possible = set(held or bits.tolist())
+        names = [n for n, s in SCORED.items() if _decides(possible, s)]
         values = probabilities.numpy()[:, :, None]
         for name, table in reliability(bits[:, None], values, outputs, names).items():
             tables[name] = tables.get(name, 0) + table

@@ -49,6 +49,7 @@ class Labelled:
         folder: where it is from, for weights and scores.
         group: scene or place, which stays on one side of a split; empty for none.
         statistics: (len(SCENE_STATISTICS), bands) of the whole scene; None where `image` is it.
+        sets: every set of classes that its label can hold, there or not; empty where not known.
     """
 
     image: NDArray[np.float16]
@@ -56,6 +57,7 @@ class Labelled:
     folder: str
     group: str = ""
     statistics: NDArray[np.float32] | None = None
+    sets: tuple[int, ...] = ()
 
     def scene_statistics(self, names: Sequence[str]) -> NDArray[np.float32]:
         """Return (len(names), bands) float32 statistics of the whole scene, NaN for no data."""
@@ -133,7 +135,8 @@ def load_split(recipe: Recipe, split: str) -> Sequence[Labelled]:
         store = open_store(recipe.data.tiles)
         _check_store(store, recipe)
         return TileSamples(store.select(split), recipe.bands, recipe.required)
-    return [_labelled(load_sample(spec), recipe) for spec in read_specs(recipe, split)]
+    specs = read_specs(recipe, split)
+    return [_labelled(load_sample(spec), spec.codes.all_sets, recipe) for spec in specs]
 
 
 def read_specs(recipe: Recipe, split: str) -> Sequence[SampleSpec]:
@@ -200,12 +203,14 @@ def _say_classes(recipe: Recipe, store: TileStore, report: Callable[[str], None]
         report(f"  class weights by {rule.replace('_', ' ')}: {told}")
 
 
-def _labelled(sample: Sample, recipe: Recipe) -> Labelled:
+def _labelled(sample: Sample, sets: tuple[int, ...], recipe: Recipe) -> Labelled:
     try:
         image = order_bands(sample.image, sample.bands, recipe.bands, recipe.required)
     except ManifestError as error:
         raise ManifestError(f"{sample.meta.id}: {error}") from error
-    return Labelled(image.astype(np.float16), sample.label, sample.meta.folder, sample.meta.group)
+    meta = sample.meta
+    half = image.astype(np.float16)
+    return Labelled(half, sample.label, meta.folder, meta.group, sets=sets)
 
 
 def _check_store(store: TileStore, recipe: Recipe) -> None:
