@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def _write_data(folder: Path) -> tuple[Path, frozenset[str]]:
     return folder / "labels.csv", frozenset(names)
 
 
-def _kill_at(step: str, line: str, lines: list[str]):
+def _kill_at(step: str, line: str, lines: list[str]) -> Callable[[str], None]:
     inside = False
 
     def report(text: str) -> None:
