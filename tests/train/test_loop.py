@@ -213,6 +213,19 @@ def test_the_seed_makes_the_weights_and_workers_do_not(toy: Path, tmp_path: Path
     assert not torch.equal(a["body.stem.weight"], c["body.stem.weight"])
 
 
+def test_a_run_of_other_labels_is_not_gone_on_with(toy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    _fit(toy, run, "steps=2")
+    before = _weights(run / "best.ckpt")
+    manifest = toy.parent / "toy.csv"
+    manifest.write_text(manifest.read_text().replace("0=clear|water;1=cloud", "0=cloud;1=clear"))
+    with pytest.raises(RecipeError, match=r"to train and to validation.*--no-resume"):
+        _fit(toy, run, "steps=2")
+    _fit(toy, run, "steps=2", resume=False)
+    after = _weights(run / "best.ckpt")
+    assert not all(torch.equal(before[key], after[key]) for key in before)
+
+
 def test_a_run_of_another_recipe_is_not_gone_on_with(toy: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     _fit(toy, run, "steps=2")

@@ -22,6 +22,7 @@ from nubila.train.samples import Labelled, TileSamples
 
 __all__ = [
     "Log",
+    "check_same_data",
     "check_same_recipe",
     "data_hash",
     "describe_run",
@@ -53,6 +54,29 @@ def check_same_recipe(recipe: Recipe, folder: Path) -> None:
         raise RecipeError(
             f"{written} is not the recipe given now ({', '.join(changed)} differ); use "
             f"--no-resume to start anew, or another run folder with -o"
+        )
+
+
+def check_same_data(
+    folder: Path, train: Sequence[Labelled], validation: Sequence[Labelled]
+) -> None:
+    """Compare with the samples that a folder's run was started with.
+
+    The recipe may name the same manifest, and labels or splits in it have changed since.
+
+    Raises:
+        RecipeError: they differ; the message says which split.
+    """
+    written = folder / "data.json"
+    if not written.is_file():
+        return
+    before = json.loads(written.read_text(encoding="utf-8"))
+    now = {"train": data_hash(train), "validation": data_hash(validation)}
+    changed = [split for split, found in now.items() if before.get(split) != found]
+    if changed:
+        raise RecipeError(
+            f"{written} tells of other samples than there are now (to {' and to '.join(changed)}); "
+            f"use --no-resume to start anew, or another run folder with -o"
         )
 
 

@@ -32,7 +32,13 @@ from nubila.train.distributed import (
     sync_batch_norm,
     total,
 )
-from nubila.train.folder import check_same_recipe, describe_run, forget_run, write_json
+from nubila.train.folder import (
+    check_same_data,
+    check_same_recipe,
+    describe_run,
+    forget_run,
+    write_json,
+)
 from nubila.train.objective import Objective, build_objective
 from nubila.train.pictures import chosen
 from nubila.train.pool import synthetic_pool
@@ -103,13 +109,15 @@ def _fit(
         check_same_recipe(recipe, folder)
         state.restore(folder / "last.ckpt")
         report(f"going on from step {state.step} of {recipe.steps}")
-    if state.finished and (folder / "result.json").is_file():  # else it was killed at the very end
-        return
 
     with fabric.rank_zero_first():  # which may fill the tile store and make the synthetic chips
         splits = (recipe.data.train, recipe.data.validation)
         train, held_back = (load_split(recipe, split) for split in splits)
         check_leakage(train, held_back)
+        if state.step:
+            check_same_data(folder, train, held_back)
+        if state.finished and (folder / "result.json").is_file():  # else it was killed at the end
+            return
         pool = synthetic_pool(recipe, report)
         check_bands(recipe, train, pool if recipe.synth.share else [])
     for each in (state.network, state.average):  # a checkpoint has what was measured already
