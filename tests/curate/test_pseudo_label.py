@@ -171,3 +171,14 @@ def test_the_table_that_is_read_is_not_written_over(pool: Path, tmp_path: Path, 
     result = _run(table, ["brightness"], table.parent, "--root", str(tmp_path))
     assert "name another folder" in str(result.exception)
     assert table.read_bytes() == pool.read_bytes()
+
+
+def test_what_is_to_be_scored_on_is_not_pseudo_labelled_unasked(pool: Path, tmp_path: Path):
+    rows = [dict(cells) for _, cells in manifest_rows(pool)]
+    rows[0]["split"] = "test"
+    write_manifest(pool, rows)
+    folder = tmp_path / "labels"
+    refused = _run(pool, ["brightness"], folder)
+    assert isinstance(refused.exception, InputError) and "split test too" in str(refused.exception)
+    assert not folder.exists()
+    assert _run(pool, ["brightness"], folder, "--split", "train").exit_code == 0

@@ -99,6 +99,12 @@ def pseudo_label(
     sureness = Sureness(low, high, known[unsure], sets)
     base = (root or manifest.parent).absolute()
     specs = read_manifest(manifest, root=base, unlabelled=True)
+    scored = {s.split for s in specs if s.mask is None} - {"", "train"}
+    if split is None and scored:
+        raise InputError(
+            f"{manifest}: rows without a mask are of split {', '.join(sorted(scored))} too, and "
+            f"would be scored on pseudo-labels; give --split train"
+        )
     rows = [cells for _, cells in manifest_rows(manifest)]
     teachers = tuple(open_teacher(name) for name in by)
     means = Means(teachers, sureness=sureness, indices=False, replace=replace)
