@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from nubila.curate.folds import Column, deal_folds, join_groups, unevenness
 from nubila.datasets.row import Row
 from nubila.datasets.sample import mask_codes
 from nubila.errors import InputError, nearest
+from nubila.evaluate.strata import measured, range_of
 
 __all__ = ["DERIVED", "Folds", "make_folds"]
 
@@ -206,23 +206,10 @@ _DERIVE: Final[Mapping[str, Callable[[Cells], str]]] = {
 
 def _ranges(values: Sequence[str]) -> list[str]:
     """Return values as they are, or the range of each where they are measurements."""
-    numbers = {value: _number(value) for value in set(values) if value}
+    numbers = {value: measured(value) for value in set(values) if value}
     known = [number for number in numbers.values() if number is not None]
     if len(known) < len(numbers) or len(set(known)) <= _MEASURED:
         return list(values)
     every = [number for value in values if (number := numbers.get(value)) is not None]
     edges = np.unique(np.percentile(every, np.linspace(0, 100, _RANGES + 1)))
-    return ["" if (n := numbers.get(v)) is None else _range(n, edges) for v in values]
-
-
-def _range(number: float, edges: NDArray[np.float64]) -> str:
-    place = min(max(int(np.searchsorted(edges, number, "right")) - 1, 0), len(edges) - 2)
-    return f"{edges[place]:.4g} to {edges[place + 1]:.4g}"
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    return ["" if (n := numbers.get(v)) is None else range_of(n, edges.tolist()) for v in values]

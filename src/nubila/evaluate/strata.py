@@ -13,7 +13,7 @@ from nubila.datasets import SampleSpec
 from nubila.errors import InputError, nearest
 from nubila.evaluate.tally import SampleTally
 
-__all__ = ["strata", "tags_of"]
+__all__ = ["measured", "range_of", "strata", "tags_of"]
 
 # A column with more values than this describes images, not strata, unless it is asked for.
 _MOST_VALUES: Final = 24
@@ -80,7 +80,7 @@ def _grouped(samples: Sequence[SampleTally], values: Sequence[str]) -> dict[str,
 
 def _ranges(name: str, values: Sequence[str]) -> list[str]:
     """Return values as they are, or the range of each where they are measurements."""
-    numbers = [_number(value) for value in values]
+    numbers = [measured(value) for value in values]
     known = sorted({n for n in numbers if n is not None})
     if len(known) < _MEASURED or any(n is None and v for n, v in zip(numbers, values, strict=True)):
         return list(values)
@@ -89,15 +89,17 @@ def _ranges(name: str, values: Sequence[str]) -> list[str]:
     else:
         stated = [n for n in numbers if n is not None]
         edges = sorted(set(np.percentile(stated, [0, 25, 50, 75, 100]).tolist()))
-    return ["" if n is None else _range(n, edges) for n in numbers]
+    return ["" if n is None else range_of(n, edges) for n in numbers]
 
 
-def _range(number: float, edges: Sequence[float]) -> str:
+def range_of(number: float, edges: Sequence[float]) -> str:
+    """Return in words which of the ranges between rising edges a number is in."""
     place = min(max(int(np.searchsorted(edges, number, "right")) - 1, 0), len(edges) - 2)
     return f"{edges[place]:.4g} to {edges[place + 1]:.4g}"
 
 
-def _number(text: str) -> float | None:
+def measured(text: str) -> float | None:
+    """Return a cell of a manifest as a number, None where it is none or not finite."""
     try:
         value = float(text)
     except ValueError:
@@ -116,5 +118,5 @@ def _order(value: str) -> tuple[float, str]:
     """Return what sorts values: months as the year goes, numbers and ranges by size, words."""
     if value in _MONTHS:
         return _MONTHS.index(value), ""
-    number = _number(value.split(" to ")[0])
+    number = measured(value.split(" to ")[0])
     return (math.inf if number is None else number), value
