@@ -35,6 +35,8 @@ weights: $(VENV)/.dev
 	$(BIN)/nubila train recipes/default-first.yaml -o runs/default-first
 	$(BIN)/nubila train recipes/default.yaml -o runs/default
 	$(BIN)/nubila export runs/default -o runs/default/compact.onnx --int8
+	$(BIN)/nubila tune runs/default/compact-int8.onnx --data recipes/default.csv \
+		--root ../shared/data --trials 25 -o runs/default/tuned.onnx
 	$(BIN)/nubila train recipes/small.yaml -o runs/small
 	$(BIN)/nubila export runs/small -o runs/small/small.onnx --int8
 
