@@ -34,6 +34,18 @@ def test_without_short_wave_infrared_snow_stays_open():
     assert sets[0, 0] == class_set(["clear", "snow"])
 
 
+@pytest.mark.parametrize(
+    "pixel",
+    [
+        (0.08, 0.07, 0.12),  # too dark
+        (0.30, 0.25, 0.45),  # leaves through haze
+    ],
+)
+def test_without_short_wave_infrared_leaves_and_dark_ground_are_no_snow(pixel):
+    sets = surface_sets(_view(pixel, bands=("green", "red", "nir")))
+    assert sets[0, 0] == class_set(["clear"])
+
+
 def test_without_data_or_bands_everything_stays_open():
     assert surface_sets(_view((np.nan,) * 4))[0, 0] == SURFACE
     assert surface_sets(_view((0.1,), bands=("red",)))[0, 0] == SURFACE

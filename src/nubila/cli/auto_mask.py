@@ -58,8 +58,9 @@ def auto_mask(
     indices: Annotated[
         bool,
         typer.Option(
-            help="Tell snow and water by index where the sky is clear, and shadow by the sun's "
-            "place (columns sun_elevation and sun_azimuth, or the product's metadata)."
+            help="Tell snow and water by index where the sky is clear, thick cloud from thin by "
+            "brightness, and shadow by the sun's place (columns sun_elevation and sun_azimuth, or "
+            "the product's metadata)."
         ),
     ] = True,
     snow_line: Annotated[

@@ -25,6 +25,7 @@ from nubila.curate.pseudo import Sureness, mean_detection, sure_sets, sure_share
 from nubila.curate.shadow import shadow_sets
 from nubila.curate.surface import SURFACE, snow_line, surface_sets
 from nubila.curate.teachers import teacher_version
+from nubila.curate.thickness import thickness_sets
 from nubila.datasets import SampleSpec, load_sample
 from nubila.detect import Detection, Detector, View, view_of
 from nubila.errors import InputError
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 _TOLD: Final = "NUBILA_LABEL"  # tag of a mask: how it was made
+# Counts up with the rules of what indices tell: masks that earlier rules made are made anew.
+_RULES: Final = 2
 _FIGURES: Final = ("judged", "sure", "changed", "disputed")
 _CONFIDENCE: Final = "confidence"
 _ALL: Final = (1 << len(CLASS_NAMES)) - 1
@@ -87,8 +90,8 @@ def automatic_label(
         detection: of cloud and shadow; None where no detector could judge it.
         drawn: (rows, columns) uint8 sets of classes by a person, 0 = none; None for no label.
         sureness: what of the detection is ruled out.
-        indices: tell snow, water and clear apart by index where the sky is clear, and shadow by
-            the sun's place.
+        indices: tell snow, water and clear apart by index where the sky is clear, shadow by the
+            sun's place, and thick cloud from thin by its brightness.
         aids: what else helps to tell them.
 
     Returns:
@@ -113,7 +116,7 @@ def _believed(drawn: NDArray[np.uint8] | None, told: NDArray[np.uint8]) -> NDArr
 def _grounded(
     view: View, told: NDArray[np.uint8], sky: NDArray[np.uint8], aids: Aids
 ) -> NDArray[np.uint8]:
-    """Return what is left of sets of classes once shadow, snow and water are told.
+    """Return what is left of sets of classes once shadow, snow, water and thickness are told.
 
     `sky` is the same with what a person has drawn: clouds that were drawn have shadows too.
     """
@@ -125,7 +128,8 @@ def _grounded(
     surface = surface_sets(view, below=below, water_map=aids.water)
     if aids.sun is not None and view.resolution is not None:
         told = _within(told, shadow_sets(view, sky, surface, aids.sun))
-    return _within(told, surface | np.uint8(_ALL & ~SURFACE))
+    told = _within(told, surface | np.uint8(_ALL & ~SURFACE))
+    return _within(told, thickness_sets(view, surface))
 
 
 @dataclass(frozen=True)
@@ -137,8 +141,8 @@ class Means:
             is left out there. None at all is no error: then indices have to do.
         flips: a key of `nubila.detect.FLIPS`.
         sureness: what of the detectors' mean is ruled out.
-        indices: tell snow, water and clear apart by index where the sky is clear, and shadow by the
-            sun's place.
+        indices: tell snow, water and clear apart by index where the sky is clear, shadow by the
+            sun's place, and thick cloud from thin by its brightness.
         replace: a drawn label has no say, and is only compared with.
         snow_line: metres below which there is no snow, one for all the year or one a month; empty
             for what an image itself tells. It needs a band of elevation.
@@ -166,8 +170,8 @@ class Means:
         """The same in words: masks carry it, so that those made in another way are made anew."""
         names = ", ".join(teacher_version(detector) for detector in self.detectors) or "none"
         return (
-            f"{names}; flips {self.flips}; {self.sureness}; indices {self.indices}; "
-            f"replace {self.replace}"
+            f"{names}; flips {self.flips}; {self.sureness}; "
+            f"indices {self.indices and _RULES}; replace {self.replace}"
         )
 
     def told_of(self, spec: SampleSpec) -> str:

@@ -27,6 +27,12 @@ SURFACE: Final = _CLEAR | _SNOW | _WATER
 # the near infrared (Hall et al. 1995, doi:10.1016/0034-4257(95)00137-P; MODIS snow algorithm).
 _SNOW_INDEX: Final = (0.2, 0.5)
 _SNOW_NIR: Final = (0.11, 0.2)
+# Without a short-wave infrared the MODIS algorithm's limit on green is left (Riggs and Hall 2016,
+# MODIS snow products, collection 6: less than 0.10 is no snow), and that what has leaves is no
+# snow: the near infrared of snow is no brighter than its red (Wiscombe and Warren 1980,
+# doi:10.1175/1520-0469(1980)037<2712:AMFTSA>2.0.CO;2), so that its vegetation index is 0 or less.
+_SNOW_GREEN: Final = 0.10
+_SNOW_LEAVES: Final = 0.25
 # Normalised difference water index (McFeeters 1996, doi:10.1080/01431169608948714): water is above
 # 0. The near infrared keeps haze, roofs and shadowed snow out of it.
 _WATER_INDEX: Final = (-0.1, 0.2)
@@ -57,7 +63,8 @@ def surface_sets(
 ) -> NDArray[np.uint8]:
     """Return which of clear, snow and water each pixel can be if it is no cloud and no shadow.
 
-    Without a band of an index its class stays open.
+    Without the bands of an index its class stays open, but for snow where there are leaves or the
+    ground is dark.
 
     Args:
         view: the image.
@@ -69,7 +76,7 @@ def surface_sets(
     Returns:
         (rows, columns) uint8 sets of classes; all of `SURFACE` where there are no data.
     """
-    green, nir, swir = (view.band(name) for name in ("green", "nir", "swir16"))
+    green, red, nir, swir = (view.band(name) for name in ("green", "red", "nir", "swir16"))
     shape = view.image.shape[1:]
     no = np.zeros(shape, bool)
     snow, snow_possible = no, ~no
@@ -78,6 +85,9 @@ def surface_sets(
         index = _normalised(green, swir)
         snow = (index > _SNOW_INDEX[1]) & (nir > _SNOW_NIR[1])
         snow_possible = (index > _SNOW_INDEX[0]) & (nir > _SNOW_NIR[0])
+    elif green is not None and red is not None and nir is not None:
+        leaves = _normalised(nir, red) > _SNOW_LEAVES
+        snow_possible = (green > _SNOW_GREEN) & (nir > _SNOW_NIR[0]) & ~leaves
     if green is not None and nir is not None:
         index = _normalised(green, nir)
         water = (index > _WATER_INDEX[1]) & (nir < _WATER_NIR[0])

@@ -37,7 +37,8 @@ class AutoMask(Section):
         flips: over which turns of an image the detectors are averaged.
         least: what is less probable than this is ruled out.
         keep: images without a drawn label of which less than this share is certain are left out.
-        indices: tell snow and water by index, and shadow by the sun's place.
+        indices: tell snow and water by index, thick cloud from thin by its brightness, and shadow
+            by the sun's place.
         snow_line: metres below which there is no snow, for all the year or for each of twelve
             months; without it, what the image itself tells.
         water: map of water in place of the water index; relative to the recipe.

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from nubila.classes import CLASS_NAMES, class_set
+from nubila.curate.automatic import automatic_label
+from nubila.curate.thickness import thickness_sets
+from nubila.detect import View
+
+_BANDS = ("blue", "green", "red", "nir", "swir16")
+_ALL = set(CLASS_NAMES.values())
+_GROUND = class_set(["clear", "water"])
+_SNOW = class_set(["clear", "snow", "water"])
+
+
+def _view(pixel, bands=_BANDS):
+    return View(np.array(pixel, np.float32)[:, None, None], bands)
+
+
+@pytest.mark.parametrize(
+    ("pixel", "ground", "ruled_out"),
+    [
+        ((0.62, 0.60, 0.61, 0.64, 0.45), _GROUND, {"thin cloud"}),
+        ((0.62, 0.60, 0.61, 0.64, 0.45), _SNOW, set()),  # thin cloud over snow is as bright
+        ((0.20, 0.16, 0.14, 0.25, 0.18), _GROUND, {"cloud"}),
+        ((0.20, 0.16, 0.14, 0.25, 0.18), _SNOW, {"cloud"}),
+        ((0.27, 0.26, 0.25, 0.32, 0.25), _GROUND, set()),
+        ((0.62, 0.60, 0.15, 0.64, 0.45), _GROUND, {"cloud"}),  # the darkest band counts
+        ((np.nan,) * 5, _GROUND, set()),
+    ],
+)
+def test_brightness_tells_thick_from_thin(pixel, ground, ruled_out):
+    sets = thickness_sets(_view(pixel), np.array([[ground]], np.uint8))
+    assert sets[0, 0] == class_set(_ALL - ruled_out)
+
+
+def test_without_short_wave_infrared_bright_cloud_is_thick():
+    view = _view((0.62, 0.60, 0.61, 0.64), _BANDS[:4])
+    assert thickness_sets(view, np.array([[_SNOW]], np.uint8))[0, 0] == class_set(
+        _ALL - {"thin cloud"}
+    )
+
+
+@pytest.mark.parametrize("bands", [("blue", "green", "red"), ("green", "red", "nir")])
+def test_without_near_infrared_or_blue_it_stays_open(bands):
+    sets = thickness_sets(_view((0.62, 0.60, 0.61), bands), np.array([[_GROUND]], np.uint8))
+    assert sets[0, 0] == class_set(_ALL)
+
+
+def test_a_drawn_cloud_is_told_and_a_drawn_thin_cloud_stays():
+    view = View(np.full((5, 1, 3), 0.6, np.float32), _BANDS)
+    drawn = np.array([[6, 4, 1]], np.uint8)  # either kind, thin, clear
+    label = automatic_label(view, None, drawn)
+    assert label.tolist() == [[class_set(["cloud"]), 4, 1]]
