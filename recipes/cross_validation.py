@@ -1,0 +1,134 @@
+"""Score a recipe on every labelled image of default.csv by networks that have not seen its place.
+
+    python recipes/cross_validation.py recipes/small.yaml FOLDER --steps 2000 -o runs/cross
+
+FOLDER is as for default_manifest.py, and `make weights` has made runs/labels. The labelled places
+are dealt out to folds; for each, a network is trained on the other folds and on everything that has
+no label of a person, as the recipe says, and judged beside ukis-csmask on the images of its fold,
+whose masks are those that people drew. The folds' counts are joined, so that intervals are over all
+scenes. Networks are judged as they are after the last step, so that nothing is chosen on what is
+scored; only the temperature is fitted there, which hardly changes what is called. Run again, it
+goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from nubila.datasets import SampleSpec, read_manifest
+from nubila.datasets.manifest import write_manifest
+from nubila.detect import Detector
+from nubila.evaluate.compare_detectors import (
+    Comparison,
+    Contender,
+    compare_detectors,
+    open_detectors,
+)
+from nubila.evaluate.compare_report import write_comparison
+
+RECIPES = Path(__file__).resolve().parent
+LABELS = RECIPES.parent / "runs" / "labels" / "manifest.csv"
+PEERS = ("ukis-csmask", "ukis-csmask-4", "ukis-csmask-4-native")
+OWN = "held out"
+
+
+def main() -> None:
+    """Deal out, train, judge, and write the report."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("root", type=Path, help="folder of the sources")
+    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--steps", type=int, required=True, help="of each training")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    given = parser.parse_args()
+    tables = deal_out(given.root, given.folds, given.output)
+    parts: list[Comparison] = []
+    judged: list[SampleSpec] = []
+    detectors: dict[str, Detector] = {}
+    for table in tables:
+        model = train(given, table)
+        specs = read_manifest(table, root=given.root, split="validation")
+        opened = open_detectors([str(model), *PEERS])
+        detectors = {OWN: opened.pop(model.stem)} | opened
+        parts.append(compare_detectors(detectors, specs))
+        judged += specs
+    found = write_comparison(joined(parts), detectors, judged, given.output)
+    print(json.dumps({key: str(path) for key, path in found.items()}, indent=2))
+
+
+def deal_out(root: Path, count: int, folder: Path) -> list[Path]:
+    """Write a table a fold, its images for validation and all others to train on.
+
+    To train on, an image has the mask that `make weights` made where it made one; to be judged on,
+    the one that a person drew.
+    """
+    with (RECIPES / "default.csv").open() as file:
+        drawn = {row["image"]: row for row in csv.DictReader(file)}
+    with LABELS.open() as file:
+        told = list(csv.DictReader(file))
+    # All dates of Calgary are of one place.
+    places = {image: row["group"].split("_20")[0] for image, row in drawn.items()}
+    rows = [row | {"place": places[image], "source": image.split("/")[0], "split": "train"}
+            for image, row in drawn.items()]  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    labelled = folder / "labelled.csv"
+    write_manifest(labelled, rows)
+    dealt = folder / "folds.csv"
+    nubila("folds", labelled, "--root", root, "-k", count, "--together", "place",
+           "--by", "source,cloud_cover", "-o", dealt)  # fmt: skip
+    with dealt.open() as file:
+        folds = {row["image"]: row["fold"] for row in csv.DictReader(file)}
+    tables = []
+    for fold in sorted(set(folds.values())):
+        kept = {places[image] for image, own in folds.items() if own == fold}
+        table = folder / f"fold-{fold}.csv"
+        write_manifest(table, [dict(drawn[row["image"]], split="validation")
+                               if folds.get(row["image"]) == fold else row | {"split": "train"}
+                               for row in told
+                               if folds.get(row["image"]) == fold
+                               or row["group"].split("_20")[0] not in kept])  # fmt: skip
+        tables.append(table)
+    return tables
+
+
+def train(given: argparse.Namespace, table: Path) -> Path:
+    """Return the model of a fold, trained and exported where it is not there yet."""
+    run: Path = given.output / table.stem
+    model: Path = given.output / f"{table.stem}.onnx"
+    if not model.exists():
+        values = {
+            "data.manifest": os.path.relpath(table, given.recipe.parent),
+            "steps": given.steps,
+            "validate_every": given.steps,
+        }
+        options = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+        nubila("train", given.recipe, "-o", run, *options)
+        nubila("export", run, "-o", model)
+    return model
+
+
+def joined(parts: list[Comparison]) -> Comparison:
+    """Return the comparisons of all folds as one."""
+    contenders = []
+    for same in zip(*(part.contenders for part in parts), strict=True):
+        lacking = {words: sum(c.lacking.get(words, 0) for c in same)
+                   for c in same for words in c.lacking}  # fmt: skip
+        tallies = tuple(tally for c in same for tally in c.tallies)
+        contenders.append(Contender(same[0].name, same[0].told, tallies, lacking))
+    return Comparison(tuple(contenders), tuple(d for part in parts for d in part.disagreement))
+
+
+def nubila(*arguments: object) -> None:
+    """Run the command of this environment."""
+    command = Path(sys.executable).with_name("nubila")
+    subprocess.run([command, *map(str, arguments)], check=True)
+
+
+if __name__ == "__main__":
+    main()

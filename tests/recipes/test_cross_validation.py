@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import csv
+import importlib.util
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import rasterio
+
+from nubila.datasets import read_manifest
+from nubila.datasets.manifest import write_manifest
+from nubila.evaluate.compare_detectors import compare_detectors, open_detectors
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("cross", RECIPES / "cross_validation.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_place_is_judged_once_by_what_people_drew_and_never_trained_on(
+    script: ModuleType, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (RECIPES / "default.csv").open() as file:
+        drawn = list(csv.DictReader(file))
+    told = [row | {"codes": row["codes"] + ";9=clear"} for row in drawn]  # told from drawn
+    calgary = next(row for row in drawn if "calgary" in row["image"])
+    day = calgary["image"].replace(calgary["image"].split("/")[1], "2020-05-01")
+    told.append(calgary | {"image": day, "group": "calgary_2020-05-01"})
+    monkeypatch.setattr(script, "LABELS", tmp_path / "told.csv")
+    write_manifest(tmp_path / "told.csv", told)
+    judged: Counter[str] = Counter()
+    codes = {row["image"]: row["codes"] for row in drawn}
+    for table in script.deal_out(shared_data, 3, tmp_path / "out"):
+        with table.open() as file:
+            rows = list(csv.DictReader(file))
+        sides = {
+            split: {row["group"].split("_20")[0] for row in rows if row["split"] == split}
+            for split in ("train", "validation")
+        }
+        assert not sides["train"] & sides["validation"]
+        held = [row for row in rows if row["split"] == "validation"]
+        assert all(row["codes"] == codes[row["image"]] for row in held)
+        assert all(row["codes"].endswith(";9=clear") for row in rows if row not in held)
+        judged.update(row["image"] for row in held)
+    assert judged == Counter(codes)
+
+
+def test_joined_folds_score_as_the_whole(script: ModuleType, tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    rows = []
+    for number in range(5):
+        image = random.uniform(0, 1, (3, 20, 20)).astype(np.float32)
+        profile = {"driver": "GTiff", "width": 20, "height": 20}
+        with rasterio.open(
+            tmp_path / f"{number}.tif", "w", **profile, count=3, dtype="float32"
+        ) as file:
+            file.write(image)
+        with rasterio.open(
+            tmp_path / f"{number}-mask.tif", "w", **profile, count=1, dtype="uint8"
+        ) as file:
+            file.write(random.integers(0, 2, (1, 20, 20)).astype(np.uint8))
+        rows.append({"image": f"{number}.tif", "mask": f"{number}-mask.tif", "split": "train",
+                     "group": str(number), "bands": "blue;green;red",
+                     "codes": "0=clear;1=cloud"})  # fmt: skip
+    write_manifest(tmp_path / "all.csv", rows)
+    specs = read_manifest(tmp_path / "all.csv")
+    detectors = open_detectors(["brightness"])
+    whole = compare_detectors(detectors, specs)
+    parts = [compare_detectors(detectors, specs[:2]), compare_detectors(detectors, specs[2:])]
+    assert script.joined(parts).scores() == whole.scores()
+    assert script.joined(parts).scores() != parts[0].scores()
