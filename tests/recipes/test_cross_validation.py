@@ -52,7 +52,7 @@ def test_every_place_is_judged_once_by_what_people_drew_and_never_trained_on(
         assert all(row["codes"] == codes[row["image"]] for row in held)
         assert all(row["codes"].endswith(";9=clear") for row in rows if row not in held)
         judged.update(row["image"] for row in held)
-    assert judged == Counter(codes)
+    assert judged == Counter(list(codes))
 
 
 def test_joined_folds_score_as_the_whole(script: ModuleType, tmp_path: Path) -> None:
