@@ -26,9 +26,11 @@ types: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/scene.py
 
-# The shipped weights again: labels, three trainings, exports; hours on two cores (docs/models.md).
+# The shipped weights again: labels, three trainings, exports, scores; hours on two cores (docs/models.md).
 LABELS := --root ../shared/data --split train --flips hflip \
 	--clouds ukis-csmask --clouds ukis-csmask-4-native
+SHIPPED := runs/default/tuned.onnx runs/default/compact.onnx \
+	runs/small/small.onnx runs/small/small-int8.onnx
 weights: export OMP_NUM_THREADS = 1
 weights: $(VENV)/.dev
 	$(BIN)/nubila auto-mask recipes/default.csv recipes/default-unlabelled.csv $(LABELS) -o runs/labels
@@ -39,6 +41,9 @@ weights: $(VENV)/.dev
 		--root ../shared/data --trials 25 -o runs/default/tuned.onnx
 	$(BIN)/nubila train recipes/small.yaml -o runs/small
 	$(BIN)/nubila export runs/small -o runs/small/small.onnx --int8
+	$(BIN)/nubila compare $(SHIPPED) --data recipes/default.csv --root ../shared/data \
+		--split validation -o runs/shipped
+	$(BIN)/python recipes/ship.py runs/shipped/scores.json $(SHIPPED)
 
 $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)

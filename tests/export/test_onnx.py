@@ -73,7 +73,7 @@ def test_the_card_says_what_the_model_is(run: Path, model_file: Path) -> None:
     assert error.split == load_recipe(run / "recipe.yaml").data.validation
     assert set(error.ece) == set(error.before) == {"cloud", "thick cloud"}
     assert 0 <= error.ece["cloud"] <= 1
-    assert card.scores == {"overall": {"cloud": {"iou": 0.5}}}
+    assert card.scores == {"all": {"overall": {"cloud": {"iou": 0.5}}}}
     assert str(run.parent) not in card.model_dump_json()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -22,9 +22,11 @@ from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe
 from nubila.train.data import Labelled
 
-__all__ = ["build_card", "mlm_item", "read_scores", "write_item"]
+__all__ = ["build_card", "card_scores", "mlm_item", "read_scores", "write_item"]
 
 _MLM: Final = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
+# Of the figures of a class those that a card keeps; scores.json has all.
+_KEPT: Final = ("iou", "iou_interval", "iou_scene_mean", "precision", "recall")
 _CLASSIFICATION: Final = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 
 
@@ -96,11 +98,15 @@ def _classes(recipe: Recipe, shape: Shape) -> tuple[tuple[str, ...], dict[str, t
     return tuple(classes), merged
 
 
-def read_scores(path: Path | None) -> dict[str, Any]:
-    """Return what ``nubila evaluate`` wrote, or nothing.
+def read_scores(path: Path | None, model: str | None = None) -> dict[str, Any]:
+    """Return what a card keeps of what ``nubila evaluate`` or ``nubila compare`` wrote.
+
+    Args:
+        path: its ``scores.json``; None for no scores.
+        model: which one, where the file has several.
 
     Raises:
-        InputError: the file cannot be read or is no JSON object.
+        InputError: the file cannot be read, is no JSON object, or lacks the model.
     """
     if path is None:
         return {}
@@ -112,7 +118,30 @@ def read_scores(path: Path | None) -> dict[str, Any]:
         ) from error
     if not isinstance(scores, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(scores).__name__}")
-    return scores
+    several = scores.get("models")
+    if several and model not in several:
+        raise InputError(f"{path}: has scores of {', '.join(several)}; none of {model}")
+    found = several[model] if several else scores
+    return card_scores(found, scores.get("protocol", {}).get("split") or "all")
+
+
+def card_scores(scores: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """Return ``{split: {"overall" or folder: {"scenes", "all_cloud_iou", class: figures}}}``.
+
+    Args:
+        scores: of one model, with ``overall`` and ``folders``.
+        split: that they are of.
+    """
+    parts = {"overall": scores.get("overall", {}), **scores.get("folders", {})}
+    return {split: {name: _figures(part) for name, part in parts.items()}}
+
+
+def _figures(part: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {name: part[name] for name in ("scenes", "all_cloud_iou") if name in part}
+    classes = {name: own for name, own in part.items() if isinstance(own, dict) and "iou" in own}
+    return plain | {
+        name: {key: own[key] for key in _KEPT if key in own} for name, own in classes.items()
+    }
 
 
 def mlm_item(

@@ -52,7 +52,7 @@ class Source:
         recipe = load_recipe(run / "recipe.yaml")
         network = load_weights(run / "best.ckpt")
         torch.set_num_threads(recipe.threads)
-        found = read_scores(scores)
+        found = read_scores(scores, recipe.export.name)
         splits = recipe.data.train, recipe.data.validation
         train, held_back = (load_split(recipe, split) for split in splits)
         return cls(run, recipe, network.eval(), train, held_back, found)

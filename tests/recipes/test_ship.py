@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from nubila.errors import InputError
+from nubila.models_io import load_model
+from nubila.models_io.registry import WEIGHTS
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("ship", RECIPES / "ship.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _scores(path: Path, *names: str) -> Path:
+    figures = {"iou": 0.5, "iou_interval": [0.4, 0.6], "dice": 0.7}
+    part = {"scenes": 3, "all_cloud_iou": 0.2, "all_clear_accuracy": 0.8, "cloud": figures}
+    one = {"overall": part, "folders": {"a": part}, "strata": {"cover": {}}}
+    protocol = {"split": "validation"}
+    path.write_text(json.dumps({"models": dict.fromkeys(names, one), "protocol": protocol}))
+    return path
+
+
+def test_a_shipped_model_gives_the_same_and_carries_its_scores(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    source = WEIGHTS / "small-int8.onnx"
+    target = script.ship(source, _scores(tmp_path / "scores.json", "small-int8"), tmp_path)
+    assert target == tmp_path / "small-int8.onnx"
+    before, after = load_model(source), load_model(target)
+    part = {"scenes": 3, "all_cloud_iou": 0.2, "cloud": {"iou": 0.5, "iou_interval": [0.4, 0.6]}}
+    assert after.card.scores == {"validation": {"overall": part, "a": part}}
+    assert after.card.model_copy(update={"scores": before.card.scores}) == before.card
+    image = np.random.default_rng(2).uniform(0, 1, (1, 7, 64, 64)).astype(np.float32)
+    assert np.array_equal(before.run(image), after.run(image))
+    item = json.loads(target.with_suffix(".stac.json").read_text())
+    shipped = json.loads(source.with_suffix(".stac.json").read_text())
+    assert item["properties"]["mlm:memory_size"] == target.stat().st_size
+    assert item["properties"]["datetime"] == shipped["properties"]["datetime"]
+
+
+def test_scores_of_another_model_are_not_taken(script: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has scores of other; none of small-int8"):
+        script.ship(WEIGHTS / "small-int8.onnx", _scores(tmp_path / "s.json", "other"), tmp_path)
+    assert not list(tmp_path.glob("*.onnx"))
