@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,8 @@ class Reader:
         return [place[2:] for place in places]
 
 
-@pytest.fixture
-def reader(browser: Any) -> Iterator[Reader]:
+@contextmanager
+def _reading(browser: Any) -> Iterator[Reader]:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     troubles: list[str] = []
@@ -100,6 +101,12 @@ def reader(browser: Any) -> Iterator[Reader]:
     page.on("request", lambda r: troubles.append(r.url) if "127.0.0.1" not in r.url else 0)
     yield Reader(page, troubles)
     context.close()
+
+
+@pytest.fixture
+def reader(browser: Any) -> Iterator[Reader]:
+    with _reading(browser) as found:
+        yield found
 
 
 def _near_line(points: list[tuple], radius: float) -> np.ndarray:
@@ -189,6 +196,101 @@ def _check_applied(folder: Folder, table: Path, expected: np.ndarray) -> None:
     different = np.argwhere(new["set/s002"] != expected)
     assert len(different) == 0, different[:10]
     assert new["set/s001"][0, 0] == 1 and new["set/s001"][0, -1] == CLOUD
+
+
+def _decide_on_all(folder: Folder, reader: Reader) -> None:
+    """Keep, use the prediction, fix and drop, one each; apply it to a second manifest."""
+    arguments = (str(folder.manifest), "--predictions", str(folder.predictions), "--who", "ben")
+    with running(*arguments) as (_, address):
+        reader.open(address)
+        for number, keys in enumerate(("k", "p", "fb4", "x")):
+            reader.sees(f"set/s{number:03d}")
+            reader.press(*keys)
+            if keys == "fb4":
+                reader.drag((10, 30), (40, 30))
+                reader.press("Enter")
+        reader.reads("#count", "4 of 4")
+        reader.page.click("#export")
+        reader.reads("#message", "4 decisions")
+    table = folder.decisions.with_suffix(".csv")
+    command = ["data", "apply", str(folder.manifest), str(table), "-o"]
+    done = CliRunner().invoke(app, [*command, str(folder.path / "second.csv")])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_second_pass_shows_only_what_changed(folder: Folder, reader: Reader) -> None:
+    _decide_on_all(folder, reader)
+    mask = np.load(folder.path / "set/s000_mask.npy")
+    np.save(folder.path / "set/s000_mask.npy", 1 - mask)  # somebody has drawn it anew
+    for number, shown in ((1, 32), (2, 16)):  # of another model, which agrees on the second sample
+        codes = np.zeros((ROWS, COLUMNS), np.intp)
+        codes[:, shown:], codes[40:] = 1, 2
+        folder.predict(number, codes)
+    arguments = [str(folder.path / "second.csv"), "--decisions", str(folder.decisions)]
+    arguments += ["--predictions", str(folder.predictions), "--who", "anna"]
+    with running(*arguments) as (_, address):
+        reader.open(address)
+        reader.sees("set/s000")
+        reader.reads("#reason", "label changed since decided")
+        reader.reads("#history", "kept by ben")
+        assert reader.text("#count") == "1 of 3"
+        assert reader.page.locator(".item b").all_inner_texts() == [
+            "\u200eset/s000",
+            "\u200eset/s002",
+        ]
+        reader.press("x")
+        reader.sees("set/s002")
+        reader.reads("#reason", "prediction changed since decided")
+        reader.page.select_option("#filter", "changed")
+        assert reader.page.locator(".item").count() == 1
+        reader.press("p")
+        reader.reads("#count", "3 of 3")
+        reader.page.reload()
+        reader.sees("set/s002")
+        reader.page.select_option("#filter", "open")
+        reader.page.wait_for_selector("#empty:visible")
+        reader.page.select_option("#filter", "decided")
+        reader.sees("set/s000")
+        assert reader.page.locator(".item").count() == 3
+    assert reader.troubles == []
+    current = ReviewStore(folder.decisions).current()
+    found = {name: (one.action, one.who) for name, one in current.items()}
+    assert found == {
+        "set/s000": ("drop", "anna"),
+        "set/s001": ("prediction", "ben"),
+        "set/s002": ("prediction", "anna"),
+        "set/s003": ("drop", "ben"),
+    }
+
+
+def test_two_people_draw_on_one_sample_at_once(folder: Folder, browser: Any) -> None:
+    label = load_sample(read_manifest(folder.manifest)[0]).label
+    lines = {"anna": ((5, 12), (50, 12)), "ben": ((5, 36), (50, 36))}
+    with ExitStack() as stack:
+        readers, expected = {}, {}
+        for who, line in lines.items():
+            _, address = stack.enter_context(running(str(folder.manifest), "--who", who))
+            readers[who] = reader = stack.enter_context(_reading(browser))
+            reader.open(address)
+            reader.sees("set/s000")
+            reader.press("f", "b", "5")
+            expected[who] = label.copy()
+            expected[who][_near_line(reader.drag(*line), 8)] = SNOW
+            expected[who][-3:] = label[-3:]  # no data, on which nothing is drawn
+            reader.page.wait_for_load_state("networkidle")
+        for who, reader in readers.items():  # what anna decides takes nothing from ben
+            reader.page.reload()
+            reader.sees("set/s000")
+            reader.reads("#message", "a draft of a fix was kept")
+            reader.page.fill("#why", f"snow of {who}")
+            reader.press("Enter", "Enter")
+            reader.sees("set/s001")
+        assert [reader.troubles for reader in readers.values()] == [[], []]
+    store = ReviewStore(folder.decisions)
+    history = store.history("set/s000")
+    assert [(d.who, d.why) for d in history] == [(w, f"snow of {w}") for w in lines]
+    for decision in history:
+        assert np.array_equal(store.mask(decision), expected[decision.who])
 
 
 def test_every_tool_works_where_it_was_moved_to(folder: Folder, reader: Reader) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import getpass
 import io
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -79,6 +81,34 @@ def test_a_mask_has_a_byte_a_pixel(folder: Folder, review: Review, size: int) ->
         assert answer.status == 422 and "48 x 64 bytes" in answer.json["detail"]
 
 
+def _raw(client: Client, *lines: str) -> bytes:
+    """Send a request as it stands, with no body; return the line of its status."""
+    head = ["POST /api/undo HTTP/1.1", "host: localhost", "x-nubila-review: 1", *lines, "", ""]
+    with socket.create_connection(("127.0.0.1", client.port), timeout=10) as connection:
+        connection.sendall("\r\n".join(head).encode())
+        return connection.recv(4096).splitlines()[0]
+
+
+def test_a_body_is_not_read_beyond_its_limit(folder: Folder, review: Review) -> None:
+    with serving(review, folder.path) as client:
+        remark = "\U0001f325" * 2000  # the longest remark, as long as JSON can write it
+        answer = client.post("/api/samples/0/decision", {"action": "keep", "why": remark})
+        assert (answer.status, answer.json["why"]) == (200, remark)
+        body = {"action": "keep", "why": "x" * 10_000_000}
+        answer = client.post("/api/samples/0/decision", body)
+        assert answer.status == 413
+        assert answer.body.decode() == "a body of 10000029 bytes; expected no more than 65536"
+        assert client.post("/api/undo", body).status == 413
+        assert (
+            client.post("/api/samples/0/decision", {"action": "keep", "why": "x" * 2001}).status
+            == 422
+        )
+        assert b" 411 " in _raw(client, "transfer-encoding: chunked")
+        assert b" 413 " in _raw(client, "content-length: 999999999999")
+        assert b" 400 " in _raw(client, "content-length: many")
+        assert len(review.store.history("set/s000")) == 1
+
+
 def test_a_foreign_page_is_not_answered(folder: Folder, review: Review) -> None:
     with serving(review, folder.path) as client:
         assert client.get("/api/review", host="evil.example").status == 403
@@ -119,7 +149,7 @@ def test_a_killed_server_has_lost_nothing(folder: Folder) -> None:
     (found,) = store.current().values()
     assert (found.sample, found.action, found.why) == ("set/s000", "prediction", "better")
     assert store.mask(found) is not None
-    assert np.array_equal(store.draft("set/s001"), MASK)
+    assert np.array_equal(store.draft("set/s001", getpass.getuser()), MASK)
 
 
 def test_an_address_for_others_comes_with_a_token(folder: Folder) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -31,16 +32,16 @@ def test_a_decision_says_who_when_and_why(tmp_path: Path) -> None:
 
 def test_masks_and_drafts_come_back_as_they_were(tmp_path: Path) -> None:
     store = ReviewStore(tmp_path / "d.db")
-    store.keep_draft("s", MASK.T)
-    assert np.array_equal(store.draft("s"), MASK.T)
+    store.keep_draft("s", "anna", MASK.T)
+    assert np.array_equal(store.draft("s", "anna"), MASK.T)
     decision = store.decide("s", "fix", who="anna", mask=MASK, seen=MASK[:1])
-    assert store.draft("s") is None
+    assert store.draft("s", "anna") is None
     assert np.array_equal(store.mask(decision), MASK)
     assert np.array_equal(store.seen(decision), MASK[:1])
     store.undo("anna")
-    assert np.array_equal(store.draft("s"), MASK)
-    store.keep_draft("s", None)
-    assert store.draft("s") is None
+    assert np.array_equal(store.draft("s", "anna"), MASK)
+    store.keep_draft("s", "anna", None)
+    assert store.draft("s", "anna") is None
 
 
 @settings(max_examples=25, deadline=None)
@@ -72,6 +73,95 @@ def test_nobody_takes_back_what_another_decided() -> None:
     assert store.undo("anna") is None
     assert store.current()["a"].action == "keep"
     store.close()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("anna", "ben")),
+            st.sampled_from("st"),
+            st.sampled_from(("draw", "throw", "fix", "keep", "undo")),
+            st.integers(0, 63),
+        ),
+        max_size=12,
+    )
+)
+def test_what_somebody_draws_is_nobody_elses(steps: list[tuple[str, str, str, int]]) -> None:
+    """Two people in one file see what each would see of a file of their own."""
+    both = ReviewStore(":memory:")
+    own = {who: ReviewStore(":memory:") for who in ("anna", "ben")}
+    for who, sample, action, value in steps:
+        mask = np.full((2, 2), value, np.uint8)
+        for store in (both, own[who]):
+            if action in ("draw", "throw"):
+                store.keep_draft(sample, who, mask if action == "draw" else None)
+            elif action == "undo":
+                store.undo(who)
+            else:
+                store.decide(sample, action, who=who, mask=mask if action == "fix" else None)
+    for who in own:
+        for sample in "st":
+            found, expected = both.draft(sample, who), own[who].draft(sample, who)
+            assert (found is None) == (expected is None)
+            assert found is None or np.array_equal(found, expected)
+    for store in (both, *own.values()):
+        store.close()
+
+
+def _write_version_1(path: Path) -> None:
+    """Write decisions as the first nubila wrote them: one draft of a sample, whoever draws."""
+    store = ReviewStore(path)
+    store.decide("a", "fix", who="anna", why="thin", mask=MASK, seen=MASK)
+    store.decide("b", "drop", who="ben")
+    store.keep_digest("f", "1", "x")
+    store.close()
+    with sqlite3.connect(path) as data:
+        data.execute("DROP TABLE own_drafts")
+        data.execute(
+            "CREATE TABLE drafts"
+            " (sample TEXT PRIMARY KEY, rows INTEGER, columns INTEGER, mask BLOB NOT NULL)"
+        )
+        for sample in ("c", "d"):
+            row = (sample, *MASK.shape, zlib.compress(MASK.tobytes()))
+            data.execute("INSERT INTO drafts VALUES (?,?,?,?)", row)
+        data.execute("PRAGMA user_version = 1")
+
+
+def test_a_file_of_the_first_version_loses_nothing(tmp_path: Path) -> None:
+    _write_version_1(tmp_path / "d.db")
+    for _ in range(2):  # the second time it is of this version already
+        store = ReviewStore(tmp_path / "d.db")
+        assert [d.action for d in store.current().values()] == ["fix", "drop"]
+        assert np.array_equal(store.mask(store.current()["a"]), MASK)
+        assert np.array_equal(store.seen(store.current()["a"]), MASK)
+        assert store.digest("f", "1") == "x"
+        for who in ("anna", "ben"):  # either may have drawn it
+            assert np.array_equal(store.draft("c", who), MASK)
+            assert np.array_equal(store.draft("d", who), MASK)
+        store.close()
+    store = ReviewStore(tmp_path / "d.db")
+    store.keep_draft("c", "anna", MASK[:1])
+    store.decide("d", "keep", who="anna")
+    assert np.array_equal(store.draft("c", "anna"), MASK[:1])
+    assert store.draft("d", "anna") is None
+    store.keep_draft("c", "anna", None)
+    assert store.draft("c", "anna") is None
+    for sample in ("c", "d"):
+        assert np.array_equal(store.draft(sample, "ben"), MASK)
+    store.keep_draft("d", "anna", MASK[1:])
+    assert np.array_equal(store.draft("d", "anna"), MASK[1:])
+
+
+def test_a_first_nubila_that_has_the_file_open_changes_nothing(tmp_path: Path) -> None:
+    _write_version_1(tmp_path / "d.db")
+    old = sqlite3.connect(tmp_path / "d.db", isolation_level=None)
+    store = ReviewStore(tmp_path / "d.db")
+    for statement in ("DELETE FROM drafts WHERE sample = 'c'", "SELECT mask FROM drafts"):
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            old.execute(statement)
+    assert np.array_equal(store.draft("c", "ben"), MASK)
+    old.close()
 
 
 def test_threads_share_it(tmp_path: Path) -> None:

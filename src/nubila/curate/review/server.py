@@ -32,6 +32,7 @@ __all__ = ["make_app", "serve"]
 
 _STATIC: Final = Path(__file__).parent / "static"
 _WHY_LENGTH: Final = 2000
+_JSON_BYTES: Final = 64 * 1024  # more than a remark of that length takes, however it is written
 _Next = Callable[[Request], Awaitable[Response]]
 
 
@@ -99,7 +100,7 @@ def _add_reading(app: FastAPI, review: Review, export: Path, title: str) -> None
             "tags": {key: text for key, text in found.meta.tags.items() if text},
             "pictures": band_choices(found.bands),
             "prediction": review.predictions is not None and name in review.predictions,
-            "draft": review.store.draft(name) is not None,
+            "draft": review.draft(number) is not None,
             "history": [asdict(decision) for decision in review.store.history(name)],
         }
 
@@ -120,7 +121,7 @@ def _add_reading(app: FastAPI, review: Review, export: Path, title: str) -> None
 
     @app.get("/api/samples/{number}/draft")
     def draft(number: int) -> Response:
-        return _sets(review.store.draft(review.item(number).spec.id))
+        return _sets(review.draft(number))
 
     @app.get("/api/samples/{number}/decided")
     def decided(number: int) -> Response:
@@ -137,7 +138,7 @@ def _add_writing(app: FastAPI, review: Review, export: Path) -> None:
     ) -> dict[str, Any]:
         if action not in ACTIONS:
             raise HTTPException(422, f"action {action!r}; expected one of {', '.join(ACTIONS)}")
-        mask = review.store.draft(review.item(number).spec.id) if action == "fix" else None
+        mask = review.draft(number) if action == "fix" else None
         return _state(review.decide(number, action, why=why.strip(), mask=mask))
 
     @app.post("/api/undo")
@@ -175,6 +176,8 @@ def _guarded(guard: Guard) -> Callable[[Request, _Next], Awaitable[Response]]:
         else:
             cookie = request.cookies.get(COOKIE, "")
             status, reason = guard.refusal(request.method, request.headers, cookie)
+            if not status:
+                status, reason = _too_long(request)
             response = PlainTextResponse(reason, status) if status else await answer(request)
         response.headers.update(SAFE_HEADERS)
         if not request.url.path.startswith("/static"):
@@ -184,6 +187,21 @@ def _guarded(guard: Guard) -> Callable[[Request, _Next], Awaitable[Response]]:
         return response
 
     return middleware
+
+
+def _too_long(request: Request) -> tuple[int, str]:
+    """Return status and reason of a refusal before anything of a body is read, or ``(0, "")``.
+
+    Masks, which alone are put, are read by `_body` no further than their image has pixels.
+    """
+    if request.method == "PUT":
+        return 0, ""
+    if "transfer-encoding" in request.headers:
+        return 411, "the header content-length is missing"
+    length = int(request.headers.get("content-length", 0))  # the server refuses what is no number
+    if length > _JSON_BYTES:
+        return 413, f"a body of {length} bytes; expected no more than {_JSON_BYTES}"
+    return 0, ""
 
 
 async def _our_error(request: Request, error: Exception) -> Response:

@@ -170,7 +170,7 @@ class Review:
         return next(places, None), decision
 
     def keep_draft(self, number: int, mask: Sets | None) -> None:
-        """Keep a mask that is being drawn, or throw it away.
+        """Keep a mask that one is drawing, or throw it away; those of others stay.
 
         Raises:
             InputError: it does not fit the image.
@@ -178,7 +178,11 @@ class Review:
         """
         if mask is not None:
             self._check_mask(number, mask)
-        self.store.keep_draft(self.item(number).spec.id, mask)
+        self.store.keep_draft(self.item(number).spec.id, self.who, mask)
+
+    def draft(self, number: int) -> Sets | None:
+        """Return the (rows, columns) sets that one is drawing, or None."""
+        return self.store.draft(self.item(number).spec.id, self.who)
 
     def _check_mask(self, number: int, mask: Sets) -> None:
         expected = self.sample(number).label.shape

@@ -2,7 +2,8 @@
 
 Nothing is ever overwritten: a decision that is taken back is marked as undone, and of several on
 one sample the last that stands counts. Masks are kept with the decision that they belong to, so
-that what was seen is what is applied, whatever becomes of the files.
+that what was seen is what is applied, whatever becomes of the files. What is being drawn belongs to
+whoever draws it: several people may draw on one sample at once.
 """
 
 from __future__ import annotations
@@ -28,8 +29,20 @@ ACTIONS: Final = ("keep", "drop", "prediction", "fix")
 _WITH_MASK: Final = ("prediction", "fix")
 
 _APPLICATION: Final = 0x4E42524C  # "NBRL", by which SQLite files of ours are told from others
-_VERSION: Final = 1
-_SCHEMA: Final = """
+_VERSION: Final = 2
+# Another name than that of version 1: a nubila of then that has the file open fails on it, where it
+# would throw everybody's drafts of a sample away.
+_DRAFTS: Final = """
+CREATE TABLE own_drafts (
+    sample TEXT NOT NULL,
+    who TEXT NOT NULL,
+    rows INTEGER,
+    columns INTEGER,
+    mask BLOB,
+    PRIMARY KEY (sample, who)
+);
+"""
+_SCHEMA: Final = f"""
 CREATE TABLE decisions (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     sample TEXT NOT NULL,
@@ -49,8 +62,14 @@ CREATE TABLE decisions (
     undone TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX decisions_of_sample ON decisions (sample, undone, number);
-CREATE TABLE drafts (sample TEXT PRIMARY KEY, rows INTEGER, columns INTEGER, mask BLOB NOT NULL);
+{_DRAFTS}
 CREATE TABLE digests (file TEXT PRIMARY KEY, stamp TEXT NOT NULL, digest TEXT NOT NULL);
+"""
+# Version 1 had one draft of a sample, and did not know whose.
+_FROM_1: Final = f"""
+{_DRAFTS}
+INSERT INTO own_drafts SELECT sample, '', rows, columns, mask FROM drafts;
+DROP TABLE drafts;
 """
 _FIELDS: Final = "number, sample, action, who, time, why, label, prediction, result"
 
@@ -123,7 +142,7 @@ class ReviewStore:
         mask: Sets | None = None,
         seen: Sets | None = None,
     ) -> Decision:
-        """Keep a decision; it is on the disk when this returns. The sample's draft goes.
+        """Keep a decision; it is on the disk when this returns. One's own draft of it goes.
 
         Args:
             sample: id.
@@ -151,13 +170,13 @@ class ReviewStore:
                 f" VALUES ({','.join('?' * 14)})",
                 (*values, *_packed(mask), *_packed(seen)),
             )
-            data.execute("DELETE FROM drafts WHERE sample = ?", (sample,))
+            _drop_draft(data, sample, who)
         return Decision(int(cursor.lastrowid or 0), *values)
 
     def undo(self, who: str) -> Decision | None:
         """Take a person's last decision that stands back and return it, or None for none.
 
-        Its drawn mask is a draft again. What others who share the file have decided stays.
+        Its drawn mask is a draft again. What others who share the file have decided and draw stays.
 
         Raises:
             OutputError: the file cannot be written.
@@ -174,7 +193,7 @@ class ReviewStore:
             data.execute("UPDATE decisions SET undone = ? WHERE number = ?", (_now(), found.number))
             if found.action == "fix":
                 data.execute(
-                    "INSERT OR REPLACE INTO drafts SELECT sample, rows, columns, mask"
+                    "INSERT OR REPLACE INTO own_drafts SELECT sample, who, rows, columns, mask"
                     " FROM decisions WHERE number = ?",
                     (found.number,),
                 )
@@ -207,23 +226,30 @@ class ReviewStore:
         query = "SELECT seen_rows, seen_columns, seen FROM decisions WHERE number = ?"
         return _unpacked(self._all(query, (decision.number,)))
 
-    def keep_draft(self, sample: str, mask: Sets | None) -> None:
-        """Keep a mask that is being drawn, (rows, columns) sets; None throws it away.
+    def keep_draft(self, sample: str, who: str, mask: Sets | None) -> None:
+        """Keep a mask that a person is drawing, (rows, columns) sets; None throws it away.
 
         Raises:
             OutputError: the file cannot be written.
         """
         with self._transaction() as data:
             if mask is None:
-                data.execute("DELETE FROM drafts WHERE sample = ?", (sample,))
+                _drop_draft(data, sample, who)
             else:
-                row = (sample, *_packed(mask))
-                data.execute("INSERT OR REPLACE INTO drafts VALUES (?,?,?,?)", row)
+                row = (sample, who, *_packed(mask))
+                data.execute("INSERT OR REPLACE INTO own_drafts VALUES (?,?,?,?,?)", row)
 
-    def draft(self, sample: str) -> Sets | None:
-        """Return the mask that is being drawn, or None."""
-        query = "SELECT rows, columns, mask FROM drafts WHERE sample = ?"
-        return _unpacked(self._all(query, (sample,)))
+    def draft(self, sample: str, who: str) -> Sets | None:
+        """Return the mask that a person is drawing, or None.
+
+        One that a file of version 1 had is everybody's until they have one of their own, or have
+        decided on the sample or thrown it away.
+        """
+        query = (
+            "SELECT rows, columns, mask FROM own_drafts WHERE sample = ? AND who IN (?, '')"
+            " ORDER BY who DESC LIMIT 1"
+        )
+        return _unpacked(self._all(query, (sample, who)))
 
     def digest(self, file: str, stamp: str) -> str | None:
         """Return what `keep_digest` kept of a file, if its stamp is still the same."""
@@ -249,16 +275,17 @@ class ReviewStore:
             (version,) = data.execute("PRAGMA user_version").fetchone()
             (tables,) = data.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
             if tables == 0 and application == 0:
-                for statement in filter(str.strip, _SCHEMA.split(";")):
-                    data.execute(statement)
+                _do_all(data, _SCHEMA)
                 data.execute(f"PRAGMA application_id = {_APPLICATION}")
-                data.execute(f"PRAGMA user_version = {_VERSION}")
             elif application != _APPLICATION:
                 raise InputError(f"{self.path}: a database of something else; name another file")
+            elif version == 1:
+                _do_all(data, _FROM_1)
             elif version != _VERSION:
                 raise InputError(
                     f"{self.path}: decisions of version {version}, this nubila reads {_VERSION}"
                 )
+            data.execute(f"PRAGMA user_version = {_VERSION}")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -277,6 +304,22 @@ class ReviewStore:
     def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._lock:
             return self._data.execute(query, values).fetchall()
+
+
+def _do_all(data: sqlite3.Connection, statements: str) -> None:
+    """Execute statements within the transaction that is open, which `executescript` would end."""
+    for statement in filter(str.strip, statements.split(";")):
+        data.execute(statement)
+
+
+def _drop_draft(data: sqlite3.Connection, sample: str, who: str) -> None:
+    """Take away a person's draft; a row without a mask hides one that may be another's."""
+    data.execute("DELETE FROM own_drafts WHERE sample = ? AND who = ?", (sample, who))
+    data.execute(
+        "INSERT INTO own_drafts SELECT sample, ?, NULL, NULL, NULL FROM own_drafts"
+        " WHERE sample = ? AND who = ''",
+        (who, sample),
+    )
 
 
 def _now() -> str:
