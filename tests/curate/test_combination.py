@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nubila.classes import class_set
-from nubila.curate.combination import Combination, Moments, fit_weights, mean_of
+from nubila.curate.combination import Combination, Moments, Weights, fit_weights, mean_of
 from nubila.errors import InputError
 
 _OUTPUTS = (class_set(["clear", "snow", "water"]), class_set(["cloud", "thin cloud"]))
@@ -80,6 +80,21 @@ def test_an_output_that_no_label_decides_gets_the_mean() -> None:
     outputs = (*_OUTPUTS, class_set(["cloud shadow"]))
     found = fit_weights(Moments.of(third, label, outputs), "free", per_class=True)
     np.testing.assert_allclose(found.weights[:, 2], 1 / 3)
+
+
+@pytest.mark.parametrize("kind", ["simplex", "free"])
+def test_an_output_that_labels_only_rule_out_gets_the_mean(kind: Weights) -> None:
+    probabilities, label = _made(2)
+    thin = class_set(["thin cloud"])
+    outputs = (_OUTPUTS[0], class_set(["cloud"]), thin)  # labels leave open which cloud it is
+    three = np.concatenate([probabilities, 0.1 * probabilities[:, 1:]], axis=1)
+    three /= three.sum(axis=1, keepdims=True)
+    found = fit_weights(Moments.of(three, label, outputs), kind, per_class=True)
+    np.testing.assert_allclose(found.weights[:, 1:], 1 / 3)
+    mixed = found.apply(three)
+    called = np.array(outputs)[mixed.argmax(axis=0)]
+    told = np.isin(label, _OUTPUTS)
+    assert ((called & label) != 0)[told].mean() > 0.8
 
 
 def test_what_is_combined_sums_to_one() -> None:

@@ -106,7 +106,8 @@ def fit_weights(moments: Moments, kind: Weights, *, per_class: bool = False) -> 
     Args:
         moments: of all pixels.
         kind: ``mean`` fits nothing; ``simplex``: not negative and summing to one; ``free``: any.
-        per_class: weights of their own for each output; one that no label decides gets the mean.
+        per_class: weights of their own for each output; one that no label names gets the mean, for
+            what labels only ever rule out would be fitted best by never saying it.
 
     Raises:
         InputError: there are more than 12 members, or no label decides any output.
@@ -123,7 +124,7 @@ def fit_weights(moments: Moments, kind: Weights, *, per_class: bool = False) -> 
         found = solve(moments.gram.sum(axis=0), moments.cross.sum(axis=0))
         return Combination(np.repeat(found[:, None], outputs, axis=1), scaled=kind == "free")
     columns = [
-        solve(gram, cross) if gram.any() else np.full(members, 1 / members)
+        solve(gram, cross) if cross.any() else np.full(members, 1 / members)
         for gram, cross in zip(moments.gram, moments.cross, strict=True)
     ]
     return Combination(np.stack(columns, axis=1), scaled=True)
