@@ -54,8 +54,8 @@ def main() -> None:
     for table in tables:
         model = train(given, table)
         specs = read_manifest(table, root=given.root, split="validation")
-        opened = open_detectors([str(model), *PEERS])
-        detectors = {OWN: opened.pop(model.stem)} | opened
+        own, *peers = open_detectors([str(model), *PEERS]).items()
+        detectors = {OWN: own[1], **dict(peers)}
         parts.append(compare_detectors(detectors, specs))
         judged += specs
     found = write_comparison(joined(parts), detectors, judged, given.output)
