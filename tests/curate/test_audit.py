@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from nubila.curate.predict import keep_predictions
 from nubila.curate.predictions import Output, Predictions, PredictionWriter, open_predictions
 from nubila.datasets import LabelCodes, SampleSpec, load_sample, read_manifest
 from nubila.detect import open_detector
+from nubila.errors import MissingExtraError
 from tests.curate.samples import write_samples
 
 pytest.importorskip("cleanlab")
@@ -137,11 +140,31 @@ def test_most_wrong_labels_are_found_on_synthetic_samples(
 
     # Killed after some samples, it ends with the same table.
     lines = journal.read_text().splitlines(keepends=True)
-    journal.write_text("".join(lines[:20]) + lines[20][:50])
+    foreign = '{"key": "of another nubila", "facts": {"colour": 1}}\n'
+    journal.write_text("".join(lines[:19]) + foreign + lines[19] + lines[20][:50])
     told: list[str] = []
     again = audit(specs, kept, journal, report=told.append)
     assert [(r.spec.id, r.score) for r in again] == [(r.spec.id, r.score) for r in rows]
-    assert "20 samples measured" in told[0]
+    assert "21 samples measured" in told[0]
+
+
+def test_only_an_audit_of_predictions_waits_for_cleanlab(
+    synthetic: tuple[list[SampleSpec], dict[str, str], Predictions],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code = (
+        "import sys, nubila.cli.audit, nubila.curate.audit, nubila.curate.review, "
+        "nubila.curate.fold_table, nubila.curate.automatic, nubila.curate.ensemble\n"
+        "print({'cleanlab', 'sklearn', 'pandas'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+    specs, _, kept = synthetic
+    monkeypatch.setitem(sys.modules, "cleanlab.segmentation.rank", None)
+    assert audit(specs[:12], None, tmp_path / "images.jsonl", report=lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"cleanlab is not installed.*nubila\[curate\]"):
+        audit(specs[:12], kept, tmp_path / "both.jsonl", report=lambda _: None)
 
 
 def test_images_alone_find_many(

@@ -175,7 +175,7 @@ def _measure_all(
             partner = specs[(number + len(specs) // 2) % len(specs)] if taught else None
             key = _key(spec, predictions, partner)
             if key in known:
-                yield known[key]
+                yield _measured(known[key])
                 continue
             found = _measure(spec, predictions, partner)
             stream.write(json.dumps({"key": key, **asdict(found)}) + "\n")
@@ -230,7 +230,6 @@ def _numbers(
     found = {
         "image_fit": image.own,
         "image_gain": image.gain,
-        "image_best": image.best,
         "no_image_fit": float(np.isnan(image.own)),
         "label_cloud": cloud,
         "label_empty": float(cloud == 0),
@@ -277,9 +276,9 @@ def _stamps(files: Sequence[Path]) -> list[tuple[str, int, int]]:
     return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.exists()]
 
 
-def _read_journal(path: Path) -> dict[str, _Measured]:
+def _read_journal(path: Path) -> dict[str, Mapping[str, Any]]:
     """Return what was measured, without a line that a killed process left half-written."""
-    found: dict[str, _Measured] = {}
+    found: dict[str, Mapping[str, Any]] = {}
     if not path.is_file():
         return found
     text = path.read_text(encoding="utf-8")
@@ -291,16 +290,21 @@ def _read_journal(path: Path) -> dict[str, _Measured]:
             record: Mapping[str, Any] = json.loads(line)
         except ValueError:
             continue
-        fit, agreement = record["prediction"], record["agreement"]
-        found[record["key"]] = _Measured(
-            facts=ImageFacts(**record["facts"]),
-            image=_alignment(record["image"]),
-            prediction=None if fit is None else _alignment(fit),
-            agreement=None if agreement is None else Agreement(**agreement),
-            right=record["right"],
-            wrong=record["wrong"],
-        )
+        found[record["key"]] = record
     return found
+
+
+def _measured(record: Mapping[str, Any]) -> _Measured:
+    """Return a line of the journal; one of another nubila, which has another key, need not fit."""
+    fit, agreement = record["prediction"], record["agreement"]
+    return _Measured(
+        facts=ImageFacts(**record["facts"]),
+        image=_alignment(record["image"]),
+        prediction=None if fit is None else _alignment(fit),
+        agreement=None if agreement is None else Agreement(**agreement),
+        right=record["right"],
+        wrong=record["wrong"],
+    )
 
 
 def _alignment(record: Mapping[str, Any]) -> Alignment:
