@@ -82,6 +82,31 @@ def test_an_output_that_no_label_decides_gets_the_mean() -> None:
     np.testing.assert_allclose(found.weights[:, 2], 1 / 3)
 
 
+def test_what_labels_seldom_name_is_not_said_less_for_it() -> None:
+    """Of two kinds of cloud one is never named, the other in a row of the image alone."""
+    probabilities, label = _made(2)
+    thick, thin = class_set(["cloud"]), class_set(["thin cloud"])
+    outputs = (_OUTPUTS[0], thick, thin)
+    three = np.concatenate([probabilities[:, :1], 0.2 * probabilities[:, 1:]], axis=1)
+    three = np.concatenate([three, 0.8 * probabilities[:, 1:]], axis=1)
+    label[2, label[2] == _OUTPUTS[1]] = thin
+    moments = Moments.of(three, label, outputs)
+    found = fit_weights(moments, "free", per_class=True)
+    np.testing.assert_allclose(found.weights.sum(axis=0), 1)
+    np.testing.assert_allclose(found.weights[:, 1], 1 / 3)
+
+    def error(weights: np.ndarray) -> float:
+        return float(weights @ moments.gram[2] @ weights - 2 * moments.cross[2] @ weights)
+
+    random = np.random.default_rng(0)
+    for _ in range(50):  # no others that sum to one are better
+        nudge = random.normal(0, 0.1, 3)
+        assert error(found.weights[:, 2]) <= error(found.weights[:, 2] + nudge - nudge.mean())
+    called = np.array(outputs)[found.apply(three).argmax(axis=0)]
+    told = np.isin(label, (*_OUTPUTS, thin))
+    assert ((called & label) != 0)[told].mean() > 0.8
+
+
 @pytest.mark.parametrize("kind", ["simplex", "free"])
 def test_an_output_that_labels_only_rule_out_gets_the_mean(kind: Weights) -> None:
     probabilities, label = _made(2)

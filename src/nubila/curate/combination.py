@@ -106,8 +106,9 @@ def fit_weights(moments: Moments, kind: Weights, *, per_class: bool = False) -> 
     Args:
         moments: of all pixels.
         kind: ``mean`` fits nothing; ``simplex``: not negative and summing to one; ``free``: any.
-        per_class: weights of their own for each output; one that no label names gets the mean, for
-            what labels only ever rule out would be fitted best by never saying it.
+        per_class: weights of their own for each output. One that no label names gets the mean, for
+            what labels only ever rule out would be fitted best by never saying it; and all the
+            others then sum to one, lest an output outweigh another by how often labels name it.
 
     Raises:
         InputError: there are more than 12 members, or no label decides any output.
@@ -123,6 +124,9 @@ def fit_weights(moments: Moments, kind: Weights, *, per_class: bool = False) -> 
     if not per_class:
         found = solve(moments.gram.sum(axis=0), moments.cross.sum(axis=0))
         return Combination(np.repeat(found[:, None], outputs, axis=1), scaled=kind == "free")
+    named = moments.cross.any(axis=1)
+    if kind == "free" and not named.all():
+        solve = _free_summing_to_one
     columns = [
         solve(gram, cross) if cross.any() else np.full(members, 1 / members)
         for gram, cross in zip(moments.gram, moments.cross, strict=True)
@@ -134,6 +138,14 @@ def _free(gram: NDArray[np.float64], cross: NDArray[np.float64]) -> NDArray[np.f
     """Return the least squares solution, the shortest where there are several."""
     found: NDArray[np.float64] = np.linalg.lstsq(gram, cross, rcond=1e-10)[0].astype(np.float64)
     return found
+
+
+def _free_summing_to_one(
+    gram: NDArray[np.float64], cross: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the solution that sums to one, weights of any sign."""
+    scale = float(np.abs(gram).max())
+    return _summing_to_one(gram / scale, cross / scale, range(len(cross)))
 
 
 def _simplex(gram: NDArray[np.float64], cross: NDArray[np.float64]) -> NDArray[np.float64]:
