@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,9 +115,18 @@ def _killed_and_gone_on(base: Path) -> _Run:
         before = {p: p.stat().st_mtime_ns for p in (base / "run").rglob("*.ckpt")}
         with pytest.raises(_KilledError):
             run_recipe(recipe, base / "run", report=_kill_at(step, line, lines))
+        _leave_stale(base / "run", step)
         redone += [p for p, when in before.items() if p.stat().st_mtime_ns != when]
     results = run_recipe(recipe, base / "run", report=lines.append)
     return _Run(recipe, base / "run", wrong, lines, results, redone)
+
+
+def _leave_stale(run: Path, step: str) -> None:
+    """Leave predictions beside those of a step that no network of the run has made."""
+    stale = run / "labels/2-train/predictions/fold-0"
+    for name in ("predictions", "teachers"):
+        if stale.is_dir() and (folder := run / "labels" / step).is_dir():
+            shutil.copytree(stale, folder / name / "fold-7", dirs_exist_ok=True)
 
 
 def _gains(run: _Run) -> dict[str, dict[str, str]]:
@@ -142,8 +152,9 @@ def test_each_step_tells_its_gain_on_the_same_samples(run: _Run) -> None:
     for name in (n for n in _NAMES if n not in ("1-folds", "3-audit")):
         hits = union = 0
         for spec in specs:  # the IoU worked out from the kept rasters
-            folders = sorted((run.folder / "labels" / name / "predictions").iterdir())
-            mean = np.mean([open_predictions(f).read(spec.id) for f in folders], axis=0)
+            kept = run.folder / "labels" / name / "predictions"
+            own = ("ensemble",) if name == "8-ensemble" else ("fold-0", "fold-1")
+            mean = np.mean([open_predictions(kept / n).read(spec.id) for n in own], axis=0)
             cloud, truth = mean[1] > mean[0], load_sample(spec).label == 6
             hits += int((cloud & truth).sum())
             union += int((cloud | truth).sum())
@@ -179,6 +190,18 @@ def test_wrong_labels_are_dropped_and_their_images_won_back(run: _Run) -> None:
     won = [spec for spec in last if spec.id not in kept]
     assert won and all("labels/7-pseudo_label/labels" in str(s.label_file.resolve()) for s in won)
     assert {spec.split for spec in won} == {"train"}
+
+
+def test_a_folder_that_no_network_made_is_no_teacher(run: _Run) -> None:
+    folder = run.folder / "labels/6-pseudo_label"
+    assert (folder / "teachers/fold-7").is_dir() and (folder / "predictions/fold-7").is_dir()
+    masks = sorted((folder / "labels").rglob("*.tif"))
+    assert masks
+    for path in masks:
+        with rasterio.open(path) as data:
+            told = data.tags()["NUBILA_LABEL"]
+        assert "teachers/fold-0@" in told and "teachers/fold-1@" in told
+        assert "fold-7" not in told
 
 
 def test_no_group_is_in_two_folds_and_validation_is_in_none(run: _Run) -> None:

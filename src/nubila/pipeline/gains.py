@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from nubila.curate.predictions import Predictions, open_predictions
+from nubila.curate.predictions import Predictions
 from nubila.curate.tallies import sample_tally
 from nubila.datasets import SampleSpec, load_sample
 from nubila.errors import ManifestError
@@ -51,14 +51,14 @@ class StepReport:
 
 
 def measure(
-    specs: Sequence[SampleSpec], kept: Path, before: Path | None
+    specs: Sequence[SampleSpec], kept: Sequence[Predictions], before: Sequence[Predictions]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Score the mean of kept predictions, and its difference to that of an earlier step.
 
     Args:
         specs: the validation split.
-        kept: folder that holds a folder of predictions for each network.
-        before: the same of the step before, or None.
+        kept: predictions of each network.
+        before: the same of the step before; none for the first one.
 
     Returns:
         Scores and gains, as `StepReport` has them.
@@ -75,7 +75,7 @@ def measure(
             f"classes, so that no gain can be measured"
         )
     gain = {}
-    if before is not None:
+    if before:
         found = differences(now, _tallies(specs, before)[0], classes)
         gain = {name: _brief(found[name]) for name in classes}
     return {name: _brief(scores[name]) for name in classes}, gain
@@ -85,8 +85,9 @@ def _brief(found: Mapping[str, Any]) -> dict[str, Any]:
     return {name: found[name] for name in ("iou", "iou_interval", "scenes")}
 
 
-def _tallies(specs: Sequence[SampleSpec], kept: Path) -> tuple[list[SampleTally], list[str]]:
-    members = [open_predictions(path) for path in sorted(kept.iterdir()) if path.is_dir()]
+def _tallies(
+    specs: Sequence[SampleSpec], members: Sequence[Predictions]
+) -> tuple[list[SampleTally], list[str]]:
     names = [output.name for output in members[0].outputs]
     return [_tally(spec, members) for spec in specs], names
 

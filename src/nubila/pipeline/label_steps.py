@@ -15,34 +15,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
 
 from nubila.curate.audit import audit, write_audit
 from nubila.curate.auto_mask import auto_mask
 from nubila.curate.automatic import Means
-from nubila.curate.combination import mean_of
-from nubila.curate.cross_validation import fold_names, train_fold
-from nubila.curate.ensemble import Members, study, write_table
-from nubila.curate.ensemble_graph import write_ensemble
 from nubila.curate.fold_table import make_folds
-from nubila.curate.network import NetworkDetector
-from nubila.curate.predict import keep_predictions
 from nubila.curate.predictions import open_predictions
 from nubila.curate.pseudo import Sureness
 from nubila.curate.pseudo_label import label_rows, write_pseudo_labels
 from nubila.curate.teachers import KeptDetector
-from nubila.datasets import SampleSpec, collection_rows, read_manifest, write_manifest
+from nubila.datasets import collection_rows, read_manifest, write_manifest
 from nubila.datasets.manifest import check_specs, manifest_rows
 from nubila.datasets.tables import read_table
-from nubila.detect import flipped, open_detector
-from nubila.detect.own import ModelDetector
-from nubila.errors import RecipeError
-from nubila.export import export_onnx
-from nubila.models_io import load_model
-from nubila.pipeline.gains import StepReport, measure
+from nubila.detect import open_detector
+from nubila.pipeline.gains import StepReport
+from nubila.pipeline.label_ground import MANIFEST, POOL, PREDICTIONS, RANKING, Found, StepJob
+from nubila.pipeline.label_networks import combined, predicted, trained
 from nubila.recipe import Recipe
 from nubila.recipe.labels import (
     Audit,
@@ -57,101 +47,9 @@ from nubila.recipe.labels import (
 from nubila.tiles.split import assign_splits
 from nubila.train.folder import write_json
 
-__all__ = ["Found", "Ground", "StepJob", "after", "do_step"]
-
-_MANIFEST: Final = "manifest.csv"
-_POOL: Final = "pool.csv"
-_RANKING: Final = "audit.csv"
-_PREDICTIONS: Final = "predictions"
+__all__ = ["do_step"]
 
 Rows = Sequence[Mapping[str, str]]
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What a step works on: files that steps before it left.
-
-    Attributes:
-        manifest: rows that are trusted, with folds, and those of other splits; None before folds.
-        trained: the same and what pseudo-labels added; the manifest of the last networks.
-        pool: table of images without a label that is trusted; None for no such image.
-        networks: folder of the step that trained last.
-        ranking: the audit's table.
-    """
-
-    manifest: Path | None = None
-    trained: Path | None = None
-    pool: Path | None = None
-    networks: Path | None = None
-    ranking: Path | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a step gives: files, and what it did.
-
-    Attributes:
-        outputs: the files.
-        report: what it did and gained.
-    """
-
-    outputs: tuple[Path, ...]
-    report: StepReport
-
-
-@dataclass(frozen=True)
-class StepJob:
-    """What every step is given.
-
-    Attributes:
-        recipe: the effort.
-        run: the run folder.
-        folder: of the step.
-        ground: what steps before it left.
-        report: called with each line for people.
-    """
-
-    recipe: Recipe
-    run: Path
-    folder: Path
-    ground: Ground
-    report: Callable[[str], None]
-
-    @property
-    def manifest(self) -> Path:
-        """The rows with folds; the recipe is checked to have a step that makes them."""
-        assert self.ground.manifest is not None
-        return self.ground.manifest
-
-    @property
-    def networks(self) -> Path:
-        """Folder of the step that trained last; the recipe is checked to have one."""
-        assert self.ground.networks is not None
-        return self.ground.networks
-
-    def specs(self, manifest: Path, split: str) -> tuple[SampleSpec, ...]:
-        """Read the samples of a split."""
-        return read_manifest(manifest, root=self.recipe.data.root, split=split)
-
-
-def after(step: LabelStep, folder: Path, ground: Ground) -> Ground:
-    """Return what there is to work on once a step is done, whether now or before."""
-    pool = folder / _POOL
-    match step.name:
-        case "folds":
-            manifest = folder / _MANIFEST
-            return Ground(manifest, manifest, pool if pool.is_file() else None)
-        case "train":
-            return replace(ground, networks=folder)
-        case "audit":
-            return replace(ground, ranking=folder / _RANKING)
-        case "drop":
-            manifest = folder / _MANIFEST
-            pooled = pool if pool.is_file() else None
-            return Ground(manifest, manifest, pooled, folder, ground.ranking)
-        case "pseudo_label":
-            return replace(ground, trained=folder / _MANIFEST, networks=folder)
-    return ground
 
 
 def do_step(job: StepJob, step: LabelStep) -> Found:
@@ -166,7 +64,7 @@ def do_step(job: StepJob, step: LabelStep) -> Found:
         case FoldStep():
             return _folds(job, step)
         case TrainFolds():
-            return _train(job)
+            return trained(job, job.manifest, "trained")
         case Audit():
             return _audit(job)
         case Drop():
@@ -174,7 +72,7 @@ def do_step(job: StepJob, step: LabelStep) -> Found:
         case PseudoLabel():
             return _pseudo_label(job, step)
         case Ensemble():
-            return _ensemble(job)
+            return combined(job)
 
 
 def _auto_mask(job: StepJob, step: AutoMask) -> Found:
@@ -220,13 +118,13 @@ def _folds(job: StepJob, step: FoldStep) -> Found:
         apart=apart,
         seed=recipe.seed,
     )
-    manifest = job.folder / _MANIFEST
+    manifest = job.folder / MANIFEST
     write_manifest(manifest, dealt.rows)
     write_json(job.folder / "folds.json", dealt.report)
     outputs = [manifest, job.folder / "folds.json"]
     if pool:
         outputs.append(_write_pool(job, _dealt_like(dealt.rows, pool, recipe.data.train)))
-    _check_apart(job, manifest, job.folder / _POOL if pool else None)
+    _check_apart(job, manifest, job.folder / POOL if pool else None)
     number = sum(dealt.report["samples"])
     what = f"{number} images in {step.count} folds, {len(pool)} without a label"
     return Found(tuple(outputs), StepReport(job.folder.name, what, number))
@@ -259,8 +157,8 @@ def _dealt_like(rows: Rows, pool: Rows, split: str) -> list[dict[str, str]]:
 
 
 def _write_pool(job: StepJob, rows: Rows) -> Path:
-    write_manifest(job.folder / _POOL, rows)
-    return job.folder / _POOL
+    write_manifest(job.folder / POOL, rows)
+    return job.folder / POOL
 
 
 def _check_apart(job: StepJob, manifest: Path, pool: Path | None) -> None:
@@ -270,57 +168,16 @@ def _check_apart(job: StepJob, manifest: Path, pool: Path | None) -> None:
     check_specs([s for t in tables for s in read_manifest(t, root=root, unlabelled=True)])
 
 
-def _train(job: StepJob) -> Found:
-    return _trained(job, job.manifest, "trained")
-
-
-def _trained(job: StepJob, manifest: Path, what: str) -> Found:
-    """Train a network a fold, predict the validation split by each, and measure the gain."""
-    recipe = _recipe_of(job, manifest)
-    checkpoints = []
-    for name in fold_names(recipe):
-        job.report(f"  fold {name}:")
-        checkpoints.append(
-            train_fold(recipe, name, job.folder / "run", report=lambda s: job.report(f"    {s}"))
-        )
-    specs = job.specs(manifest, recipe.data.validation)
-    kept = _predict(job, checkpoints, specs, job.folder / _PREDICTIONS)
-    before = job.ground.networks
-    scores, gain = measure(specs, kept, before and before / _PREDICTIONS)
-    images = len(job.specs(manifest, recipe.data.train))
-    report = StepReport(job.folder.name, what, images, scores, gain)
-    return Found((*checkpoints, kept), report)
-
-
-def _recipe_of(job: StepJob, manifest: Path) -> Recipe:
-    """Return the recipe with another manifest; a store of tiles holds its labels."""
-    data = job.recipe.data
-    changes: dict[str, Any] = {"manifest": manifest.absolute(), "dataset": None}
-    if data.tiles is not None:
-        changes["tiles"] = data.tiles.with_name(f"{data.tiles.name}-{job.folder.name}")
-    return job.recipe.model_copy(update={"data": data.model_copy(update=changes)})
-
-
-def _predict(
-    job: StepJob, checkpoints: Sequence[Path], specs: Sequence[SampleSpec], folder: Path
-) -> Path:
-    """Keep what each network says of samples, a folder each; what is there stays."""
-    for checkpoint in checkpoints:
-        detector = flipped(NetworkDetector.of(checkpoint, job.recipe), job.recipe.labels.flips)
-        keep_predictions(detector, specs, folder / checkpoint.parent.name, report=job.report)
-    return folder
-
-
 def _audit(job: StepJob) -> Found:
     specs = job.specs(job.manifest, job.recipe.data.train)
-    kept = open_predictions(job.networks / "run" / _PREDICTIONS)
+    kept = open_predictions(job.networks / "run" / PREDICTIONS)
     rows = audit(specs, kept, job.folder / "measured.jsonl", report=job.report)
-    write_audit(rows, job.folder / _RANKING)
+    write_audit(rows, job.folder / RANKING)
     for row in rows[:3]:
         job.report(f"  {row.score:.2f} {row.spec.id}: {row.finding.reason}")
     flagged = sum(bool(row.finding.flags) for row in rows)
     what = f"{len(rows)} labels ranked, {flagged} of them flagged"
-    return Found((job.folder / _RANKING,), StepReport(job.folder.name, what, len(rows)))
+    return Found((job.folder / RANKING,), StepReport(job.folder.name, what, len(rows)))
 
 
 def _drop(job: StepJob, step: Drop) -> Found:
@@ -337,30 +194,28 @@ def _drop(job: StepJob, step: Drop) -> Found:
     specs = read_manifest(job.manifest, root=job.recipe.data.root)
     kept = [row for row, spec in zip(cells, specs, strict=True) if spec.id not in gone]
     dropped = [row for row, spec in zip(cells, specs, strict=True) if spec.id in gone]
-    write_manifest(job.folder / _MANIFEST, kept)
+    write_manifest(job.folder / MANIFEST, kept)
     if gone:
         write_manifest(job.folder / "dropped.csv", list(gone.values()))
     pool = [row for _, row in manifest_rows(job.ground.pool)] if job.ground.pool else []
     if pool or dropped:
         _write_pool(job, [*pool, *dropped])
     what = f"{len(gone)} of {len(ranking)} labels dropped"
-    return _trained(job, job.folder / _MANIFEST, what)
+    return trained(job, job.folder / MANIFEST, what)
 
 
 def _pseudo_label(job: StepJob, step: PseudoLabel) -> Found:
     rows = [cells for _, cells in manifest_rows(job.manifest)]
     if job.ground.pool is None:
-        write_manifest(job.folder / _MANIFEST, rows)
-        return _trained(job, job.folder / _MANIFEST, "no image is without a label")
+        write_manifest(job.folder / MANIFEST, rows)
+        return trained(job, job.folder / MANIFEST, "no image is without a label")
     root = job.recipe.data.root
     pool = [cells for _, cells in manifest_rows(job.ground.pool)]
     specs = read_manifest(job.ground.pool, root=root, unlabelled=True)
-    before = job.networks
-    recipe = _recipe_of(job, job.manifest)
-    checkpoints = [before / f"run/fold-{name}/best.ckpt" for name in fold_names(recipe)]
-    teachers = _predict(job, checkpoints, specs, job.folder / "teachers")
+    checkpoints = [run / "best.ckpt" for run in job.last_runs]
+    teachers = predicted(job, checkpoints, specs, job.folder / "teachers")
     means = Means(
-        tuple(KeptDetector(open_predictions(path)) for path in sorted(teachers.iterdir())),
+        tuple(KeptDetector(one) for one in teachers),
         sureness=Sureness(step.low, step.high, step.unsure),
         indices=False,
         replace=True,
@@ -368,36 +223,6 @@ def _pseudo_label(job: StepJob, step: PseudoLabel) -> Found:
     target = job.folder / "labels"
     found = label_rows(pool, specs, means, target, root=root, keep=step.keep)
     write_pseudo_labels(found, target)
-    write_manifest(job.folder / _MANIFEST, [*rows, *found.kept])
+    write_manifest(job.folder / MANIFEST, [*rows, *found.kept])
     what = f"{found.made} of {len(pool)} images without a label won"
-    return _trained(job, job.folder / _MANIFEST, what)
-
-
-def _ensemble(job: StepJob) -> Found:
-    trained = job.ground.trained
-    assert trained is not None  # the recipe is checked to have folds before
-    names = fold_names(_recipe_of(job, trained))
-    files = []
-    for name in names:
-        run, path = job.networks / f"run/fold-{name}", job.folder / f"fold-{name}.onnx"
-        files.append(export_onnx(run, path, report=lambda line: job.report(f"  {line}")))
-    models = [load_model(path) for path in files]
-    if len(models) < 2:
-        raise RecipeError(f"{job.folder}: an ensemble has two members at least")
-    name = job.recipe.export.name
-    combination = mean_of(len(models), len(models[0].card.classes))
-    output = write_ensemble(models, combination, job.run / f"{name}.onnx", name=name)
-    specs = job.specs(trained, job.recipe.data.validation)
-    kept = {f"fold {n}": open_predictions(job.networks / _PREDICTIONS / f"fold-{n}") for n in names}
-    lines = study(Members.of(kept), specs, "mean")
-    write_table(job.folder / "ensemble.csv", lines)
-    detector = flipped(ModelDetector(load_model(output)), job.recipe.labels.flips)
-    target = job.folder / _PREDICTIONS
-    keep_predictions(detector, specs, target / "ensemble", report=job.report)
-    scores, gain = measure(specs, target, job.networks / _PREDICTIONS)
-    alone = [next(iter(line.ious.values())) for line in lines.lines[: len(names)]]
-    text = ", ".join(f"{100 * iou:.1f}" for iou in alone)
-    what = f"{len(names)} networks in one file, alone {text}"
-    images = len(job.specs(trained, job.recipe.data.train))
-    report = StepReport(job.folder.name, what, images, scores, gain)
-    return Found((output, *files, job.folder / "ensemble.csv"), report)
+    return trained(job, job.folder / MANIFEST, what)

@@ -10,7 +10,8 @@ from typing import Final
 
 from nubila.errors import RecipeError
 from nubila.pipeline.gains import read_report, told, write_gains, write_step
-from nubila.pipeline.label_steps import Ground, StepJob, after, do_step
+from nubila.pipeline.label_ground import Ground, StepJob, after
+from nubila.pipeline.label_steps import do_step
 from nubila.pipeline.record import Record, step_key
 from nubila.raster.atomic import atomic_path, make_folder
 from nubila.recipe import Recipe
@@ -79,7 +80,9 @@ def run_labels(
         name = f"labels/{number}-{step.name}"
         own = folder / name
         key = step_key(recipe, step, key)
-        outputs = record.outputs(name, key)
+        # A step that was killed before it was recorded has put other files in the place of those
+        # that the record still has.
+        outputs = record.outputs(name, key) if _is_of(own, key) else None
         if outputs is not None and wanted:
             report(f"{name}: done already: {told(read_report(own))}")
         if outputs is None and wanted:
@@ -105,14 +108,19 @@ def run_labels(
 def _do(job: StepJob, step: LabelStep, key: str) -> tuple[Path, ...]:
     """Do a step, going on with what a killed one left, but not with that of other settings."""
     name = f"labels/{job.folder.name}"
-    marker = job.folder / _KEY
-    if job.folder.is_dir() and not (marker.is_file() and marker.read_text() == key):
+    if job.folder.is_dir() and not _is_of(job.folder, key):
         job.report(f"{name}: what it rests on has changed; it is done anew")
         shutil.rmtree(job.folder)
     make_folder(job.folder)
-    with atomic_path(marker) as temporary:
+    with atomic_path(job.folder / _KEY) as temporary:
         temporary.write_text(key, encoding="utf-8")
     job.report(f"{name}:")
     found = do_step(job, step)
     job.report(f"{name}: {told(found.report)}")
     return (*found.outputs, write_step(found.report, job.folder))
+
+
+def _is_of(folder: Path, key: str) -> bool:
+    """Tell whether a step's folder holds what was made under a key."""
+    marker = folder / _KEY
+    return marker.is_file() and marker.read_text(encoding="utf-8") == key
