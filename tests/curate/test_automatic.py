@@ -1,3 +1,4 @@
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,6 +158,21 @@ def test_masks_and_manifest_read_back_as_labels(manifest, tmp_path):
             assert (sample.label & ~drawn == 0).all()
             wrong = ((red > 0.4) != (drawn == _CLOUD))[2:]
             assert kept.disputed == pytest.approx(wrong.mean(), abs=1e-4)
+
+
+def test_what_is_told_beyond_the_drawn_coverage_is_kept(manifest, tmp_path):
+    rows = [cells for _, cells in manifest_rows(manifest) if cells["mask"]][:1]
+    image = rasterio.open(manifest.parent / rows[0]["image"])
+    cover = np.zeros((1, image.height, image.width), np.uint8)
+    cover[:, :, : image.width // 4] = 1
+    _write(tmp_path / "cover/cover.tif", cover)
+    rows[0]["coverage"] = os.path.relpath(tmp_path / "cover/cover.tif", manifest.parent)
+    table = manifest.with_name("covered.csv")
+    write_manifest(table, rows)
+    (done,) = _run(table, _Thresholded(), tmp_path / "labels")
+    write_manifest(tmp_path / "new.csv", [labelled_row(rows[0], done, tmp_path)])
+    label = load_sample(read_manifest(tmp_path / "new.csv")[0]).label
+    assert (label[2:, image.width // 4 :] != 0).all()
 
 
 def test_masks_made_in_the_same_way_are_not_made_again(manifest, tmp_path):

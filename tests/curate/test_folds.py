@@ -158,3 +158,29 @@ def test_an_unknown_column_is_told(manifest: Path) -> None:
 def test_too_few_groups_are_told(manifest: Path) -> None:
     with pytest.raises(InputError, match="8 groups cannot be dealt out to 9 folds"):
         make_folds("m", manifest_rows(manifest), manifest.parent, 9)
+
+
+def test_a_split_to_leave_out_that_is_not_there_is_told(
+    manifest: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["nubila", "folds", str(manifest), "--leave", "tset"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "no split 'tset'; did you mean 'test'" in " ".join(capsys.readouterr().err.split())
+    assert not manifest.with_name("manifest-folds.csv").exists()
+
+
+def test_a_group_in_and_out_of_the_folds_is_told(manifest: Path) -> None:
+    rows = [(line, dict(cells)) for line, cells in manifest_rows(manifest)]
+    inside = next(cells for _, cells in rows if cells["split"] != "test")
+    line, outside = next(row for row in rows if row[1]["split"] == "test")
+    outside["group"] = inside["group"]
+    with pytest.raises(InputError, match=rf"m: line {line}: group '{inside['group']}' is in the "):
+        make_folds("m", rows, manifest.parent, 2)
+
+
+def test_leaving_all_splits_out_is_told(manifest: Path) -> None:
+    every = ["test", "train", "validation", ""]
+    with pytest.raises(InputError, match="m: none of its 40 rows is left"):
+        make_folds("m", manifest_rows(manifest), manifest.parent, 2, apart=every)

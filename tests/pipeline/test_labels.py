@@ -17,7 +17,7 @@ from nubila.cli import app
 from nubila.curate.predictions import open_predictions
 from nubila.datasets import collection_rows, load_sample, read_manifest, write_manifest
 from nubila.datasets.manifest import manifest_rows
-from nubila.errors import RecipeError
+from nubila.errors import InputError, RecipeError
 from nubila.pipeline import StageResult, run_recipe
 from nubila.recipe import Recipe, load_recipe
 from nubila.synth.collections import write_collection
@@ -263,6 +263,16 @@ def test_masks_made_by_a_recipe_are_those_of_the_command(tmp_path: Path) -> None
     assert not result.skipped
     (again,) = run_recipe(loaded, tmp_path / "run", stages=("labels",), report=print)
     assert again.skipped
+
+
+def test_an_image_to_be_scored_on_is_not_put_into_the_pool(tmp_path: Path) -> None:
+    recipe = write_toy_recipe(tmp_path)
+    rows = [cells for _, cells in manifest_rows(tmp_path / "toy.csv")]
+    rows[1] = {**rows[1], "mask": "", "split": "test"}
+    write_manifest(tmp_path / "toy.csv", rows)
+    loaded = load_recipe(recipe, ["labels.steps=[folds]"])
+    with pytest.raises(InputError, match=r"toy.csv: line 3: an image without a label in the split"):
+        run_recipe(loaded, tmp_path / "run", stages=("labels",), report=print)
 
 
 def test_a_run_goes_on_whatever_its_labels_are_made_by(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def folds(
     from nubila.raster.atomic import atomic_path, make_folder
 
     rows, base = _rows(manifest, root)
+    _check_leave(manifest, rows, _names(apart))
     found = make_folds(
         Path(manifest).name,
         rows,
@@ -87,6 +88,19 @@ def folds(
     typer.echo(saved)
     if target.parent.resolve() != base.resolve():
         typer.echo(f"its paths are relative to {base}: give that as --root, or as data.root")
+
+
+def _check_leave(manifest: str, rows: list[tuple[int, Any]], apart: list[str]) -> None:
+    from nubila.errors import InputError, nearest
+
+    known = sorted({cells.get("split", "") for _, cells in rows} - {""})
+    for name in apart:
+        # The default need not be there.
+        if name not in known and name != "test":
+            raise InputError(
+                f"{manifest}: no split {name!r}{nearest(name, known)} to --leave (found: "
+                f"{', '.join(known) or 'none'})"
+            )
 
 
 def _rows(manifest: str, root: Path | None) -> tuple[list[tuple[int, Any]], Path]:

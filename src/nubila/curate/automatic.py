@@ -336,8 +336,9 @@ def labelled_row(cells: Mapping[str, str], label: AutomaticLabel, root: Path) ->
         label: what became of it.
         root: what the manifest's paths are relative to.
     """
-    # The mask has the image's pixels, whichever part of another file the drawn one was.
-    whole = {"corner": ""} if "corner" in cells else {}
+    # The mask has the image's pixels, whichever part of another file the drawn one was, and says
+    # more than the drawn one did of the pixels that it did not cover.
+    whole = {name: "" for name in ("corner", "coverage") if name in cells}
     return {
         **cells,
         **whole,

@@ -73,11 +73,18 @@ def make_folds(
 
     Raises:
         InputError: there is no such column, one to keep together has no values, or there are fewer
-            groups than folds.
+            groups than folds, no row is left, or rows that are to stay in one fold are in a split
+            that gets none.
         ManifestError: a mask cannot be read for its cloud cover.
         MissingExtraError: iterative-stratification is not installed.
     """
     taken = [(line, cells) for line, cells in rows if cells.get("split", "") not in apart]
+    if not taken:
+        raise InputError(
+            f"{source}: none of its {len(rows)} rows is left to be dealt out; their splits, "
+            f"{', '.join(sorted(set(apart)))}, are all left out"
+        )
+    _check_apart(source, rows, together, apart)
     columns = _columns(source, taken, base, by)
     groups = join_groups([_shared(source, name, taken) for name in together])
     if not together:
@@ -101,6 +108,27 @@ def make_folds(
         "columns": {c.name: _evenness(c, folds, groups, count) for c in columns},
     }
     return Folds(found, report)
+
+
+def _check_apart(
+    source: str,
+    rows: Sequence[tuple[int, Cells]],
+    together: Sequence[str],
+    apart: Sequence[str],
+) -> None:
+    """Raise if rows that are to stay together are in and out of the folds."""
+    for name in together:
+        inside: dict[str, int] = {}
+        for line, cells in rows:
+            if cells.get("split", "") not in apart and cells.get(name):
+                inside.setdefault(cells[name], line)
+        for line, cells in rows:
+            if cells.get("split", "") in apart and cells.get(name) in inside:
+                raise InputError(
+                    f"{source}: line {line}: {name} {cells[name]!r} is in the split "
+                    f"{cells['split']!r}, which gets no fold, and on line {inside[cells[name]]} in "
+                    f"one that does; give all its rows one split"
+                )
 
 
 def _evenness(

@@ -259,7 +259,7 @@ def _train(
     count = job.options.folds
     if count > 1:
         numbered = list(enumerate(rows, start=2))
-        apart = (data.validation, data.test)
+        apart = sorted({cells.get("split", "") for cells in rows} - {data.train})
         rows = make_folds("rounds", numbered, data.root, count, apart=apart, seed=recipe.seed).rows
     write_manifest(folder / "manifest.csv", rows)
     job.report(f"round {number}: {folder / 'manifest.csv'}")

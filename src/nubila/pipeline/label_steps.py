@@ -30,6 +30,7 @@ from nubila.datasets import collection_rows, read_manifest, write_manifest
 from nubila.datasets.manifest import check_specs, manifest_rows
 from nubila.datasets.tables import read_table
 from nubila.detect import open_detector
+from nubila.errors import InputError
 from nubila.pipeline.gains import StepReport
 from nubila.pipeline.label_ground import MANIFEST, POOL, PREDICTIONS, RANKING, Found, StepJob
 from nubila.pipeline.label_networks import combined, predicted, trained
@@ -104,10 +105,12 @@ def _folds(job: StepJob, step: FoldStep) -> Found:
     recipe = job.recipe
     rows = _source_rows(recipe)
     drawn = [(line, cells) for line, cells in rows if cells.get("mask", "").strip()]
-    pool = [cells for _, cells in rows if not cells.get("mask", "").strip()]
-    pool += [cells for path in step.pool for _, cells in manifest_rows(path)]
-    apart = sorted({cells.get("split", "") for _, cells in drawn} - {recipe.data.train})
     source = str(recipe.data.manifest or recipe.data.dataset)
+    without = [(line, cells) for line, cells in rows if not cells.get("mask", "").strip()]
+    pool = _to_train_on(source, without, recipe.data.train)
+    for path in step.pool:
+        pool += _to_train_on(str(path), manifest_rows(path), recipe.data.train)
+    apart = sorted({cells.get("split", "") for _, cells in drawn} - {recipe.data.train})
     dealt = make_folds(
         source,
         drawn,
@@ -141,6 +144,20 @@ def _source_rows(recipe: Recipe) -> list[tuple[int, dict[str, str]]]:
     specs = read_manifest(data.manifest, root=data.root, unlabelled=True)
     splits = assign_splits(specs, shares, seed=recipe.tiling.seed)
     return [(n, cells | {"split": s}) for (n, cells), s in zip(rows, splits, strict=True)]
+
+
+def _to_train_on(
+    source: str, rows: Sequence[tuple[int, dict[str, str]]], split: str
+) -> list[dict[str, str]]:
+    """Return rows of a pool; raise for one of a split that is to be scored on."""
+    for line, cells in rows:
+        if cells.get("split", "") not in ("", split):
+            raise InputError(
+                f"{source}: line {line}: an image without a label in the split {cells['split']!r}; "
+                f"the pool is pseudo-labelled and trained on, so leave the row out, or give it the "
+                f"split {split!r} or none"
+            )
+    return [cells for _, cells in rows]
 
 
 def _dealt_like(rows: Rows, pool: Rows, split: str) -> list[dict[str, str]]:

@@ -126,6 +126,15 @@ def test_a_label_mended_since_is_not_dropped(folder: Folder, review: Review) -> 
         apply_decisions(folder.manifest, folder.path / "d.csv", folder.path / "new.csv")
 
 
+def test_a_label_changed_since_is_not_kept_unseen(folder: Folder, review: Review) -> None:
+    review.decide(1, "keep")
+    export_decisions(review.store, folder.path / "d.csv")
+    mask = next(s.label_file for s in read_manifest(folder.manifest) if s.id == "set/s001")
+    np.save(mask, np.ones((ROWS, COLUMNS), np.uint8))
+    with pytest.raises(ManifestError, match="has changed since anna decided on it"):
+        apply_decisions(folder.manifest, folder.path / "d.csv", folder.path / "new.csv")
+
+
 def test_a_mask_that_was_tampered_with_is_refused(folder: Folder, review: Review) -> None:
     review.decide(2, "fix", mask=DRAWN)
     export_decisions(review.store, folder.path / "d.csv")

@@ -100,6 +100,8 @@ def apply_decisions(
                 if row["label"]:  # else it could not be read, which is why it was dropped
                     _hold_to_seen(spec, row, decisions)
                 continue
+            if action == "keep" and row["label"]:
+                _hold_to_seen(spec, row, decisions)
             if row.get("mask"):
                 cells = cells | _new_mask(spec, row, decisions, target, base)
             rows.append(cells)
