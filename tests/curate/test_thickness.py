@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from nubila.classes import CLASS_NAMES, class_set
 from nubila.curate.automatic import automatic_label
 from nubila.curate.thickness import thickness_sets
-from nubila.detect import View
+from nubila.datasets import load_sample, read_manifest
+from nubila.detect import View, view_of
 
 _BANDS = ("blue", "green", "red", "nir", "swir16")
 _ALL = set(CLASS_NAMES.values())
@@ -51,3 +54,23 @@ def test_a_drawn_cloud_is_told_and_a_drawn_thin_cloud_stays():
     drawn = np.array([[6, 4, 1]], np.uint8)  # either kind, thin, clear
     label = automatic_label(view, None, drawn)
     assert label.tolist() == [[class_set(["cloud"]), 4, 1]]
+
+
+@pytest.mark.parametrize(
+    ("split", "thin", "thick"), [("train", 0.99, 0.98), ("validation", 0.97, 0.88)]
+)
+def test_the_limits_hold_for_the_cloud_that_people_drew(shared_data, split, thin, thick):
+    recipes = Path(__file__).resolve().parents[2] / "recipes"
+    specs = read_manifest(recipes / "default.csv", root=shared_data, split=split)
+    counts = np.zeros((2, 2), int)  # (dark, bright), (thick, thin)
+    for spec in specs:
+        if spec.folder != "l8_biome":
+            continue
+        sample = load_sample(spec)
+        view = view_of(sample)
+        darkest = np.min([view.band(name) for name in ("blue", "green", "red")], axis=0)
+        for place, inside in enumerate((darkest < 0.18, (darkest > 0.35) & (darkest < 0.45))):
+            counts[place] += [(inside & (sample.label == bits)).sum() for bits in (2, 4)]
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    assert shares[0, 1] > thin
+    assert shares[1, 0] > thick

@@ -27,8 +27,8 @@ SURFACE: Final = _CLEAR | _SNOW | _WATER
 # the near infrared (Hall et al. 1995, doi:10.1016/0034-4257(95)00137-P; MODIS snow algorithm).
 _SNOW_INDEX: Final = (0.2, 0.5)
 _SNOW_NIR: Final = (0.11, 0.2)
-# Without a short-wave infrared the MODIS algorithm's limit on green is left (Riggs and Hall 2016,
-# MODIS snow products, collection 6: less than 0.10 is no snow), and that what has leaves is no
+# Without a short-wave infrared the MODIS algorithm's limit on green is left (Hall et al. 2002,
+# doi:10.1016/S0034-4257(02)00095-0: less than 0.10 is no snow), and that what has leaves is no
 # snow: the near infrared of snow is no brighter than its red (Wiscombe and Warren 1980,
 # doi:10.1175/1520-0469(1980)037<2712:AMFTSA>2.0.CO;2), so that its vegetation index is 0 or less.
 _SNOW_GREEN: Final = 0.10
