@@ -55,6 +55,11 @@ def test_a_recipe_written_out_reads_back(tmp_path: Path) -> None:
         ("[{name: auto_mask}]", "line 4: key 'labels.steps.0.manifests' is missing"),
         ("[{name: auto_mask, manifests: [a.csv], snow_line: [1, 2]}]", "one number of metres or"),
         ("[{name: drop, shard: 0.1}]", "did you mean 'share'"),
+        ("[{name: drop, flags: [blnk]}]", "no flag 'blnk'; did you mean 'blank'? (known: dup"),
+        ("[{name: drop, flags: [3]}]", "no flag 3 (known: duplicate"),
+        ("[{name: drop, flags: blank}]", "labels.steps.0.flags: "),
+        ("[{name: pseudo_label, low: 0.95, high: 0.1}]", "low 0.95 is above high 0.1"),
+        ("[{name: pseudo_label, low: 0.95}]", "low 0.95 is above high 0.9"),
         ("[psuedo_label]", "did you mean 'pseudo_label'"),
     ],
 )

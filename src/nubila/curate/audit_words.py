@@ -11,6 +11,7 @@ import numpy as np
 from nubila.curate.alignment import Alignment
 from nubila.curate.audit_checks import Duplicate, ImageFacts
 from nubila.curate.audit_scores import Agreement
+from nubila.recipe.labels import Flag
 
 __all__ = ["Finding", "find"]
 
@@ -26,7 +27,7 @@ _GOOD_FIT: Final = 0.5
 
 # What a flag says that measurements of label against prediction cannot: nothing to label, or two
 # labels of one image of which one is wrong. It is the least score of such a sample.
-_WEIGHTS: Final = {"no data": 0.9, "blank": 0.9, "contradicts duplicate": 0.7}
+_WEIGHTS: Final[dict[Flag, float]] = {"no data": 0.9, "blank": 0.9, "contradicts duplicate": 0.7}
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Finding:
         weight: least score that the flags give.
     """
 
-    flags: tuple[str, ...]
+    flags: tuple[Flag, ...]
     reason: str
     duplicate_of: str = ""
     weight: float = 0.0
@@ -78,8 +79,8 @@ def find(
     )
 
 
-def _of_image(facts: ImageFacts) -> list[tuple[str, str]]:
-    found = []
+def _of_image(facts: ImageFacts) -> list[tuple[Flag, str]]:
+    found: list[tuple[Flag, str]] = []
     if facts.empty > _EMPTY_IMAGE:
         found.append(("no data", f"{facts.empty:.0%} of the image has no data"))
     elif facts.spread < _BLANK_SPREAD:
@@ -89,12 +90,12 @@ def _of_image(facts: ImageFacts) -> list[tuple[str, str]]:
     return found
 
 
-def _of_duplicate(duplicate: Duplicate | None) -> list[tuple[str, str]]:
+def _of_duplicate(duplicate: Duplicate | None) -> list[tuple[Flag, str]]:
     if duplicate is None:
         return []
     same = "the same image as" if duplicate.exact else "nearly the same image as"
     text = f"{same} {duplicate.id} (correlation {duplicate.correlation:.3f})"
-    found = [("duplicate" if duplicate.exact else "near duplicate", text)]
+    found: list[tuple[Flag, str]] = [("duplicate" if duplicate.exact else "near duplicate", text)]
     if duplicate.contradicts:
         gap = duplicate.label_differs
         found.append(("contradicts duplicate", f"whose label differs in {gap:.0%} of the pixels"))
@@ -103,7 +104,7 @@ def _of_duplicate(duplicate: Duplicate | None) -> list[tuple[str, str]]:
 
 def _of_cover(
     label: float | None, facts: ImageFacts, agreement: Agreement | None
-) -> list[tuple[str, str]]:
+) -> list[tuple[Flag, str]]:
     """Tell an empty mask on a cloudy image, and a full one on a clear image."""
     if agreement is not None and not np.isnan(agreement.predicted_cloud):
         cover, by = agreement.predicted_cloud, "predicted cloud"
@@ -121,7 +122,7 @@ def _of_cover(
     return []
 
 
-def _of_fit(fit: Alignment, what: str) -> list[tuple[str, str]]:
+def _of_fit(fit: Alignment, what: str) -> list[tuple[Flag, str]]:
     if np.isnan(fit.own):
         return []
     if fit.gain >= _GAIN and fit.best >= _GOOD_FIT:

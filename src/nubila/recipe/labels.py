@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from nubila.errors import nearest
 from nubila.recipe.section import Section
 
 __all__ = [
+    "FLAGS",
     "Audit",
     "AutoMask",
     "Drop",
     "Ensemble",
+    "Flag",
     "FoldStep",
     "LabelStep",
     "Labels",
@@ -22,6 +25,21 @@ __all__ = [
 ]
 
 Flips = Literal["none", "hflip", "vflip", "four", "eight"]
+Flag = Literal[
+    "duplicate",
+    "near duplicate",
+    "contradicts duplicate",
+    "no data",
+    "blank",
+    "saturated",
+    "empty on cloudy",
+    "full on clear",
+    "shifted",
+    "flipped",
+    "inverted",
+]
+# What `nubila audit` may say of a sample (curate.audit_words).
+FLAGS: Final[tuple[Flag, ...]] = get_args(Flag)
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _MONTHS: Final = 12
@@ -104,12 +122,21 @@ class Drop(Section):
 
     Attributes:
         share: part of the training split that goes, the most doubtful first.
-        flags: whatever has one of these flags of the audit goes too.
+        flags: whatever has one of these flags of the audit goes too (`FLAGS`).
     """
 
     name: Literal["drop"]
     share: _Share = 0.1
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
+
+    @field_validator("flags", mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:  # noqa: ANN401 (whatever YAML holds)
+        for flag in value if isinstance(value, list | tuple) else ():
+            if flag not in FLAGS:
+                near = nearest(str(flag), FLAGS)
+                raise ValueError(f"no flag {flag!r}{near} (known: {', '.join(FLAGS)})")
+        return value
 
 
 class PseudoLabel(Section):
@@ -127,6 +154,15 @@ class PseudoLabel(Section):
     high: _Share = 0.9
     keep: _Share = 0.9
     unsure: Literal["ignore", "likeliest", "open"] = "ignore"
+
+    @model_validator(mode="after")
+    def _low_below_high(self) -> PseudoLabel:
+        if self.low > self.high:
+            raise ValueError(
+                f"low {self.low:g} is above high {self.high:g}: what is not likely enough to stay "
+                f"open would be sure"
+            )
+        return self
 
 
 class Ensemble(Section):
