@@ -1,6 +1,11 @@
+import json
 from pathlib import Path
+from typing import Any
 
-from nubila.export.card import _portable
+import pytest
+
+from nubila.errors import InputError
+from nubila.export.card import _portable, read_scores
 from nubila.recipe import load_recipe
 
 
@@ -17,3 +22,34 @@ def test_a_card_holds_no_path_of_the_machine_that_made_it(tmp_path: Path) -> Non
     assert str(tmp_path) not in text and "deep" not in text
     for name in ("m.csv", "a.csv", "b.csv", "dem.tif", "first"):
         assert name in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"cloud": {"iou": 0.5}}, "under 'overall'; found cloud"),
+        ({"overall": {"iuo": 0.5}}, "under 'overall'; found overall"),
+        ({}, "under 'overall'; found nothing"),
+        ({"models": {}}, "under 'overall'; found models"),
+        ({"models": {"x": {"folders": {}}}}, "under 'overall'; found folders"),
+        ({"models": [1]}, "models: expected a JSON object, found [1]"),
+        ({"models": {"x": 3}}, "models.x: expected a JSON object, found 3"),
+        ({"overall": [0.5]}, "overall: expected a JSON object, found [0.5]"),
+        ({"overall": {"scenes": 2}, "folders": 7}, "folders: expected a JSON object, found 7"),
+        ({"overall": {"scenes": 2}, "folders": {"a": "b"}}, "folders.a: expected a JSON object"),
+        ({"overall": {"scenes": 2}, "protocol": "x"}, "protocol: expected a JSON object"),
+    ],
+)
+def test_what_is_no_scores_is_named(tmp_path: Path, content: dict[str, Any], message: str) -> None:
+    path = tmp_path / "scores.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError) as raised:
+        read_scores(path, "x")
+    assert str(raised.value).startswith(f"{path}: ")
+    assert message in str(raised.value)
+
+
+def test_scores_of_an_evaluation_need_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    path.write_text(json.dumps({"overall": {"scenes": 2, "cloud": {"iou": 0.5, "dice": 0.6}}}))
+    assert read_scores(path) == {"all": {"overall": {"scenes": 2, "cloud": {"iou": 0.5}}}}

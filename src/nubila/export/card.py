@@ -106,7 +106,7 @@ def read_scores(path: Path | None, model: str | None = None) -> dict[str, Any]:
         model: which one, where the file has several.
 
     Raises:
-        InputError: the file cannot be read, is no JSON object, or lacks the model.
+        InputError: the file cannot be read, holds something else than scores, or lacks the model.
     """
     if path is None:
         return {}
@@ -118,11 +118,26 @@ def read_scores(path: Path | None, model: str | None = None) -> dict[str, Any]:
         ) from error
     if not isinstance(scores, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(scores).__name__}")
-    several = scores.get("models")
+    several = _object(path, "models", scores.get("models") or {})
     if several and model not in several:
         raise InputError(f"{path}: has scores of {', '.join(several)}; none of {model}")
-    found = several[model] if several else scores
-    return card_scores(found, scores.get("protocol", {}).get("split") or "all")
+    found = _object(path, f"models.{model}", several[model]) if several else scores
+    if not _figures(_object(path, "overall", found.get("overall") or {})):
+        raise InputError(
+            f"{path}: expected the scores of nubila evaluate or nubila compare, under 'overall'; "
+            f"found {', '.join(found) or 'nothing'}"
+        )
+    for name, part in _object(path, "folders", found.get("folders") or {}).items():
+        _object(path, f"folders.{name}", part)
+    split = _object(path, "protocol", scores.get("protocol") or {}).get("split")
+    return card_scores(found, str(split or "all"))
+
+
+def _object(path: Path, key: str, value: object) -> dict[str, Any]:
+    """Return a part of a file of scores, or raise if it is no JSON object."""
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: {key}: expected a JSON object, found {json.dumps(value)[:60]}")
+    return value
 
 
 def card_scores(scores: Mapping[str, Any], split: str) -> dict[str, Any]:
@@ -132,7 +147,7 @@ def card_scores(scores: Mapping[str, Any], split: str) -> dict[str, Any]:
         scores: of one model, with ``overall`` and ``folders``.
         split: that they are of.
     """
-    parts = {"overall": scores.get("overall", {}), **scores.get("folders", {})}
+    parts = {"overall": scores["overall"], **scores.get("folders", {})}
     return {split: {name: _figures(part) for name, part in parts.items()}}
 
 
