@@ -157,7 +157,9 @@ def test_what_is_written(model: Model, tmp_path: Path) -> None:
 
 def test_never_on_a_test_split(tmp_path: Path) -> None:
     check_split("validation", read_manifest(write_scenes(tmp_path)))
-    for split in ("test", "Test-2"):
+    for split in ("latest", "contested", "attestation-2", "tested"):
+        check_split(split, ())
+    for split in ("test", "Test-2", "test_2020", "test2", "own test", "2020tests"):
         with pytest.raises(InputError, match="never tuned on a test split"):
             check_split(split, ())
     with pytest.raises(InputError, match="never tuned on a test split"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from nubila.models_io import Model, OperatingPoint
 
 __all__ = ["Trial", "Tuned", "check_split", "tune"]
 
+# A word alone, as in test-2, test_2020 and Test: latest is none.
+_TEST: Final = re.compile(r"(?<![a-z])tests?(?![a-z])", re.IGNORECASE)
 # Steps of the search: finer ones would tell apart what a few dozen scenes cannot.
 _THRESHOLD: Final = (0.02, 0.98, 0.02)
 _AREAS: Final = (0.0, 400.0, 1000.0, 4000.0, 10_000.0, 40_000.0, 100_000.0)  # square metres
@@ -81,7 +84,7 @@ def check_split(split: str, specs: Sequence[SampleSpec]) -> None:
         InputError: the split is a test split by its name.
     """
     for name in (split, *(spec.split for spec in specs)):
-        if "test" in name.lower():
+        if _TEST.search(name):
             raise InputError(
                 f"split {name!r}: operating points are never tuned on a test split, because its "
                 f"scores would then say nothing of new images; give --split validation"
