@@ -19,6 +19,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from nubila.datasets import SampleSpec, read_manifest
@@ -72,8 +73,7 @@ def deal_out(root: Path, count: int, folder: Path) -> list[Path]:
         drawn = {row["image"]: row for row in csv.DictReader(file)}
     with LABELS.open() as file:
         told = list(csv.DictReader(file))
-    # All dates of Calgary are of one place.
-    places = {image: row["group"].split("_20")[0] for image, row in drawn.items()}
+    places = {image: place(row) for image, row in drawn.items()}
     rows = [row | {"place": places[image], "source": image.split("/")[0], "split": "train"}
             for image, row in drawn.items()]  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,9 +92,16 @@ def deal_out(root: Path, count: int, folder: Path) -> list[Path]:
                                if folds.get(row["image"]) == fold else row | {"split": "train"}
                                for row in told
                                if folds.get(row["image"]) == fold
-                               or row["group"].split("_20")[0] not in kept])  # fmt: skip
+                               or place(row) not in kept])  # fmt: skip
         tables.append(table)
     return tables
+
+
+def place(row: Mapping[str, str]) -> str:
+    """Return what of a row stays in one fold: its group, but all dates of Calgary together."""
+    if row["image"].startswith("s2_shadow_calgary/"):
+        return row["group"].rpartition("_")[0]  # calgary_2020-06-15
+    return row["group"]
 
 
 def train(given: argparse.Namespace, table: Path) -> Path:

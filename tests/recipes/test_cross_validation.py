@@ -27,6 +27,31 @@ def script() -> ModuleType:
     return module
 
 
+@pytest.mark.parametrize(
+    ("image", "group", "place"),
+    [
+        ("s2_shadow_calgary/2020-06-15/a.tif", "calgary_2020-06-15", "calgary"),
+        ("s2_shadow_calgary/2020-07-20/b.tif", "calgary_2020-07-20", "calgary"),
+        (
+            "38-Cloud/train_red/c.TIF",
+            "LC08_L1TP_029040_20160720_20170222_01_T1",
+            "LC08_L1TP_029040_20160720_20170222_01_T1",
+        ),
+        (
+            "38-Cloud/train_red/d.TIF",
+            "LC08_L1TP_029040_20160821_20170222_01_T1",
+            "LC08_L1TP_029040_20160821_20170222_01_T1",
+        ),
+        ("on_cloud_n/e.tif", "calgary_2020-06-15", "calgary_2020-06-15"),
+        ("s2_cloud_mask_catalogue_rgb/f.tif", "T01KDB", "T01KDB"),
+    ],
+)
+def test_the_dates_of_calgary_are_of_one_place_and_no_other_name_is_cut(
+    script: ModuleType, image: str, group: str, place: str
+) -> None:
+    assert script.place({"image": image, "group": group}) == place
+
+
 def test_every_place_is_judged_once_by_what_people_drew_and_never_trained_on(
     script: ModuleType, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,7 +69,7 @@ def test_every_place_is_judged_once_by_what_people_drew_and_never_trained_on(
         with table.open() as file:
             rows = list(csv.DictReader(file))
         sides = {
-            split: {row["group"].split("_20")[0] for row in rows if row["split"] == split}
+            split: {script.place(row) for row in rows if row["split"] == split}
             for split in ("train", "validation")
         }
         assert not sides["train"] & sides["validation"]
