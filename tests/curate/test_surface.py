@@ -79,6 +79,15 @@ def test_the_snow_line_is_two_bands_below_the_lowest_snow(snowy_from):
     assert snow_line(view, np.ones((1, 2000), bool)) == 100 * lowest - 200
 
 
+@pytest.mark.parametrize(("clear_pixels", "line"), [(10, 1000), (11, 300)])
+def test_a_band_of_which_a_tenth_is_clear_or_less_sets_no_snow_line(clear_pixels, line):
+    view, metres = _hills(1200)
+    gap = (metres >= 500) & (metres < 500 + clear_pixels)  # of the 100 pixels of its band
+    view.image[:4, 0, gap] = np.array((0.80, 0.82, 0.80, 0.10), np.float32)[:, None]
+    clear = gap | (metres < 500) | (metres >= 600)
+    assert snow_line(view, clear[None]) == line
+
+
 def test_no_line_without_snow_without_elevation_or_under_cloud():
     view, _ = _hills(5000)
     view.image[:, 0, :5] = view.image[:, 0, 5:10]

@@ -44,10 +44,13 @@ _WATER_SWIR: Final = (0.05, 0.12)
 _WATER_GREEN: Final = (0.10, 0.25)
 # The snow line of the Theia snow product (Gascoin et al. 2019, doi:10.5194/essd-11-493-2019): of
 # bands of 100 m, two below the lowest with more than a tenth of its clear pixels certain snow
-# (index above 0.4, red above 0.2), if more than a thousandth of all of them are.
+# (index above 0.4, red above 0.2), if more than a thousandth of all of them are. Since its version
+# 1.4 it skips bands of which no more than a tenth is clear (its fclear_lim): a few pixels in a gap
+# between clouds, or the edge of one, would set the line.
 _LINE_BAND: Final = 100.0
 _LINE_BELOW: Final = 2
 _LINE_SHARE: Final = 0.1
+_LINE_CLEAR: Final = 0.1
 _LINE_TOTAL: Final = 0.001
 _LINE_INDEX: Final = 0.4
 _LINE_RED: Final = 0.2
@@ -121,20 +124,24 @@ def snow_line(view: View, clear: NDArray[np.bool_]) -> float | None:
         clear: (rows, columns) where the sky is clear.
 
     Returns:
-        None without these bands, or for an image with next to no snow.
+        None without these bands, or for an image with next to no snow, or none in a band of
+        elevation that is clear enough to tell.
     """
     green, red, swir, height = (view.band(n) for n in ("green", "red", "swir16", "elevation"))
     if green is None or red is None or swir is None or height is None:
         return None
-    known = clear & np.isfinite(height) & np.isfinite(green) & np.isfinite(swir)
+    seen = np.isfinite(height) & np.isfinite(green) & np.isfinite(swir)
+    known = clear & seen
     snow = known & (_normalised(green, swir) > _LINE_INDEX) & (red > _LINE_RED)
     if not known.any() or snow.sum() / known.sum() <= _LINE_TOTAL:
         return None
-    bands = np.floor(height[known] * 1000 / _LINE_BAND).astype(int)
+    bands = np.floor(height[seen] * 1000 / _LINE_BAND).astype(int)
     lowest = int(bands.min())
-    pixels = np.bincount(bands - lowest)
-    shares = np.bincount(bands - lowest, weights=snow[known]) / np.maximum(pixels, 1)
-    snowy = np.flatnonzero(shares > _LINE_SHARE)
+    pixels, clears, snows = (
+        np.bincount(bands - lowest, weights=chosen[seen]) for chosen in (seen, known, snow)
+    )
+    told = (clears > _LINE_CLEAR * pixels) & (snows > _LINE_SHARE * clears)
+    snowy = np.flatnonzero(told)
     return None if len(snowy) == 0 else (lowest + int(snowy[0]) - _LINE_BELOW) * _LINE_BAND
 
 
