@@ -179,7 +179,8 @@ def test_wrong_labels_are_dropped_and_their_images_won_back(run: _Run) -> None:
     with (labels / "4-drop/dropped.csv").open() as stream:
         dropped = {row["id"] for row in csv.DictReader(stream)}
     assert len(dropped) == round(0.25 * 14)
-    assert len(dropped & run.wrong) >= 2  # one by chance
+    # One by chance; of 14 with 4 wrong, 4 drawn blindly have 3 or more 41 times in 1001.
+    assert len(dropped & run.wrong) >= 3
     root = run.recipe.data.root
     kept = {spec.id for spec in read_manifest(labels / "4-drop/manifest.csv", root=root)}
     assert not kept & dropped
