@@ -116,6 +116,17 @@ def test_folds_are_dealt_out_anew_with_the_pool(
     assert len(list(recipe.with_name("rounds").glob("round-1/predictions/*"))) == 2
 
 
+def test_what_cannot_be_dealt_out_is_named_by_the_line_of_a_table_that_is_there(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (_, first), (_, second), *_ = manifest_rows(recipe.with_name("toy.csv"))
+    (recipe.parent / second["mask"]).write_bytes(b"no raster")
+    assert _run(monkeypatch, recipe, *_EASY, "--folds", "2") == 2
+    table = recipe.with_name("rounds") / "round-0/manifest.csv"
+    assert f"{table}: line 3, column 'mask'" in " ".join(capsys.readouterr().err.split())
+    assert dict(manifest_rows(table))[3]["image"] == second["image"] != first["image"]
+
+
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [

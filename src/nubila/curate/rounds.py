@@ -252,7 +252,8 @@ def _train(
 ) -> tuple[Path, ...]:
     """Train the networks of a round; return their checkpoints."""
     data = job.recipe.data
-    changes: dict[str, Any] = {"manifest": folder / "manifest.csv"}
+    manifest = folder / "manifest.csv"
+    changes: dict[str, Any] = {"manifest": manifest}
     if data.tiles is not None:  # a store holds its tiles' labels
         changes["tiles"] = data.tiles.with_name(f"{data.tiles.name}-round-{number}")
     recipe = job.recipe.model_copy(update={"data": data.model_copy(update=changes)})
@@ -260,9 +261,12 @@ def _train(
     if count > 1:
         numbered = list(enumerate(rows, start=2))
         apart = sorted({cells.get("split", "") for cells in rows} - {data.train})
-        rows = make_folds("rounds", numbered, data.root, count, apart=apart, seed=recipe.seed).rows
-    write_manifest(folder / "manifest.csv", rows)
-    job.report(f"round {number}: {folder / 'manifest.csv'}")
+        # Written first, for errors name this table and its lines.
+        write_manifest(manifest, rows)
+        dealt = make_folds(str(manifest), numbered, data.root, count, apart=apart, seed=recipe.seed)
+        rows = dealt.rows
+    write_manifest(manifest, rows)
+    job.report(f"round {number}: {manifest}")
     run = folder / "run"
     if count == 1:
         return (fit(recipe, run, resume=True, report=job.report),)
