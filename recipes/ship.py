@@ -7,11 +7,12 @@ The scores are of `nubila compare` or `nubila evaluate` on the same files. `make
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from datetime import datetime
 from pathlib import Path
 
+from nubila.errors import InputError
 from nubila.export.card import read_scores, write_item
 from nubila.models_io import load_model
 from nubila.models_io.metadata import copy_with_card
@@ -20,21 +21,47 @@ from nubila.models_io.registry import WEIGHTS
 
 def main() -> None:
     """Ship the models that the command line names."""
-    scores, *models = map(Path, sys.argv[1:])
-    for model in models:
-        print(ship(model, scores, WEIGHTS))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("scores", type=Path, help="of nubila compare or nubila evaluate")
+    parser.add_argument("models", type=Path, nargs="+", help="ONNX files of nubila export")
+    given = parser.parse_args()
+    for model in given.models:
+        print(ship(model, given.scores, WEIGHTS))
 
 
 def ship(source: Path, scores: Path, folder: Path) -> Path:
-    """Write a model and its STAC item to a folder, named after its card, and return its path."""
+    """Write a model and its STAC item to a folder, named after its card, and return its path.
+
+    Args:
+        source: of `nubila export`, with its STAC item beside it, which says when it was trained
+            and of which architecture it is.
+        scores: file of `nubila compare` or `nubila evaluate`, of which the card keeps a part.
+        folder: what lies there under the model's name is replaced.
+
+    Raises:
+        ModelError: the source is no model.
+        InputError: the scores or the item cannot be read, or the scores are of other models.
+        OutputError: the folder cannot be written to.
+    """
     model = load_model(source)
     card = model.card.model_copy(update={"scores": read_scores(scores, model.card.name)})
+    when, architecture = _trained(source.with_suffix(".stac.json"))
     target = folder / f"{card.name}.onnx"
     copy_with_card(source, target, card)
-    item = json.loads(source.with_suffix(".stac.json").read_text(encoding="utf-8"))["properties"]
-    when = datetime.fromisoformat(item["datetime"])
-    write_item(card, target, when, item["mlm:architecture"], model.batch)
+    write_item(card, target, when, architecture, model.batch)
     return target
+
+
+def _trained(item: Path) -> tuple[datetime, str]:
+    """Return when the model of a STAC item was trained, and of which architecture it is."""
+    try:
+        properties = json.loads(item.read_text(encoding="utf-8"))["properties"]
+        return datetime.fromisoformat(properties["datetime"]), str(properties["mlm:architecture"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{item}: expected the STAC item that nubila export writes beside a model, with "
+            f"datetime and mlm:architecture; found {type(error).__name__}: {error}"
+        ) from error
 
 
 if __name__ == "__main__":

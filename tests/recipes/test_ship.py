@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -56,3 +57,43 @@ def test_scores_of_another_model_are_not_taken(script: ModuleType, tmp_path: Pat
     with pytest.raises(InputError, match=r"has scores of other; none of small-int8"):
         script.ship(WEIGHTS / "small-int8.onnx", _scores(tmp_path / "s.json", "other"), tmp_path)
     assert not list(tmp_path.glob("*.onnx"))
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        None,
+        "no JSON",
+        "[]",
+        '{"properties": {"datetime": "2026-01-01T00:00:00Z"}}',
+        '{"properties": {"datetime": "yesterday", "mlm:architecture": "compact"}}',
+    ],
+)
+def test_without_an_item_that_can_be_read_what_has_shipped_stays(
+    script: ModuleType, tmp_path: Path, item: str | None
+) -> None:
+    source = tmp_path / "run/small-int8.onnx"
+    source.parent.mkdir()
+    shutil.copy(WEIGHTS / source.name, source)
+    beside = source.with_suffix(".stac.json")
+    if item is not None:
+        beside.write_text(item)
+    (tmp_path / source.name).write_bytes(b"before")
+    with pytest.raises(InputError, match="expected the STAC item") as raised:
+        script.ship(source, _scores(tmp_path / "s.json", "small-int8"), tmp_path)
+    assert str(raised.value).startswith(f"{beside}: ")
+    assert (tmp_path / source.name).read_bytes() == b"before"
+
+
+@pytest.mark.parametrize("arguments", [[], ["scores.json"]])
+def test_the_command_line_says_what_it_needs(
+    script: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["ship.py", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        script.main()
+    assert ended.value.code == 2
+    assert "required: " in (told := capsys.readouterr().err) and "models" in told
