@@ -121,7 +121,7 @@ def read_scores(path: Path | None, model: str | None = None) -> dict[str, Any]:
     several = _object(path, "models", scores.get("models") or {})
     if several and model not in several:
         raise InputError(f"{path}: has scores of {', '.join(several)}; none of {model}")
-    found = _object(path, f"models.{model}", several[model]) if several else scores
+    found = _object(path, f"models.{model}", several.get(str(model))) if several else scores
     if not _figures(_object(path, "overall", found.get("overall") or {})):
         raise InputError(
             f"{path}: expected the scores of nubila evaluate or nubila compare, under 'overall'; "
