@@ -13,7 +13,7 @@ from nubila.datasets import (
     read_manifest,
     write_manifest,
 )
-from nubila.errors import ManifestError
+from nubila.errors import ManifestError, OutputError
 from nubila.synth.collections import write_collection
 from tests.datasets.conftest import WriteManifest, write_raster
 
@@ -118,3 +118,10 @@ def test_coverage_and_corner_of_any_image(manifest: WriteManifest, folder: Path)
 def test_errors_of_the_further_columns(manifest: WriteManifest, changed, said: str) -> None:
     with pytest.raises(ManifestError, match=said):
         read_manifest(manifest(changed))
+
+
+@pytest.mark.parametrize("name", ["m.xyz", "m", "m.csv.gz"])
+def test_a_table_is_not_written_as_what_its_name_does_not_say(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match=r"known: \.csv, \.parquet"):
+        write_manifest(tmp_path / name, [{"image": "a.tif"}])
+    assert not list(tmp_path.iterdir())

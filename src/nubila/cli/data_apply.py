@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ def apply(
             "--output",
             "-o",
             metavar="TABLE",
-            help="The new manifest, CSV or Parquet.",
+            help="The new manifest: .csv, .parquet or .geojson.",
             show_default=False,
         ),
     ],
@@ -55,4 +56,7 @@ def apply(
     if found.absent:
         typer.echo(f"{found.absent} decisions are on samples that {manifest} does not have")
     if output.parent.resolve() != found.root.resolve():
-        typer.echo(f"its paths are relative to {found.root}: read it with --root {found.root}")
+        base = found.root.resolve()
+        typer.echo(
+            f"its paths are relative to {base}: read it with --root {shlex.quote(str(base))}"
+        )

@@ -87,7 +87,9 @@ def folds(
     typer.echo(target)
     typer.echo(saved)
     if target.parent.resolve() != base.resolve():
-        typer.echo(f"its paths are relative to {base}: give that as --root, or as data.root")
+        typer.echo(
+            f"its paths are relative to {base.resolve()}: give that as --root, or as data.root"
+        )
 
 
 def _check_leave(manifest: str, rows: list[tuple[int, Any]], apart: list[str]) -> None:

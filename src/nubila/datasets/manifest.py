@@ -106,12 +106,12 @@ def write_manifest(path: str | Path, rows: Iterable[Mapping[str, str]]) -> None:
     """Write rows of text, as a layout of a collection gives them, so that they can be edited.
 
     Args:
-        path: its suffix says what is written: CSV, ``.parquet`` or ``.geojson``.
+        path: its suffix says what is written: ``.csv``, ``.parquet`` or ``.geojson``.
         rows: column -> text.
 
     Raises:
         MissingExtraError: Parquet without pyarrow.
-        OutputError: the file cannot be written.
+        OutputError: the suffix is unknown, or the file cannot be written.
     """
     write_table(Path(path), list(rows))
 

@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from nubila.errors import ManifestError, MissingExtraError
+from nubila.errors import ManifestError, MissingExtraError, OutputError
 from nubila.raster.atomic import atomic_path
 
-__all__ = ["Table", "read_table", "write_table"]
+__all__ = ["Table", "check_suffix", "read_table", "write_table"]
 
 # Columns, and for each row its line (or number) and its cells in the columns' order.
 Table = tuple[list[str], list[tuple[int, list[str]]]]
 
 _JSON: Final = (".geojson", ".json")
 _PARQUET: Final = (".parquet", ".pq")
+_WRITTEN: Final = (".csv", *_PARQUET, *_JSON)
 
 
 def read_table(path: Path) -> Table:
@@ -41,6 +42,20 @@ def read_table(path: Path) -> Table:
         raise ManifestError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+def check_suffix(path: Path) -> None:
+    """Raise for a name that does not say what kind of table is to be written.
+
+    Raises:
+        OutputError: the suffix is none that `write_table` knows.
+    """
+    if path.suffix.lower() not in _WRITTEN:
+        raise OutputError(
+            f"{path}: a table is written as what its suffix says, and "
+            f"{repr(path.suffix) if path.suffix else 'none'} says nothing (known: "
+            f"{', '.join(_WRITTEN)})"
+        )
+
+
 def write_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """Write rows of text as what the file's name says; a column absent from a row is empty.
 
@@ -48,8 +63,9 @@ def write_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
     Raises:
         MissingExtraError: Parquet without pyarrow.
-        OutputError: the file cannot be written.
+        OutputError: the suffix is unknown, or the file cannot be written.
     """
+    check_suffix(path)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     whole = [{name: row.get(name, "") for name in columns} for row in rows]
     with atomic_path(path) as temporary:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from click.testing import Result
 from typer.testing import CliRunner
 
 from nubila.cli import app
@@ -14,7 +16,7 @@ from nubila.curate.review import Review, apply_decisions, export_decisions
 from nubila.curate.review.export import set_codes
 from nubila.datasets import load_sample, parse_codes, read_manifest
 from nubila.datasets.tables import read_table
-from nubila.errors import InputError, ManifestError
+from nubila.errors import InputError, ManifestError, OutputError
 from tests.curate.review.conftest import COLUMNS, ROWS, Folder
 
 DRAWN = np.random.default_rng(1).integers(0, 64, (ROWS, COLUMNS)).astype(np.uint8)
@@ -179,6 +181,39 @@ def test_the_command_line_exports(folder: Folder, review: Review) -> None:
     assert found.output.startswith("3 decisions in") and table.is_file()
     other = CliRunner().invoke(app, ["review", "other.csv", "--export", str(table)])
     assert isinstance(other.exception, InputError) and "no decisions" in str(other.exception)
+
+
+def _apply(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["data", "apply", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("name", ["new.xyz", "new"])
+def test_a_suffix_that_says_nothing_is_refused_before_anything_is_written(
+    folder: Folder, review: Review, name: str
+) -> None:
+    _decide_all(review)
+    table = folder.path / "d.csv"
+    export_decisions(review.store, table)
+    there = set(folder.path.iterdir())
+    done = _apply(folder.manifest, table, "-o", folder.path / name)
+    assert isinstance(done.exception, OutputError)
+    assert ".csv, .parquet, .pq, .geojson" in str(done.exception)
+    assert set(folder.path.iterdir()) == there
+
+
+def test_the_root_that_is_told_reads_the_new_manifest_from_anywhere(
+    folder: Folder, review: Review, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _decide_all(review)
+    export_decisions(review.store, folder.path / "d.csv")
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(folder.path)
+    done = _apply("manifest.csv", "d.csv", "-o", elsewhere / "new.csv")
+    assert done.exit_code == 0, done.output
+    (told,) = (line for line in done.output.splitlines() if "--root" in line)
+    monkeypatch.chdir(elsewhere)
+    (root,) = shlex.split(told.partition("--root ")[2])
+    assert len(read_manifest("new.csv", root=root)) == 3
 
 
 def test_codes_of_sets_read_back_as_themselves() -> None:

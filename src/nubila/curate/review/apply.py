@@ -19,7 +19,7 @@ from nubila.curate.review.export import mask_name, set_codes, write_sets
 from nubila.curate.review.store import ACTIONS
 from nubila.datasets import SampleSpec, write_manifest
 from nubila.datasets.manifest import manifest_rows, read_manifest
-from nubila.datasets.tables import read_table
+from nubila.datasets.tables import check_suffix, read_table
 from nubila.errors import InputError, ManifestError, nearest
 from nubila.raster.atomic import new_folder
 
@@ -66,7 +66,7 @@ def apply_decisions(
     Args:
         manifest: the one that was reviewed.
         decisions: a table that `export_decisions` wrote.
-        output: the new manifest, CSV or Parquet.
+        output: the new manifest; its suffix says what is written, as of `write_manifest`.
         root: what paths are relative to; default the manifest's folder.
         masks: folder for new masks; default ``<output's name>_masks`` beside `output`.
 
@@ -74,10 +74,11 @@ def apply_decisions(
         ManifestError: a table is not what is expected, no decision fits the manifest, or a label
             has changed since it was decided on.
         InputError: `output` is the manifest, or the masks would lie among the originals.
-        OutputError: a file cannot be written.
+        OutputError: `output` has an unknown suffix, or a file cannot be written.
         MissingExtraError: Parquet without pyarrow.
     """
     manifest, decisions, output = Path(manifest), Path(decisions), Path(output)
+    check_suffix(output)
     base = Path(root) if root is not None else manifest.parent
     target = Path(masks) if masks is not None else output.with_name(f"{output.stem}_masks")
     specs = read_manifest(manifest, root=base)

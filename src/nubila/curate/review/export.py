@@ -15,7 +15,7 @@ from rasterio.errors import RasterioError
 from nubila.classes import CLASS_NAMES
 from nubila.curate.review.digest import sets_digest
 from nubila.curate.review.store import Decision, ReviewStore
-from nubila.datasets.tables import write_table
+from nubila.datasets.tables import check_suffix, write_table
 from nubila.errors import OutputError
 from nubila.raster.atomic import atomic_path, make_folder
 from nubila.raster.gdal import gdal_env
@@ -37,16 +37,17 @@ def export_decisions(store: ReviewStore, path: str | Path) -> int:
 
     Args:
         store: of the review.
-        path: CSV or Parquet, by its suffix.
+        path: its suffix says what is written, as of `write_table`.
 
     Returns:
         The number of rows.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: the suffix is unknown, or a file cannot be written.
         MissingExtraError: Parquet without pyarrow.
     """
     path = Path(path)
+    check_suffix(path)  # before masks are written
     rows = []
     for decision in store.current().values():
         row = _row(decision)
