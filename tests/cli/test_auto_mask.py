@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from nubila.classes import class_set
 from nubila.cli import app
 from nubila.datasets import load_sample, read_manifest
-from nubila.datasets.manifest import write_manifest
+from nubila.datasets.manifest import manifest_rows, write_manifest
 from nubila.errors import InputError, ModelError
 
 
@@ -56,6 +56,22 @@ def test_uncertain_images_are_left_out_but_never_drawn_ones(manifest, tmp_path):
     done = _run(manifest, "--clouds", "brightness", "--keep", "1", "-o", tmp_path / "labels")
     assert "0 of them left out" in done.output
     assert len(read_manifest(tmp_path / "labels" / "manifest.csv", root=tmp_path)) == 2
+
+
+def test_manifests_of_several_folders_need_a_root(manifest, tmp_path):
+    (tmp_path / "other").mkdir()
+    one, two = (row for _, row in manifest_rows(manifest))
+    write_manifest(tmp_path / "one.csv", [one])
+    write_manifest(tmp_path / "other/two.csv", [two])
+    given = (tmp_path / "one.csv", tmp_path / "other/two.csv", "-o", tmp_path / "labels")
+    refused = _run(*given)
+    assert isinstance(refused.exception, InputError)
+    assert str(tmp_path / "other") in str(refused.exception)
+    assert "--root is needed" in str(refused.exception)
+    assert not (tmp_path / "labels").exists()
+    done = _run(*given, "--root", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert len(read_manifest(tmp_path / "labels/manifest.csv", root=tmp_path)) == 2
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,12 @@ def auto_mask(
     from nubila.detect import FLIPS, open_detector
     from nubila.errors import InputError, nearest
 
+    folders = sorted({table.parent for table in manifests})
+    if root is None and len({folder.resolve() for folder in folders}) > 1:
+        raise InputError(
+            f"the manifests lie in several folders ({', '.join(map(str, folders))}): --root is "
+            f"needed, the one folder that the paths in all of them are relative to"
+        )
     if flips not in FLIPS:
         raise InputError(f"--flips {flips!r}{nearest(flips, FLIPS)} (known: {', '.join(FLIPS)})")
     try:
