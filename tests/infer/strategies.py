@@ -14,9 +14,9 @@ from tests.infer.toy import STRIDE
 SLOW = settings(deadline=None, derandomize=True)
 
 
-def least_rows(rows):
-    """Have so few rows decoded at once that small scenes too have many block rows."""
-    return patch.object(cache, "_LEAST_ROWS", rows)
+def least_block(rows, pixels=1):
+    """Have so few rows and pixels decoded at once that small scenes too have many blocks."""
+    return patch.multiple(cache, _LEAST_ROWS=rows, _LEAST_PIXELS=pixels)
 
 
 def tiles(card):

@@ -175,7 +175,7 @@ def test_an_error_in_the_progress_comes_out(model):
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_an_interruption_stops_the_run(model, threads):
-    scene, log = watched(make_scene((20_000, 40), BANDS[:3]), rows=16)
+    scene, log = watched(make_scene((20_000, 40), BANDS[:3]), block=(16, 40))
 
     def sink(strip):
         raise KeyboardInterrupt

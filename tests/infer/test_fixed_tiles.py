@@ -11,7 +11,7 @@ from nubila.errors import InputError, ModelError
 from nubila.infer import mask_scene
 from nubila.infer.engine import run_scene
 from nubila.infer.first_pass import first_pass
-from nubila.infer.plan import lattice
+from nubila.infer.layout import lattice
 from nubila.models_io import load_model
 from nubila.raster import Window
 from nubila.scenes.array import scene_from_array

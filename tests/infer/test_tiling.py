@@ -15,7 +15,7 @@ from nubila.infer.engine import run_scene
 from nubila.models_io import load_model
 from nubila.scenes.array import scene_from_array
 from tests.infer.band_files import band_scene
-from tests.infer.strategies import SLOW, least_rows, tiles, windows
+from tests.infer.strategies import SLOW, least_block, tiles, windows
 from tests.infer.toy import BANDS, RECEPTIVE_FIELD, write_toy
 from tests.infer.whole import Collected, classes_of, watched, whole_scene
 
@@ -71,8 +71,10 @@ def test_tiles_add_up_to_the_whole_scene(models, data):
     scene = array_scene(
         data.draw(st.integers(0, 2**16), "seed"), bands, shape, data.draw(st.integers(0, 4))
     )
-    in_blocks, _ = watched(scene, data.draw(st.integers(1, 100), "rows of a block"))
-    with least_rows(data.draw(st.integers(1, 256), "rows decoded at once")):
+    block = data.draw(st.tuples(*[st.integers(1, 100)] * 2), "rows and columns of a block")
+    in_blocks, _ = watched(scene, block)
+    least = data.draw(st.tuples(st.integers(1, 256), st.integers(1, 40_000)), "decoded at once")
+    with least_block(*least):
         found = run(
             in_blocks,
             model,
@@ -121,7 +123,8 @@ def test_files_of_several_resolutions_give_the_whole_scene(models, files, data):
     shape = files.grid_at(resolution).shape
     tile = data.draw(tiles(model.card), "tile")
     window = data.draw(windows(shape), "window")
-    with least_rows(data.draw(st.sampled_from([48, 256]), "rows decoded at once")):
+    least = data.draw(st.sampled_from([(48, 1), (48, 9000), (256, 2_000_000)]), "decoded at once")
+    with least_block(*least):
         found = run(
             files,
             model,

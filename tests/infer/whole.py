@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import onnxruntime
 
-from nubila.infer.plan import source_key
+from nubila.infer.needs import source_key
 from nubila.raster import Window
 
 
@@ -76,24 +76,27 @@ class Collected:
 
 
 class Watched:
-    """A source in blocks of so many rows that notes what is read of it."""
+    """A source in blocks of such a shape that notes what is read of it."""
 
-    def __init__(self, source, log, rows=None):
+    def __init__(self, source, log, block=None):
         self._source, self._log = source, log
         self.name, self.shape, self.factors = source.name, source.shape, source.factors
-        self.block = source.block if rows is None else (rows, source.shape[1])
+        self.block = source.block if block is None else block
 
     def read(self, factor, window):
         self._log.append((self.name, factor, window))  # atomic: any thread may read
         return self._source.read(factor, window)
 
 
-def watched(scene, rows=None):
-    """Return a scene and the list of (file, factor, window) that reading it appends to."""
+def watched(scene, block=None):
+    """Return a scene, in blocks of such a shape, and the list that reading it appends to.
+
+    The list holds (file, factor, window).
+    """
     log = []
     wrapped = {}
 
     def wrap(source):
-        return wrapped.setdefault(source_key(source), Watched(source, log, rows))
+        return wrapped.setdefault(source_key(source), Watched(source, log, block))
 
     return scene.map_sources(wrap), log

@@ -1,15 +1,16 @@
-"""Counts, decoded once a block row, kept while tiles need them."""
+"""Counts, decoded once a block, kept while tiles need them."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nubila.infer.plan import Need, source_key
+from nubila.infer.needs import Need, source_key
 from nubila.raster import Window
 from nubila.raster.gdal import GdalSource, read_together
 from nubila.scenes import RasterSource, Scene
@@ -19,46 +20,61 @@ __all__ = ["Block", "CountCache"]
 # Files in narrow strips or small blocks are decoded so many rows at a time at least: opening a
 # file for a handful of rows costs more than decoding them.
 _LEAST_ROWS: Final = 256
+# ... and about so many pixels: to open a JPEG 2000 file took 1 ms, to decode so many 0.2 to 0.3 s.
+_LEAST_PIXELS: Final = 2_000_000
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows of a source at one level: what one decoding task reads.
+    """A rectangle of a source at one level: what one decoding task reads.
 
     Attributes:
         places: of the source in the cache, or of several that are decoded together.
         factor: the level.
-        number: of the block row.
+        number: of the block row and the block column.
         window: rows and needed columns, in pixels of the level.
     """
 
     places: tuple[int, ...]
     factor: int
-    number: int
+    number: tuple[int, int]
     window: Window
 
 
 class CountCache:
-    """Block rows of counts by source and level; a scene over it reads from memory only.
+    """Blocks of counts by source and level; a scene over it reads from memory only.
 
-    Built from what each row of tiles needs. `arriving[i]` are the blocks first needed by row i of
-    the tiles, `leaving[i]` those that no later row needs.
+    Built from what each batch of tiles needs. `arriving[i]` are the blocks first needed by batch i,
+    `leaving[i]` those that no later batch needs.
     """
 
     def __init__(self, needs: Sequence[Sequence[Need]]) -> None:
         self._sources: dict[int, RasterSource] = {}
         self._places: dict[Hashable, int] = {}
-        self._counts: dict[tuple[int, int, int], NDArray[Any]] = {}
+        self._counts: dict[tuple[int, int, tuple[int, int]], NDArray[Any]] = {}
         self._columns: dict[tuple[int, int], tuple[int, int]] = {}
         self.arriving: list[list[Block]] = [[] for _ in needs]
         self.leaving: list[list[Block]] = [[] for _ in needs]
+        for need in chain.from_iterable(needs):
+            self._take_note(need)
         self._schedule(
-            [[b for together in _groups(row) for b in self._blocks_of(together)] for row in needs]
+            [[b for together in _groups(one) for b in self._blocks_of(together)] for one in needs]
         )
 
-    def _schedule(self, rows: list[list[Block]]) -> None:
+    def _take_note(self, need: Need) -> None:
+        """Give a source its place, and widen the columns that are read of it."""
+        place = self._places.setdefault(source_key(need.source), len(self._places))
+        self._sources[place] = need.source
+        window = need.window
+        left, right = self._columns.get((place, need.factor), (window.column, window.stop_column))
+        self._columns[place, need.factor] = (
+            min(left, window.column),
+            max(right, window.stop_column),
+        )
+
+    def _schedule(self, batches: list[list[Block]]) -> None:
         last: dict[Block, int] = {}
-        for i, blocks in enumerate(rows):
+        for i, blocks in enumerate(batches):
             self.arriving[i] = [b for b in blocks if b not in last]
             # The longest first, so that no thread is left alone with one at the end.
             self.arriving[i].sort(key=lambda b: -b.window.height * b.window.width * len(b.places))
@@ -67,25 +83,27 @@ class CountCache:
             self.leaving[i].append(block)
 
     def _blocks_of(self, together: Sequence[Need]) -> list[Block]:
-        places = []
-        for need in together:
-            places.append(self._places.setdefault(source_key(need.source), len(self._places)))
-            self._sources[places[-1]] = need.source
-            # Columns are the same for every row of tiles.
-            columns = need.window.column, need.window.stop_column
-            self._columns[places[-1], need.factor] = columns
-        need = together[0]
-        height = _block_rows(need.source)
-        bottom = -(-need.source.shape[0] // need.factor)
-        left, right = need.window.column, need.window.stop_column
+        places = tuple(self._places[source_key(need.source)] for need in together)
+        source, factor = together[0].source, together[0].factor
+        sides = [self._columns[place, factor] for place in places]
+        bottom = -(-source.shape[0] // factor)
+        read = Window.between(
+            0, min(left for left, _ in sides), bottom, max(right for _, right in sides)
+        )
+        height, width = _block_shape(source)
+        rows, columns = (
+            range(min(w[0] for w in wanted) // side, -(-max(w[1] for w in wanted) // side))
+            for side, wanted in (
+                (height, [(need.window.row, need.window.stop_row) for need in together]),
+                (width, [(need.window.column, need.window.stop_column) for need in together]),
+            )
+        )
         return [
             Block(
-                tuple(places),
-                need.factor,
-                k,
-                Window.between(k * height, left, min((k + 1) * height, bottom), right),
+                places, factor, (k, m), Window(k * height, m * width, height, width).intersect(read)
             )
-            for k in range(need.window.row // height, -(-need.window.stop_row // height))
+            for k in rows
+            for m in columns
         ]
 
     def decode(self, block: Block) -> None:
@@ -119,19 +137,24 @@ class CountCache:
     def read(self, place: int, factor: int, window: Window) -> NDArray[Any]:
         """Return a window of counts from the blocks that hold it; not to be written to."""
         source = self._sources[place]
-        height = _block_rows(source)
+        height, width = _block_shape(source)
         left, right = self._columns.get((place, factor), (0, 0))
-        numbers = range(window.row // height, -(-window.stop_row // height))
-        blocks = [self._counts.get((place, factor, k)) for k in numbers]
-        held = [b for b in blocks if b is not None]
-        if len(held) < len(blocks) or window.column < left or window.stop_column > right:
-            # Not foreseen: dearer, but right.
+        foreseen = left <= window.column and window.stop_column <= right
+        numbers = [
+            (k, m)
+            for k in range(window.row // height, -(-window.stop_row // height))
+            for m in range(window.column // width, -(-window.stop_column // width))
+        ]
+        held = {number: self._counts.get((place, factor, number)) for number in numbers}
+        blocks = {
+            (k * height, max(left, m * width)): counts
+            for (k, m), counts in held.items()
+            if counts is not None
+        }
+        if not foreseen or len(blocks) < len(numbers):
+            # Dearer, but right.
             return source.read(factor, window)
-        top = numbers.start * height
-        columns = slice(window.column - left, window.stop_column - left)
-        if len(held) == 1:
-            return held[0][window.row - top : window.stop_row - top, columns]
-        return _stack(held, window, top, height, columns)
+        return _joined(blocks, window)
 
 
 def _groups(needs: Sequence[Need]) -> list[list[Need]]:
@@ -141,28 +164,30 @@ def _groups(needs: Sequence[Need]) -> list[list[Need]]:
         source = need.source
         key: Hashable = (source_key(source), need.factor)
         if isinstance(source, GdalSource) and source.interleaved:
-            key = (source.path, need.factor, need.window)
+            key = (source.path, need.factor)
         groups.setdefault(key, []).append(need)
     return list(groups.values())
 
 
-def _stack(
-    blocks: Sequence[NDArray[Any]], window: Window, top: int, height: int, columns: slice
-) -> NDArray[Any]:
-    counts = np.empty(window.shape, blocks[0].dtype)
-    for k, block in enumerate(blocks):
-        start = top + k * height
-        first, stop = max(start, window.row), min(start + len(block), window.stop_row)
-        counts[first - window.row : stop - window.row] = block[
-            first - start : stop - start, columns
+def _joined(blocks: Mapping[tuple[int, int], NDArray[Any]], window: Window) -> NDArray[Any]:
+    """Cut a window out of blocks, which are named by the row and column of their corner."""
+    if len(blocks) == 1:
+        ((row, column), block), *_ = blocks.items()
+        return block[window.shift(-row, -column).slices]
+    counts = np.empty(window.shape, next(iter(blocks.values())).dtype)
+    for (row, column), block in blocks.items():
+        part = Window(row, column, *block.shape).intersect(window)
+        counts[part.shift(-window.row, -window.column).slices] = block[
+            part.shift(-row, -column).slices
         ]
     return counts
 
 
-def _block_rows(source: RasterSource) -> int:
-    """Return the rows decoded at once: whole blocks of the file, at every level."""
-    rows = max(1, source.block[0])
-    return -(-_LEAST_ROWS // rows) * rows
+def _block_shape(source: RasterSource) -> tuple[int, int]:
+    """Return rows and columns decoded at once: whole blocks of the file, at every level."""
+    rows, columns = (max(1, side) for side in source.block)
+    height = -(-_LEAST_ROWS // rows) * rows
+    return height, -(-_LEAST_PIXELS // (height * columns)) * columns
 
 
 class _CachedSource:

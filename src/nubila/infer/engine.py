@@ -19,7 +19,8 @@ from nubila.errors import InputError, NubilaError
 from nubila.infer.cache import Block, CountCache
 from nubila.infer.decide import threshold_list
 from nubila.infer.first_pass import first_pass
-from nubila.infer.plan import Plan, Tile, make_plan
+from nubila.infer.layout import Tile
+from nubila.infer.plan import Plan, make_plan
 from nubila.infer.strips import Strip, StripBuilder
 from nubila.infer.tiles import VISIBLE, Answer, Buffers, Job, PreviewGrid, run_tiles
 from nubila.models_io import Model, ModelCard
@@ -104,7 +105,8 @@ def run_scene(
         plan = make_plan(
             scene, model.card, resolution=resolution, window=window, threads=workers, tile=tile
         )
-        cache = CountCache(plan.needs())
+        batches = plan.batches(batch)
+        cache = CountCache(plan.needs(batches))
         job = Job(
             plan=plan,
             scene=cache.over(scene),
@@ -115,7 +117,7 @@ def run_scene(
             buffers=Buffers(batch, model.card, plan.rows[0][0].seen.shape),
             statistics=first_pass(scene, model.card),
         )
-        schedule = _Schedule(job, cache, batch)
+        schedule = _Schedule(job, cache, batches, workers)
         builder = StripBuilder(job)
         _drive(schedule, builder, workers, sink, progress)
     return Run(
@@ -168,32 +170,39 @@ def _naming(scene: Scene) -> Iterator[None]:
 
 
 class _Schedule:
-    """What may run next: decoding goes at most one row of tiles ahead of the row being run."""
+    """What may run next: decoding goes a few batches of tiles ahead of those being run.
 
-    def __init__(self, job: Job, cache: CountCache, batch: int) -> None:
+    A block is decoded before the first batch that needs it and dropped after the last, so what is
+    held is about the blocks that a row of tiles needs, and some more.
+    """
+
+    def __init__(
+        self, job: Job, cache: CountCache, batches: Sequence[Sequence[Tile]], workers: int
+    ) -> None:
         self.job, self.cache = job, cache
         self.stopped = threading.Event()
         self.decode_seconds = self.tile_seconds = self.model_seconds = 0.0
-        rows = job.plan.rows
-        self._blocks = deque((i, b) for i, row in enumerate(cache.arriving) for b in row)
-        self._missing = [len(row) for row in cache.arriving]
-        self._batches = [[row[n : n + batch] for n in range(0, len(row), batch)] for row in rows]
-        self._unfinished = [len(row) for row in self._batches]
-        self._ready: deque[tuple[int, Sequence[Tile]]] = deque()
+        self._batches = batches
+        self._blocks = deque((i, b) for i, blocks in enumerate(cache.arriving) for b in blocks)
+        self._missing = [len(blocks) for blocks in cache.arriving]
+        self._unfinished = [True] * len(batches)
+        self._ready: deque[int] = deque()
         self._decoded = self._current = 0
+        # A batch for each worker to go on with. If there is none to run, decoding alone keeps the
+        # workers busy, but it never runs away by more than a row of tiles.
+        self._ahead = workers
+        self._far = self._ahead + max(len(row) for row in job.plan.rows)
         self._release()
 
     def next(self) -> Callable[[], _Done] | None:
         """Return a task that can run at once, or None while it takes others to finish first."""
-        if self._blocks and (
-            self._blocks[0][0] <= self._current + 1
-            or (not self._ready and self._blocks[0][0] <= self._current + 2)
-        ):
-            row, block = self._blocks.popleft()
-            return lambda: self._decode(row, block)
+        ahead = self._ahead if self._ready else self._far
+        if self._blocks and self._blocks[0][0] <= self._current + ahead:
+            batch, block = self._blocks.popleft()
+            return lambda: self._decode(batch, block)
         if self._ready:
-            row, tiles = self._ready.popleft()
-            return lambda: self._run(row, tiles)
+            batch = self._ready.popleft()
+            return lambda: self._run(batch)
         return None
 
     def finish(self, done: _Done) -> None:
@@ -201,44 +210,44 @@ class _Schedule:
         if done.answers:
             self.tile_seconds += done.tile_seconds
             self.model_seconds += done.model_seconds
-            self._unfinished[done.row] -= 1
+            self._unfinished[done.batch] = False
             while self._current < len(self._unfinished) and not self._unfinished[self._current]:
                 for block in self.cache.leaving[self._current]:
                     self.cache.drop(block)
                 self._current += 1
         else:
             self.decode_seconds += done.decode_seconds
-            self._missing[done.row] -= 1
+            self._missing[done.batch] -= 1
             self._release()
 
     def _release(self) -> None:
-        """Make the tiles of every row ready whose counts, and those before, are all there."""
+        """Make the batches ready whose counts, and those of all before, are there."""
         while self._decoded < len(self._missing) and not self._missing[self._decoded]:
-            self._ready.extend((self._decoded, tiles) for tiles in self._batches[self._decoded])
+            self._ready.append(self._decoded)
             self._decoded += 1
 
-    def _decode(self, row: int, block: Block) -> _Done:
+    def _decode(self, batch: int, block: Block) -> _Done:
         if self.stopped.is_set():
-            return _Done(row)
+            return _Done(batch)
         start = time.thread_time()
         self.cache.decode(block)
-        return _Done(row, decode_seconds=time.thread_time() - start)
+        return _Done(batch, decode_seconds=time.thread_time() - start)
 
-    def _run(self, row: int, tiles: Sequence[Tile]) -> _Done:
+    def _run(self, batch: int) -> _Done:
         if self.stopped.is_set():
-            return _Done(row)
+            return _Done(batch)
         start = time.thread_time()
-        answers, model_seconds = run_tiles(self.job, tiles)
+        answers, model_seconds = run_tiles(self.job, self._batches[batch])
         return _Done(
-            row, answers, tile_seconds=time.thread_time() - start, model_seconds=model_seconds
+            batch, answers, tile_seconds=time.thread_time() - start, model_seconds=model_seconds
         )
 
 
 @dataclass(frozen=True)
 class _Done:
-    """A finished task: the row of tiles it was for, and the answers if it ran tiles."""
+    """A finished task: the batch of tiles it was for, and the answers if it ran them."""
 
-    row: int
+    batch: int
     answers: Sequence[Answer] = ()
     decode_seconds: float = 0.0
     tile_seconds: float = 0.0

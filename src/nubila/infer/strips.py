@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nubila.infer.plan import Tile
-from nubila.infer.tiles import Answer, Job
+from nubila.infer.tiles import Answer, Job, Thumbnail
 
 __all__ = ["Strip", "StripBuilder"]
 
@@ -38,28 +37,35 @@ class StripBuilder:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._rows = {row[0].core.row: row for row in job.plan.rows}
-        self._open: dict[int, list[Answer]] = {row: [] for row in self._rows}
+        self._missing = {row[0].core.row: len(row) for row in job.plan.rows}
+        self._open: dict[int, Strip] = {}
         self._sums: NDArray[np.float32] | None = None
         if job.preview is not None:
             self._sums = np.zeros((3, *job.preview.shape), np.float32)
 
     def add(self, answer: Answer) -> None:
         """Take in the answer of a tile."""
-        self._open[answer.core.row].append(answer)
-        thumbnail = answer.thumbnail
-        if self._sums is not None and thumbnail is not None:
-            rows, columns = thumbnail.sums.shape[1:]
-            place = np.s_[thumbnail.row : thumbnail.row + rows]
-            self._sums[:, place, thumbnail.column : thumbnail.column + columns] += thumbnail.sums
+        core = answer.core
+        if core.row not in self._open:
+            self._open[core.row] = self._empty(answer)
+        strip = self._open[core.row]
+        left = core.column - self._job.plan.area.column
+        columns = slice(left, left + core.width)
+        strip.classes[:, columns] = answer.classes
+        strip.validity[:, columns] = answer.validity
+        if strip.probabilities is not None:
+            strip.probabilities[:, :, columns] = answer.probabilities
+        self._missing[core.row] -= 1
+        self._add_to_preview(answer.thumbnail)
 
     def finished(self) -> Iterator[Strip]:
         """Give the strips that are whole and whose strips above have been given."""
-        while self._open:
-            first = next(iter(self._open))
-            if len(self._open[first]) < len(self._rows[first]):
+        while self._missing:
+            first = next(iter(self._missing))
+            if self._missing[first]:
                 return
-            yield self._strip(self._rows[first], self._open.pop(first))
+            del self._missing[first]
+            yield self._open.pop(first)
 
     def preview(self) -> NDArray[np.float32] | None:
         """Return the mean reflectance over the pixels of the preview."""
@@ -67,15 +73,19 @@ class StripBuilder:
             return None
         return self._sums / self._job.preview.sizes()
 
-    def _strip(self, row: tuple[Tile, ...], answers: list[Answer]) -> Strip:
-        answers.sort(key=lambda a: a.core.column)
-
-        def joined(name: str) -> Any:  # noqa: ANN401 (uint8 or float32)
-            return np.concatenate([getattr(a, name) for a in answers], axis=-1)
-
+    def _empty(self, answer: Answer) -> Strip:
+        """Return a strip to be filled with the answers of a row of tiles, given one of them."""
+        area, found = self._job.plan.area, answer.probabilities
+        shape = answer.core.height, area.width
         return Strip(
-            row=row[0].core.row - self._job.plan.area.row,
-            classes=joined("classes"),
-            validity=joined("validity"),
-            probabilities=None if self._job.probabilities is None else joined("probabilities"),
+            row=answer.core.row - area.row,
+            classes=np.empty(shape, np.uint8),
+            validity=np.empty(shape, np.uint8),
+            probabilities=None if found is None else np.empty((len(found), *shape), found.dtype),
         )
+
+    def _add_to_preview(self, thumbnail: Thumbnail | None) -> None:
+        if self._sums is not None and thumbnail is not None:
+            rows, columns = thumbnail.sums.shape[1:]
+            place = np.s_[thumbnail.row : thumbnail.row + rows]
+            self._sums[:, place, thumbnail.column : thumbnail.column + columns] += thumbnail.sums

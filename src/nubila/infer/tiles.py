@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from nubila.classes import NO_DATA, Validity
 from nubila.infer.decide import decide, judged, scale_probabilities
-from nubila.infer.plan import Plan, Tile
+from nubila.infer.layout import Tile
+from nubila.infer.plan import Plan
 from nubila.models_io import Model, ModelCard
 from nubila.raster import Window
 from nubila.scenes import Band, BandFile, Scene
@@ -222,11 +223,12 @@ def _thumbnail(job: Job, tile: Tile, reflectance: NDArray[np.float32]) -> Thumbn
     factor = job.preview.factor
     row, rows = _edges(place.row, place.stop_row, factor)
     column, columns = _edges(place.column, place.stop_column, factor)
-    sums = [
-        np.add.reduceat(np.add.reduceat(visible[names.index(name)], rows, axis=0), columns, axis=1)
-        for name in VISIBLE
-    ]
-    return Thumbnail(row, column, np.stack(sums))
+    sums = np.empty((len(VISIBLE), len(rows), visible.shape[2]), np.float32)
+    for target, name in zip(sums, VISIBLE, strict=True):
+        # A sum a row of the preview: reduceat along the rows takes ten times as long.
+        for line, part in zip(target, np.split(visible[names.index(name)], rows[1:]), strict=True):
+            part.sum(axis=0, out=line)
+    return Thumbnail(row, column, np.add.reduceat(sums, columns, axis=2))
 
 
 def _edges(start: int, stop: int, factor: int) -> tuple[int, NDArray[np.intp]]:
