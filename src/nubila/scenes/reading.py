@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -116,21 +117,25 @@ def _read_flags(saturation: Saturation, grid: Grid, window: Window) -> NDArray[n
 
 def _axes(file: BandFile, factor: int, grid: Grid, window: Window) -> tuple[Axis, Axis]:
     """Return how the pixels of a window of the target grid weigh those of a file's level."""
-    shape = tuple(-(-n // factor) for n in file.source.shape)
-    # Target pixel corners in source pixels: the scenes hold both grids to be parallel.
-    to_source = ~(file.grid.transform * Affine.scale(factor)) * grid.transform
+    rows, columns = (-(-n // factor) for n in file.source.shape)
+    to_source = _to_source(file.grid.transform, factor, grid.transform)
     return (
-        plan_axis(
-            window.row, window.stop_row, ratio=to_source.e, offset=to_source.f, length=shape[0]
-        ),
-        plan_axis(
-            window.column,
-            window.stop_column,
-            ratio=to_source.a,
-            offset=to_source.c,
-            length=shape[1],
-        ),
+        _axis(window.row, window.stop_row, to_source.e, to_source.f, rows),
+        _axis(window.column, window.stop_column, to_source.a, to_source.c, columns),
     )
+
+
+@lru_cache(maxsize=64)
+def _to_source(source: Affine, factor: int, target: Affine) -> Affine:
+    """Return what takes target pixel corners to a level's: the scenes hold both to be parallel."""
+    found: Affine = ~(source * Affine.scale(factor)) * target
+    return found
+
+
+@lru_cache(maxsize=64)
+def _axis(start: int, stop: int, ratio: float, offset: float, length: int) -> Axis:
+    """Plan an axis once for all bands of one grid, and columns once for all parts of a tile."""
+    return plan_axis(start, stop, ratio=ratio, offset=offset, length=length)
 
 
 def _read_block(
