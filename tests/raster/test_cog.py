@@ -53,6 +53,14 @@ def test_pixels_and_georeference(written):
         assert data.dtypes == ("uint8",)
 
 
+def test_threads_change_nothing_in_the_file(written, tmp_path):
+    path, classes = written
+    other = tmp_path / path.name
+    with open_cog(other, grid=grid_of(1400, 1160), look=LOOK, threads=3) as writer:
+        writer.write(classes)
+    assert other.read_bytes() == path.read_bytes()
+
+
 def test_it_is_a_valid_cog(written):
     valid, errors, warnings = cog_validate(written[0], strict=True, quiet=True)
     assert valid, (errors, warnings)

@@ -12,7 +12,7 @@ from nubila.classes import Validity
 from nubila.errors import InputError, OutputError
 from nubila.infer.area import Area, read_area
 from nubila.infer.delivery import Task, deliver, mask_in_memory, prepare
-from nubila.infer.engine import Progress, Run
+from nubila.infer.engine import Progress, Run, default_threads
 from nubila.infer.mask import CloudMask
 from nubila.infer.output import FileSet, legend_of, open_files, write_rest
 from nubila.infer.provenance import MaskOptions
@@ -148,11 +148,12 @@ def mask_to_folder(
     if not overwrite and (done := _finished(task, files)):
         return done
     legend = legend_of(task.options)
+    workers = default_threads() if threads is None else threads
     with (
         new_folder(folder),
-        open_files(files, task.grid, task.provenance, legend) as writer,
+        open_files(files, task.grid, task.provenance, legend, workers) as writer,
     ):
-        run, statistics = deliver(task, writer, "uint8", threads, progress)
+        run, statistics = deliver(task, writer, "uint8", workers, progress)
         _check_valid(statistics, task)
     paths = write_rest(files, task.grid, task.provenance, legend, statistics, run.preview)
     return MaskResult(

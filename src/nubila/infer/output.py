@@ -112,11 +112,12 @@ class MaskWriter:
 
 @contextmanager
 def open_files(
-    files: FileSet, grid: Grid, provenance: Provenance, legend: Legend
+    files: FileSet, grid: Grid, provenance: Provenance, legend: Legend, threads: int = 1
 ) -> Iterator[MaskWriter]:
     """Open the rasters of a mask; they appear under their names together, when all are whole.
 
-    An earlier mask stays, its item too, until then: a run that fails takes nothing away.
+    An earlier mask stays, its item too, until then: a run that fails takes nothing away. Overviews
+    are made and pixels compressed on so many threads.
 
     Raises:
         OutputError: a file cannot be written.
@@ -128,7 +129,9 @@ def open_files(
         def opened(kind: str, wanted: bool, look: CogLook, **shape: Any) -> CogWriter | None:  # noqa: ANN401
             if not wanted:
                 return None
-            return stack.enter_context(open_cog(files.path(kind), grid=grid, look=look, **shape))
+            return stack.enter_context(
+                open_cog(files.path(kind), grid=grid, look=look, threads=threads, **shape)
+            )
 
         probabilities = opened(
             "probabilities",
