@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nubila.errors import InputError
 from nubila.export.card import read_scores, write_item
-from nubila.models_io import load_model
+from nubila.models_io import CalibrationError, load_model
 from nubila.models_io.metadata import copy_with_card
 from nubila.models_io.registry import WEIGHTS
 
@@ -44,12 +44,24 @@ def ship(source: Path, scores: Path, folder: Path) -> Path:
         OutputError: the folder cannot be written to.
     """
     model = load_model(source)
-    card = model.card.model_copy(update={"scores": read_scores(scores, model.card.name)})
+    kept = read_scores(scores, model.card.name)
+    card = model.card.model_copy(update={"scores": kept})
+    if card.calibration_error is None:
+        measured = _calibration_error(scores, card.name, *kept)
+        card = card.model_copy(update={"calibration_error": measured})
     when, architecture = _trained(source.with_suffix(".stac.json"))
     target = folder / f"{card.name}.onnx"
     copy_with_card(source, target, card)
     write_item(card, target, when, architecture, model.batch)
     return target
+
+
+def _calibration_error(scores: Path, name: str, split: str) -> CalibrationError | None:
+    """Return what scores say of a model's calibration, which of 8-bit integers is their own."""
+    document = json.loads(scores.read_text(encoding="utf-8"))
+    found = document.get("models", {name: document})[name].get("calibration", {})
+    ece = {key: row["ece"] for key, row in found.items() if row.get("ece") is not None}
+    return CalibrationError(split=split, ece=ece) if ece else None
 
 
 def _trained(item: Path) -> tuple[datetime, str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from nubila.errors import InputError
-from nubila.models_io import load_model
+from nubila.models_io import CalibrationError, load_model
+from nubila.models_io.metadata import copy_with_card
 from nubila.models_io.registry import WEIGHTS
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -29,7 +31,8 @@ def script() -> ModuleType:
 def _scores(path: Path, *names: str) -> Path:
     figures = {"iou": 0.5, "iou_interval": [0.4, 0.6], "dice": 0.7}
     part = {"scenes": 3, "all_cloud_iou": 0.2, "all_clear_accuracy": 0.8, "cloud": figures}
-    one = {"overall": part, "folders": {"a": part}, "strata": {"cover": {}}}
+    reliability = {"cloud": {"ece": 0.03, "bins": []}, "snow": {"ece": None}}
+    one = {"overall": part, "folders": {"a": part}, "strata": {}, "calibration": reliability}
     protocol = {"split": "validation"}
     path.write_text(json.dumps({"models": dict.fromkeys(names, one), "protocol": protocol}))
     return path
@@ -51,6 +54,20 @@ def test_a_shipped_model_gives_the_same_and_carries_its_scores(
     shipped = json.loads(source.with_suffix(".stac.json").read_text())
     assert item["properties"]["mlm:memory_size"] == target.stat().st_size
     assert item["properties"]["datetime"] == shipped["properties"]["datetime"]
+
+
+def test_a_calibration_that_was_not_measured_is_that_of_the_scores(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    shipped = WEIGHTS / "small-int8.onnx"
+    card = load_model(shipped).card.model_copy(update={"calibration_error": None})
+    source = tmp_path / "source" / "bare.onnx"
+    source.parent.mkdir()
+    copy_with_card(shipped, source, card)
+    shutil.copy(shipped.with_suffix(".stac.json"), source.with_suffix(".stac.json"))
+    target = script.ship(source, _scores(tmp_path / "scores.json", "small-int8"), tmp_path)
+    expected = CalibrationError(split="validation", ece={"cloud": 0.03})
+    assert load_model(target).card.calibration_error == expected
 
 
 def test_scores_of_another_model_are_not_taken(script: ModuleType, tmp_path: Path) -> None:
