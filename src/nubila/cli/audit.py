@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nubila.cli.options import Root, Split
+from nubila.cli.options import Root, Split, keep_inputs
 
 __all__ = ["audit"]
 
@@ -77,6 +77,7 @@ def audit(
         raise InputError(
             f"{manifest!r}: no such file; if it is a collection, give its folder with --root"
         )
+    keep_inputs(output, [manifest])
     make_folder(output.parent)
     kept = None if predictions is None else open_predictions(predictions)
     if model is not None:

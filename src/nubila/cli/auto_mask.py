@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nubila.cli.options import Root, SideBySide
+from nubila.cli.options import Root, SideBySide, keep_others
 
 __all__ = ["auto_mask"]
 
@@ -101,6 +101,8 @@ def auto_mask(
             f"the manifests lie in several folders ({', '.join(map(str, folders))}): --root is "
             f"needed, the one folder that the paths in all of them are relative to"
         )
+    if (output / "manifest.csv").resolve() not in [table.resolve() for table in manifests]:
+        keep_others(output / "manifest.csv")
     if flips not in FLIPS:
         raise InputError(f"--flips {flips!r}{nearest(flips, FLIPS)} (known: {', '.join(FLIPS)})")
     try:
@@ -128,3 +130,6 @@ def auto_mask(
         f"{keep:g}"
     )
     typer.echo(found.manifest)
+    base = (root or manifests[0].parent).absolute()
+    if base != found.manifest.parent:
+        typer.echo(f"its paths are relative to {base}: give that as --root, or as data.root")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nubila.cli.options import Root, Split
+from nubila.cli.options import Root, Split, keep_inputs
 
 if TYPE_CHECKING:
     from nubila.curate.combination import Combination
@@ -89,6 +89,10 @@ def ensemble(
         )
     if data is None and (weights != "mean" or predictions or output is None):
         raise InputError("--data: name the labels to score on and to fit weights on")
+    if output is not None and output.suffix != ".onnx":
+        raise InputError(
+            f"{output}: expected a name that ends in .onnx; its table is put beside it"
+        )
     detectors = open_detectors(models)
     files = [d.model for d in detectors.values() if isinstance(d, ModelDetector)]
     if output is not None and len(files) < len(detectors):
@@ -97,6 +101,9 @@ def ensemble(
             f"{', '.join(others)}: no ONNX file of nubila's, so that it cannot be put into one; "
             f"leave out -o for the table alone (flips are exported by nubila export --flips)"
         )
+    if output is not None:
+        for written in (output, output.with_suffix(".csv")):
+            keep_inputs(written, [data, *(file.path for file in files)])
     combination: Combination | None = None
     if data is not None:
         specs = samples_of(data, root, split)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["Certain", "Changes", "Data", "Improbable", "Root", "SideBySide", "Split"]
+__all__ = [
+    "Certain",
+    "Changes",
+    "Data",
+    "Improbable",
+    "Root",
+    "SideBySide",
+    "Split",
+    "keep_inputs",
+    "keep_others",
+]
 
 Data: TypeAlias = Annotated[
     str,
@@ -46,3 +57,44 @@ Certain: TypeAlias = Annotated[
     float,
     typer.Option(min=0, max=1, help="A pixel is sure where one class is above this, others out."),
 ]
+
+
+def keep_inputs(output: Path, inputs: Iterable[str | Path | None]) -> None:
+    """Raise if a file that a command reads would be replaced by what it writes.
+
+    Args:
+        output: the file to write.
+        inputs: files that are read; names of what is no file, and None, are passed over.
+
+    Raises:
+        InputError: the output is one of them.
+    """
+    from nubila.errors import InputError
+
+    for given in inputs:
+        if given is not None and _same(Path(given), output):
+            raise InputError(f"{output}: is read and would be replaced; name another file with -o")
+
+
+def keep_others(manifest: Path) -> None:
+    """Raise if a table that a command would write stands there and was not made by such a command.
+
+    Args:
+        manifest: the table to write; one with a column ``sure`` is an earlier one.
+
+    Raises:
+        InputError: it stands there without that column.
+        ManifestError: it stands there and cannot be read.
+    """
+    from nubila.datasets.manifest import manifest_rows
+    from nubila.errors import InputError
+
+    if manifest.exists() and not any("sure" in cells for _, cells in manifest_rows(manifest)):
+        raise InputError(
+            f"{manifest}: is there already and has no column 'sure', so that this command has not "
+            f"made it; name another folder with -o"
+        )
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)

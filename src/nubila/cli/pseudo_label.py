@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nubila.cli.options import Certain, Improbable, Root, SideBySide
+from nubila.cli.options import Certain, Improbable, Root, SideBySide, keep_others
 
 __all__ = ["pseudo_label"]
 
@@ -95,6 +95,8 @@ def pseudo_label(
         (output / name).resolve() for name in ("manifest.csv", "dropped.csv")
     ]:
         raise InputError(f"{manifest}: is read and would be replaced; name another folder with -o")
+    for name in ("manifest.csv", "dropped.csv"):
+        keep_others(output / name)
     sets = tuple(class_set(names.split("|")) for names in classes or ())
     sureness = Sureness(low, high, known[unsure], sets)
     base = (root or manifest.parent).absolute()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nubila.cli.options import keep_inputs
+
 if TYPE_CHECKING:
     from nubila.curate.review import Review
 
@@ -77,6 +79,7 @@ def review(
     if export is not None:
         if not file.is_file():
             raise InputError(f"{file}: no decisions there yet; run nubila review without --export")
+        keep_inputs(export, [manifest, file, ranking])
         typer.echo(f"{export_decisions(ReviewStore(file), export)} decisions in {export}")
         return
     found = _review(manifest, ranking, predictions, file, root, split, who)

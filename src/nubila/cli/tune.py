@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nubila.cli.evaluate import progress_bar, samples_of
-from nubila.cli.options import Data, Root, SideBySide
+from nubila.cli.options import Data, Root, SideBySide, keep_inputs
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,6 +58,7 @@ def tune(
     specs = samples_of(data, root, split)
     check_split(split, specs)
     loaded = load_model(find_model(model))
+    keep_inputs(output, [loaded.path, data])
     make_folder(output.parent)
     if output.is_dir():
         raise InputError(f"{output}: this is a folder; name the ONNX file to write with --output")
