@@ -1,6 +1,8 @@
 """How many wrong labels `nubila audit` finds: a tenth of them is made wrong, and ranked.
 
     python benchmarks/audit_mistakes.py recipes/default.csv --root ../shared/data --model compact
+    python benchmarks/audit_mistakes.py recipes/default.csv --root ../shared/data \
+        --predictions runs/x/predictions
 
 Prints precision, which at as many as were made wrong is recall too, and recall by kind of mistake.
 """
@@ -21,7 +23,7 @@ from nubila.classes import CLASS_NAMES
 from nubila.curate.audit import audit
 from nubila.curate.mistakes import KINDS, mistake
 from nubila.curate.predict import keep_predictions
-from nubila.curate.predictions import Predictions
+from nubila.curate.predictions import Predictions, open_predictions
 from nubila.datasets import LabelCodes, SampleSpec, load_sample, read_manifest
 from nubila.detect import open_detector
 
@@ -74,21 +76,24 @@ def main() -> None:
     parser.add_argument("manifest")
     parser.add_argument("--root")
     parser.add_argument("--split")
-    parser.add_argument("--model", help="default: no predictions")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--model", help="default: no predictions")
+    source.add_argument("--predictions", type=Path, help="kept ones, such as those out of fold")
     parser.add_argument("--work", default="runs/audit-mistakes", help="kept predictions lie here")
     parser.add_argument("--seeds", type=int, default=5)
     given = parser.parse_args()
     specs = read_manifest(given.manifest, root=given.root, split=given.split)
     work = Path(given.work)
     work.mkdir(parents=True, exist_ok=True)
-    kept = None
+    kept = None if given.predictions is None else open_predictions(given.predictions)
     if given.model:
         detector = open_detector(given.model)
         kept = keep_predictions(detector, specs, work / given.model, report=print)
+    journal = "out-of-fold" if given.predictions else given.model
     every: dict[str, list[bool]] = defaultdict(list)
     shares = []
     for seed in range(given.seeds):
-        found = recalls(specs, kept, seed, work / f"{given.model}.jsonl")
+        found = recalls(specs, kept, seed, work / f"{journal}.jsonl")
         hits = [hit for kind in found.values() for hit in kind]
         shares.append(float(np.mean(hits)))
         for kind, each in found.items():

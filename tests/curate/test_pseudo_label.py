@@ -170,7 +170,7 @@ def test_the_table_that_is_read_is_not_written_over(pool: Path, tmp_path: Path, 
     table.parent.mkdir()
     table.write_bytes(pool.read_bytes())
     result = _run(table, ["brightness"], table.parent, "--root", str(tmp_path))
-    assert "name another folder" in str(result.exception)
+    assert "name another with -o" in str(result.exception)
     assert table.read_bytes() == pool.read_bytes()
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nubila.cli.options import Root, SideBySide, keep_others
+from nubila.cli.options import Root, SideBySide, keep_inputs, keep_others
 
 __all__ = ["auto_mask"]
 
@@ -101,8 +101,8 @@ def auto_mask(
             f"the manifests lie in several folders ({', '.join(map(str, folders))}): --root is "
             f"needed, the one folder that the paths in all of them are relative to"
         )
-    if (output / "manifest.csv").resolve() not in [table.resolve() for table in manifests]:
-        keep_others(output / "manifest.csv")
+    keep_inputs(output / "manifest.csv", manifests)
+    keep_others(output / "manifest.csv")
     if flips not in FLIPS:
         raise InputError(f"--flips {flips!r}{nearest(flips, FLIPS)} (known: {', '.join(FLIPS)})")
     try:

@@ -73,7 +73,7 @@ def keep_inputs(output: Path, inputs: Iterable[str | Path | None]) -> None:
 
     for given in inputs:
         if given is not None and _same(Path(given), output):
-            raise InputError(f"{output}: is read and would be replaced; name another file with -o")
+            raise InputError(f"{output}: is read and would be replaced; name another with -o")
 
 
 def keep_others(manifest: Path) -> None:

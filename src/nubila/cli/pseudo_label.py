@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nubila.cli.options import Certain, Improbable, Root, SideBySide, keep_others
+from nubila.cli.options import Certain, Improbable, Root, SideBySide, keep_inputs, keep_others
 
 __all__ = ["pseudo_label"]
 
@@ -91,11 +91,8 @@ def pseudo_label(
         raise InputError(
             "--replace: name the split with --split, so that labels to be scored on stay drawn"
         )
-    if manifest.resolve() in [
-        (output / name).resolve() for name in ("manifest.csv", "dropped.csv")
-    ]:
-        raise InputError(f"{manifest}: is read and would be replaced; name another folder with -o")
     for name in ("manifest.csv", "dropped.csv"):
+        keep_inputs(output / name, [manifest])
         keep_others(output / name)
     sets = tuple(class_set(names.split("|")) for names in classes or ())
     sureness = Sureness(low, high, known[unsure], sets)

@@ -44,9 +44,9 @@ _WATER_SWIR: Final = (0.05, 0.12)
 _WATER_GREEN: Final = (0.10, 0.25)
 # The snow line of the Theia snow product (Gascoin et al. 2019, doi:10.5194/essd-11-493-2019): of
 # bands of 100 m, two below the lowest with more than a tenth of its clear pixels certain snow
-# (index above 0.4, red above 0.2), if more than a thousandth of all of them are. Since its version
-# 1.4 it skips bands of which no more than a tenth is clear (its fclear_lim): a few pixels in a gap
-# between clouds, or the edge of one, would set the line.
+# (index above 0.4, red above 0.2), if more than a thousandth of all of them are. Newer versions
+# of its program, Let-it-snow, skip bands of which no more than a tenth is clear (fclear_lim): a few
+# pixels in a gap between clouds, or the edge of one, would set the line.
 _LINE_BAND: Final = 100.0
 _LINE_BELOW: Final = 2
 _LINE_SHARE: Final = 0.1
