@@ -14,11 +14,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils import deterministic
 
 from nubila.errors import RecipeError
 from nubila.nn import Segmenter
 from nubila.recipe import Recipe
 from nubila.train._fabric import Fabric, MixedPrecision, Precision
+from nubila.train.memory import keep_freed_memory
 
 __all__ = ["average_buffers", "finish", "greatest", "start_fabric", "sync_batch_norm", "total"]
 
@@ -57,6 +59,9 @@ def start_fabric(recipe: Recipe) -> Fabric:
     torch.set_num_threads(recipe.threads)  # after launch, which sets it too
     # Some backward passes have no deterministic form on a GPU; there it is only a warning.
     torch.use_deterministic_algorithms(True, warn_only=on_gpu)
+    # It would fill every new tensor with NaN before it is written, a twentieth of a step.
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    keep_freed_memory()
     return fabric
 
 
