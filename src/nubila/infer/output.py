@@ -245,7 +245,8 @@ def _write_picture(
         caption=Caption(provenance.scene_id, _details(provenance, grid, statistics)),
     )
     with atomic_path(files.path("picture")) as target:
-        picture.save(target, format="PNG")
+        # The third level takes half the time of the usual sixth, for a twelfth more bytes.
+        picture.save(target, format="PNG", compress_level=3)
 
 
 def _small(path: Path, longest: int) -> NDArray[np.uint8]:
