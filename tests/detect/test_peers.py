@@ -31,6 +31,8 @@ def omnicloudmask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType
     import omnicloudmask as module
 
     def predict_from_array(input_array: np.ndarray, **options: object) -> np.ndarray:
+        if min(input_array.shape[1:]) < 32:
+            raise ValueError("Input array must have a width and height of 32 pixels or more")
         module.seen = input_array, options
         red = input_array[0]
         return np.stack([1 - red, red, np.zeros_like(red), np.zeros_like(red)])
@@ -54,7 +56,7 @@ def test_omnicloudmask_sees_red_green_nir_and_0_for_no_data(
     for name in ("one", "two"):
         (tmp_path / f"{name}.safetensors").touch()
     monkeypatch.setenv("NUBILA_PEER_WEIGHTS", str(tmp_path))
-    image = np.stack([np.full((8, 6), value, np.float32) for value in (0.1, 0.2, 0.3, 0.4)])
+    image = np.stack([np.full((40, 32), value, np.float32) for value in (0.1, 0.2, 0.3, 0.4)])
     image[2, 0] = np.nan
     image[1, 1] = -0.01
     image[2, 4:] = 0.9
@@ -73,6 +75,20 @@ def test_omnicloudmask_sees_red_green_nir_and_0_for_no_data(
     assert detector.lacks(View(image[:3], RGBN[:3])) == "no nir"
     with pytest.raises(BandError, match="no nir"):
         detector.detect(View(image[:3], RGBN[:3]))
+    # Smaller than the package takes, as it is or once it is brought to 10 m.
+    assert detector.lacks(View(image[:, :31], RGBN, resolution=10.0)) == "no 32 x 32 pixels"
+    assert detector.lacks(View(image, RGBN, resolution=30.0)) == ""
+    with pytest.raises(BandError, match="no 32 x 32 pixels"):
+        detector.detect(View(image, RGBN, resolution=5.0))
+
+
+# Name and file of weights as release 1.0.2 has them; before, L2A's file was named as its network.
+CLOUDSEN12 = {
+    "UNetMobV2_V2": "UNetMobV2_V2.pt",
+    "cloudsen12l2a": "cloudsen12-s2-l2a-1.0.0.pt",
+    "landsat30": "landsat30.pt",
+    "dtacs4bands": "dtacs4bands.pt",
+}
 
 
 class _Model:
@@ -92,11 +108,13 @@ def cloudsen12(monkeypatch: pytest.MonkeyPatch) -> dict[str, _Model]:
     loaded: dict[str, _Model] = {}
 
     def load_model_by_name(name: str, weights_folder: str) -> _Model:
-        assert (Path(weights_folder) / f"{name}.pt").is_file(), "it would download"
+        file = Path(weights_folder) / module.MODELS_CLOUDSEN12[name]["model_file"]
+        assert file.is_file(), "it would download"
         return loaded.setdefault(name, _Model(name))
 
     package, module = ModuleType("cloudsen12_models"), ModuleType("cloudsen12_models.cloudsen12")
     module.load_model_by_name = load_model_by_name
+    module.MODELS_CLOUDSEN12 = {name: {"model_file": file} for name, file in CLOUDSEN12.items()}
     monkeypatch.setitem(sys.modules, "cloudsen12_models", package)
     monkeypatch.setitem(sys.modules, "cloudsen12_models.cloudsen12", module)
     cloudsen12_room._model.cache_clear()
@@ -133,8 +151,8 @@ def test_cloudsen12_takes_the_network_that_fits(
     network: str,
     first: str,
 ) -> None:
-    for name in ("UNetMobV2_V2", "cloudsen12l2a", "landsat30", "dtacs4bands"):
-        (tmp_path / f"{name}.pt").touch()
+    for file in CLOUDSEN12.values():
+        (tmp_path / file).touch()
     view = _view(bands, level, resolution=30.0)
     view.image[bands.index(first), 3:] = 0.9
     found = open_detector("cloudsen12", weights=tmp_path).detect(view)
@@ -153,10 +171,19 @@ def test_cloudsen12_says_what_it_lacks(cloudsen12: dict[str, _Model], tmp_path: 
     assert detector.lacks(_view(RGBN, "L1C")) == ""
     assert detector.lacks(_view(RGBN[:3], "L1C")) == "no nir"
     missing = tuple(b for b in MSI if b != "cirrus")
-    assert detector.lacks(_view(missing, "L2A")) == "no weights cloudsen12l2a.pt"
+    assert detector.lacks(_view(missing, "L2A")) == "no weights cloudsen12-s2-l2a-1.0.0.pt"
     assert "coastal" in detector.lacks(_view(RGBN, "L2A"))
     with pytest.raises(BandError, match="v: cloudsen12 cannot judge it"):
         detector.detect(_view(RGBN[:3], "L1C"))
+
+
+def test_a_release_of_cloudsen12_without_a_network_is_named(
+    cloudsen12: dict[str, _Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = {"cloudsen12": {"model_file": "cloudsen12.pt"}}
+    monkeypatch.setattr(sys.modules["cloudsen12_models.cloudsen12"], "MODELS_CLOUDSEN12", old)
+    with pytest.raises(ModelError, match=r"no network UNetMobV2_V2 \(it has cloudsen12\)"):
+        open_detector("cloudsen12", weights=Path())
 
 
 @pytest.mark.parametrize("name", ["omnicloudmask", "cloudsen12"])

@@ -23,6 +23,7 @@ from nubila.codes import from_codes
 from nubila.detect.detector import Detection, Output, View, as_detection, refusal
 from nubila.detect.scale import at_resolution, nearest_to
 from nubila.detect.weights import check_weights, peer_package, weights_folder
+from nubila.errors import ModelError
 
 __all__ = ["CloudSen12"]
 
@@ -51,8 +52,18 @@ class _Network:
 
     @property
     def file(self) -> str:
-        """What the package calls its weights."""
-        return f"{self.name}.pt"
+        """What the installed package calls its weights; releases differ for those of L2A.
+
+        Raises:
+            ModelError: cloudsen12_models is not installed, or its release lacks the network.
+        """
+        known = _package().MODELS_CLOUDSEN12
+        if self.name not in known:
+            raise ModelError(
+                f"cloudsen12_models: this release has no network {self.name} (it has "
+                f"{', '.join(known)}); install a newer one"
+            )
+        return str(known[self.name]["model_file"])
 
 
 # Bands in the order of the package's own table, whose names are those of Sentinel-2 throughout.
@@ -81,7 +92,7 @@ class CloudSen12:
         weights: the folder of the weights; None takes that of the environment.
 
     Raises:
-        ModelError: cloudsen12_models is not installed.
+        ModelError: cloudsen12_models is not installed, or too old.
         MissingFileError: none of its weights are there; the message names all.
     """
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nubila.detect.detector import Detection, Output, View, refusal
-from nubila.detect.scale import at_resolution, back_to
+from nubila.detect.scale import at_resolution, back_to, coarser
 from nubila.detect.weights import check_weights, peer_package, weights_folder
 
 __all__ = ["OmniCloudMask"]
@@ -32,6 +32,7 @@ _OUTPUTS: Final = (
 )
 _FINEST: Final = 10.0
 _LEAST: Final = np.float32(1e-6)  # 0 is the package's value for no data
+_SMALLEST: Final = 32  # pixels of a side that the package refuses to go below
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ class OmniCloudMask:
 
     def lacks(self, view: View) -> str:
         """Return what it would need to judge a view, in words; empty if it can."""
-        return view.missing(_BANDS)
+        missing = view.missing(_BANDS)
+        if missing or min(_shape(view)) >= _SMALLEST:
+            return missing
+        return f"no {_SMALLEST} x {_SMALLEST} pixels"
 
     def detect(self, view: View) -> Detection:
         """Judge a view.
@@ -72,7 +76,7 @@ class OmniCloudMask:
             BandError: it cannot; the message says what it lacks.
         """
         image = view.stack(_BANDS)
-        if image is None:
+        if self.lacks(view) or image is None:
             raise refusal(self, view)
         empty = np.isnan(image).any(axis=0)
         coarse = at_resolution(image, view.resolution, _FINEST)
@@ -93,6 +97,11 @@ class OmniCloudMask:
         shares = back_to(shares / shares.sum(axis=0), image.shape[1:]).copy()
         shares[:, empty] = np.nan
         return Detection(shares, _OUTPUTS)
+
+
+def _shape(view: View) -> tuple[int, ...]:
+    """Return rows and columns of a view as the package gets it."""
+    return coarser(view.image.shape[1:], view.resolution, _FINEST)
 
 
 def _package() -> ModuleType:

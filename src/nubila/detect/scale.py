@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from nubila.raster.resample import plan_axis, resample
 
-__all__ = ["at_resolution", "back_to", "nearest_to"]
+__all__ = ["at_resolution", "back_to", "coarser", "nearest_to"]
 
 # A view that is this much finer or more is brought to what is asked; 30 m stays 30 m.
 _WORTH_IT = 1.25
@@ -23,10 +23,15 @@ def at_resolution(
         own: its metres a pixel; None, where nobody knows, leaves it as it is.
         wanted: metres a pixel; None leaves it as it is.
     """
+    shape = coarser(image.shape[1:], own, wanted)
+    return image if shape == image.shape[1:] else _resize(image, *shape)
+
+
+def coarser(shape: tuple[int, ...], own: float | None, wanted: float | None) -> tuple[int, ...]:
+    """Return the rows and columns that `at_resolution` gives an image of this shape."""
     if own is None or wanted is None or wanted / own < _WORTH_IT:
-        return image
-    rows, columns = (max(1, round(size * own / wanted)) for size in image.shape[1:])
-    return _resize(image, rows, columns)
+        return shape
+    return tuple(max(1, round(size * own / wanted)) for size in shape)
 
 
 def back_to(probabilities: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
