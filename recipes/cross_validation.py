@@ -20,11 +20,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from nubila.datasets import SampleSpec, read_manifest
 from nubila.datasets.manifest import write_manifest
-from nubila.detect import Detector
+from nubila.detect import Detection, Detector, Output, View
 from nubila.evaluate.compare_detectors import (
     Comparison,
     Contender,
@@ -51,16 +52,46 @@ def main() -> None:
     tables = deal_out(given.root, given.folds, given.output)
     parts: list[Comparison] = []
     judged: list[SampleSpec] = []
-    detectors: dict[str, Detector] = {}
+    networks: dict[str, Detector] = {}
+    peers = open_detectors(PEERS)
     for table in tables:
-        model = train(given, table)
+        (own,) = open_detectors([str(train(given, table))]).values()
         specs = read_manifest(table, root=given.root, split="validation")
-        own, *peers = open_detectors([str(model), *PEERS]).items()
-        detectors = {OWN: own[1], **dict(peers)}
-        parts.append(compare_detectors(detectors, specs))
+        parts.append(compare_detectors({OWN: own, **peers}, specs))
+        networks |= {spec.id: own for spec in specs}
         judged += specs
-    found = write_comparison(joined(parts), detectors, judged, given.output)
+    # Pictures are drawn by each image's own network too: the others have been trained on it.
+    found = write_comparison(joined(parts), {OWN: HeldOut(networks), **peers}, judged, given.output)
     print(json.dumps({key: str(path) for key, path in found.items()}, indent=2))
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The networks of all folds as one detector: each image is judged by that of its fold.
+
+    Attributes:
+        networks: id of a sample -> the network that has not seen its place.
+    """
+
+    networks: Mapping[str, Detector]
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return OWN
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What it tells apart, the same in all folds."""
+        return next(iter(self.networks.values())).outputs
+
+    def lacks(self, view: View) -> str:
+        """Return what the network of the view's fold would need, in words; empty if it can."""
+        return self.networks[view.name].lacks(view)
+
+    def detect(self, view: View) -> Detection:
+        """Judge a view by the network of its fold."""
+        return self.networks[view.name].detect(view)
 
 
 def deal_out(root: Path, count: int, folder: Path) -> list[Path]:

@@ -5,14 +5,17 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 
+from nubila.classes import COLOURS
 from nubila.datasets import read_manifest
 from nubila.datasets.manifest import write_manifest
-from nubila.evaluate.compare_detectors import compare_detectors, open_detectors
+from nubila.evaluate.compare_detectors import Comparison, compare_detectors, open_detectors
+from nubila.evaluate.compare_panels import make_disputed
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
@@ -75,27 +78,65 @@ def test_every_place_is_judged_once_by_what_people_drew_and_never_trained_on(
     assert judged == Counter(list(codes))
 
 
-def test_joined_folds_score_as_the_whole(script: ModuleType, tmp_path: Path) -> None:
+def _images(folder: Path, count: int) -> Path:
+    """Return a manifest of small images of noise, each a place of its own."""
     random = np.random.default_rng(4)
     rows = []
-    for number in range(5):
+    profile = {"driver": "GTiff", "width": 20, "height": 20}
+    for number in range(count):
         image = random.uniform(0, 1, (3, 20, 20)).astype(np.float32)
-        profile = {"driver": "GTiff", "width": 20, "height": 20}
-        with rasterio.open(
-            tmp_path / f"{number}.tif", "w", **profile, count=3, dtype="float32"
-        ) as file:
-            file.write(image)
-        with rasterio.open(
-            tmp_path / f"{number}-mask.tif", "w", **profile, count=1, dtype="uint8"
-        ) as file:
-            file.write(random.integers(0, 2, (1, 20, 20)).astype(np.uint8))
-        rows.append({"image": f"{number}.tif", "mask": f"{number}-mask.tif", "split": "train",
-                     "group": str(number), "bands": "blue;green;red",
+        mask = random.integers(0, 2, (1, 20, 20)).astype(np.uint8)
+        for name, values in ((f"{number}", image), (f"{number}-mask", mask)):
+            shape = {"count": len(values), "dtype": values.dtype}
+            with rasterio.open(folder / f"{name}.tif", "w", **profile, **shape) as file:
+                file.write(values)
+        rows.append({"image": f"{number}.tif", "mask": f"{number}-mask.tif",
+                     "split": "validation", "group": str(number), "bands": "blue;green;red",
                      "codes": "0=clear;1=cloud"})  # fmt: skip
-    write_manifest(tmp_path / "all.csv", rows)
-    specs = read_manifest(tmp_path / "all.csv")
+    manifest = folder / "all.csv"
+    write_manifest(manifest, rows)
+    return manifest
+
+
+def test_joined_folds_score_as_the_whole(script: ModuleType, tmp_path: Path) -> None:
+    specs = read_manifest(_images(tmp_path, 5))
     detectors = open_detectors(["brightness"])
     whole = compare_detectors(detectors, specs)
     parts = [compare_detectors(detectors, specs[:2]), compare_detectors(detectors, specs[2:])]
     assert script.joined(parts).scores() == whole.scores()
     assert script.joined(parts).scores() != parts[0].scores()
+
+
+def test_pictures_are_of_networks_that_have_not_seen_the_image(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = _images(tmp_path, 4)
+    with manifest.open() as file:
+        rows = list(csv.DictReader(file))
+    tables = [tmp_path / f"fold-{n}.csv" for n in (0, 1)]
+    for table, part in zip(tables, (rows[:2], rows[2:]), strict=True):
+        write_manifest(table, part)
+    # The "networks" of the two folds call everything cloud, and nothing.
+    told = {"fold-0": "all-cloud", "fold-1": "all-clear"}
+    monkeypatch.setattr(script, "deal_out", lambda *_: tables)
+    monkeypatch.setattr(script, "train", lambda _, table: told[table.stem])
+    monkeypatch.setattr(script, "PEERS", ("brightness",))
+    written: dict[str, Any] = {}
+
+    def write(comparison: Comparison, detectors: dict[str, Any], specs: list, _: Path) -> dict:
+        written.update(drawn=make_disputed(comparison, detectors, specs))
+        return {}
+
+    monkeypatch.setattr(script, "write_comparison", write)
+    arguments = ["x", "r.yaml", str(tmp_path), "--steps", "1", "-o", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", arguments)
+    script.main()
+    cloudy = {
+        sample.id: {tuple(c) for c in mask.reshape(-1, 3).tolist()} == {COLOURS[1]}
+        for sample in written["drawn"]
+        for caption, mask in sample.masks.items()
+        if caption.startswith("held out")
+    }
+    assert cloudy
+    assert cloudy == {name: name[-1] in "01" for name in cloudy}
+    assert set(cloudy.values()) == {True, False}
