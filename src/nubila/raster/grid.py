@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.transform import array_bounds
 from rasterio.warp import transform, transform_bounds
 
@@ -137,7 +137,10 @@ class Grid:
             middle = (self.bounds[1] + self.bounds[3]) / 2
             east = METRES_PER_DEGREE * max(math.cos(math.radians(middle)), 1e-6)
             return height * METRES_PER_DEGREE, width * east
-        factor = float(self.crs.linear_units_factor[1])
+        try:
+            factor = float(self.crs.linear_units_factor[1])
+        except CRSError:  # a local CRS, of a building site or of nothing: as without one
+            factor = 1.0
         if _is_mercator(self.crs.to_wkt()):
             west, south, east, north = self.bounds
             middle = transform(self.crs, "EPSG:4326", [(west + east) / 2], [(south + north) / 2])
