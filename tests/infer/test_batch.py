@@ -70,3 +70,9 @@ def test_progress_names_the_scene(model, tmp_path):
     )
     assert seen[0] == ("a", 0, 48_000)
     assert seen[-1] == ("a", 48_000, 48_000)
+
+
+def test_one_file_by_two_names_is_one_scene(model, tmp_path):
+    path = write_raster(tmp_path / "a.tif")
+    found = run([path, tmp_path / "." / "out" / ".." / "a.tif"], tmp_path / "out", model)
+    assert [o.status for o in found] == ["written", "skipped"]

@@ -152,11 +152,18 @@ def _claim(scene: Scene, source: str, taken: dict[str, str]) -> None:
     """Hold two inputs apart whose files would have the same names."""
     # File systems that do not tell upper from lower case are common.
     other = taken.setdefault(scene.id.lower(), source)
-    if other != source:
+    if other != source and not _is_same_file(other, source):
         raise OutputError(
             f"{source}: its files would be named {scene.id!r} like those of {other}; mask it into "
             "another folder"
         )
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    try:
+        return Path(one).samefile(other)
+    except (OSError, ValueError):  # an address, or several files joined
+        return False
 
 
 def _named(progress: SceneProgress | None, scene_id: str) -> Callable[[int, int], None] | None:
