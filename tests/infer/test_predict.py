@@ -103,3 +103,12 @@ def test_lists_become_arrays_or_are_refused(model):
     for wrong in ([[1.0, 2.0], [3.0]], ["a"], [[["a"]]] * 4):
         with pytest.raises(InputError, match="array must"):
             nubila.predict(wrong, BANDS, model=model)
+
+
+def test_a_number_that_no_reflectance_has_is_refused_without_nodata(model):
+    values = np.full((len(BANDS), 32, 32), 0.2, np.float32)
+    values[:, :8] = -9999
+    with pytest.raises(InputError, match=r"down to -9999(.|\n)*nodata=-9999"):
+        nubila.predict(values, BANDS, model=model)
+    found = nubila.predict(values, BANDS, model=model, nodata=-9999).classes
+    np.testing.assert_array_equal(found == 255, values[0] == -9999)

@@ -25,6 +25,7 @@ from nubila.errors import (
 from nubila.raster import Window
 from nubila.scenes.describe import describe
 from nubila.scenes.generic import open_raster
+from nubila.scenes.location import unsigned
 
 from .range_server import serve
 
@@ -453,3 +454,67 @@ def test_what_signs_an_address_is_not_told(tmp_path):
     assert scene.path == f"{server.url}/a.tif"
     assert "secret" not in str(describe(scene))
     assert "secret" not in scene.bands["blue"].scale_from
+
+
+def test_what_signs_a_gdal_name_is_not_told_either(tmp_path):
+    write(tmp_path / "a.tif", counts(3), tags=([1e-4] * 3, [0] * 3), names=["blue", "green", "x"])
+    with serve(tmp_path) as server:
+        server.query = "sig=secret"
+        scene = open_raster(f"/vsicurl/{server.url}/a.tif?sig=secret")
+        with pytest.raises(BandError, match=r"a\.tif") as told:
+            open_raster(f"{server.url}/a.tif?sig=secret", bands="blue")
+    assert scene.path == f"/vsicurl/{server.url}/a.tif"
+    assert scene.id == "a"
+    assert "left out" in str(scene.notes)
+    assert "secret" not in f"{describe(scene)} {scene.notes} {told.value}"
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        (
+            "/vsicurl?retry=3&url=https%3A%2F%2Fa.org%2Fb.tif%3Fsig%3Dx",
+            "/vsicurl/https://a.org/b.tif",
+        ),
+        ("s3://bucket/b.tif?versionId=2", "s3://bucket/b.tif"),
+        ("a?b=1.tif", "a?b=1.tif"),
+    ],
+)
+def test_unsigned(location, expected):
+    assert unsigned(location) == expected
+
+
+def test_a_question_mark_in_a_local_name_is_part_of_it(tmp_path):
+    path = write(tmp_path / "a?b=1.tif", counts(1), names=["red"])
+    assert open_raster(path, scale=1e-4).id == "a?b=1"
+
+
+@pytest.mark.parametrize("low", [-9999.0, -32768.0, -1.0, -3.4e38])
+def test_a_number_that_no_reflectance_has_is_no_data_that_nobody_told(tmp_path, low):
+    values = RNG.random((1, *SHAPE), "float32")
+    values[:, :2, :2] = low
+    path = write(tmp_path / "a.tif", values, names=["red"])
+    with pytest.raises(MetadataError, match=r"down to -(.|\n)*--nodata -"):
+        open_raster(path)
+    pixels = open_raster(path, nodata=float(np.float32(low))).read(["red"])
+    assert (pixels.validity[:2, :2] == Validity.NO_DATA).all()
+    assert np.count_nonzero(pixels.validity) == 4
+    assert open_raster(path, scale=1).bands["red"].scale == 1
+
+
+def test_many_zeros_among_floats_are_noted(tmp_path):
+    values = RNG.random((1, *SHAPE), "float32") + 0.01
+    values[:, :10] = 0
+    told = open_raster(write(tmp_path / "a.tif", values, names=["red"])).notes
+    assert any("--nodata 0" in note for note in told)
+    told = open_raster(write(tmp_path / "b.tif", values, names=["red"], nodata=0)).notes
+    assert not any("--nodata" in note for note in told)
+    values[:, :10] = 0.02
+    told = open_raster(write(tmp_path / "c.tif", values, names=["red"])).notes
+    assert not any("--nodata" in note for note in told)
+
+
+def test_a_local_crs_is_read_as_one_in_metres(tmp_path):
+    crs = 'LOCAL_CS["site",UNIT["metre",1]]'
+    path = write(tmp_path / "a.tif", counts(1), names=["red"], crs=crs)
+    assert open_raster(path, scale=1e-4).resolution == 10

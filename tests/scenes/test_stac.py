@@ -716,3 +716,43 @@ def test_the_flag_of_the_cogs_is_not_of_the_jpeg_2000_assets(tmp_path):
     said = r"boa_offset_applied is true, but of the COGs.*JPEG 2000.*offset -0\.1"
     with pytest.raises(MetadataError, match=said):
         open_stac(item | {"assets": jp2})
+
+
+def test_counts_of_a_known_sensor_without_a_stated_value_have_no_data_at_0(tmp_path):
+    counts = write(tmp_path / "a.tif", 20)
+    item = skeleton("x", {"constellation": "sentinel-2"})
+    bands = {"eo:bands": [{"name": "B04"}], "raster:bands": [{"scale": 1e-4, "offset": -0.1}]}
+    item["assets"]["red"] = {"href": "a.tif", **bands}
+    scene = open_stac(save(item, tmp_path))
+    validity = scene.read(["red"]).validity
+    np.testing.assert_array_equal(validity == Validity.NO_DATA, counts == 0)
+    assert any("no data" in note for note in scene.notes)
+
+
+def test_counts_of_which_nobody_says_what_means_no_data_are_noted(tmp_path):
+    item, _ = plain(tmp_path, tags=(3e-4, 0))
+    scene = open_stac(save(item, tmp_path))
+    assert scene.bands["red"].nodata is None
+    assert any("every pixel counts" in note for note in scene.notes)
+
+
+@pytest.mark.parametrize(("value", "said"), [(8000.0, "to 8000"), (-9999.0, "down to -9999")])
+def test_floats_that_no_reflectance_can_be(tmp_path, value, said):
+    item, _ = plain(tmp_path, dtype="float32")
+    with rasterio.open(tmp_path / "a.tif", "r+") as data:
+        values = np.full(data.shape, 0.2, "float32")
+        values[5:10] = value
+        data.write(values, 1)
+    with pytest.raises(MetadataError, match=f"{said}(.|\n)*list of rasters"):
+        open_stac(save(item, tmp_path))
+    item["assets"]["data"]["raster:bands"] = [{"nodata": value}]
+    scene = open_stac(save(item, tmp_path))
+    assert np.count_nonzero(scene.read(["red"]).validity) == 5 * values.shape[1]
+
+
+@pytest.mark.parametrize("offset", [float("nan"), float("inf"), True])
+def test_an_offset_that_is_no_number_is_refused(tmp_path, offset):
+    item, _ = plain(tmp_path)
+    item["assets"]["data"]["raster:bands"] = [{"scale": 1e-4, "offset": offset}]
+    with pytest.raises(MetadataError, match=r"offset is (nan|inf|True)"):
+        open_stac(save(item, tmp_path))

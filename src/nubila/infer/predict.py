@@ -61,7 +61,7 @@ def predict(
         BandError: a band name is unknown, or one that the model needs is missing.
         GridError: the grid has another shape than the array.
         InputError: an argument is wrong; without a scale, values are integers, or their 99th
-            percentile is above 10 (1000 %), which no reflectance is.
+            percentile is above 10 (1000 %) or the lowest -1 or less, which no reflectance is.
         ModelError: there is no such model, or it does not run.
 
     >>> mask = predict(counts, "blue,green,red,nir", scale=1e-4)  # doctest: +SKIP

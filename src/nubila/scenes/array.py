@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from nubila.bands import parse_bands
 from nubila.errors import GridError, InputError
 from nubila.raster import Grid, Window
-from nubila.scenes.reflectance import too_high
+from nubila.scenes.reflectance import too_high, too_low
 from nubila.scenes.scene import Band, BandFile, Scene
 
 __all__ = ["ArraySource", "scene_from_array"]
@@ -90,7 +90,7 @@ def scene_from_array(
     Raises:
         InputError: the array is not three-dimensional, not of numbers, empty, or has another
             number of bands than named; scale is 0 or something is not finite; without a scale,
-            values are integers or so high that they are no reflectance.
+            values are integers or so high or low that they are no reflectance.
         GridError: the grid has another shape than the array.
 
     >>> scene_from_array(np.zeros((3, 64, 64), "uint16"), "blue,green,red", scale=1e-4).shape
@@ -158,11 +158,17 @@ def _check_reflectance(values: NDArray[Any], band: str, name: str, nodata: float
             "are reflectance as they are"
         )
     step_rows, step_columns = (-(-n // _SAMPLE) for n in values.shape)
-    high = too_high(values[::step_rows, ::step_columns], nodata)
+    seen = values[::step_rows, ::step_columns]
+    high, low = too_high(seen, nodata), too_low(seen, nodata)
     if high is not None:
         raise InputError(
             f"{name}: band {band} has values to {high:g} and no scale is known, so it is no "
             f"reflectance (1 = 100 %); {told}"
+        )
+    if low is not None:
+        raise InputError(
+            f"{name}: band {band} has values down to {low:g}, which no reflectance is; give "
+            f"nodata={low:g} if that means no data, or scale=1 if it is meant"
         )
 
 

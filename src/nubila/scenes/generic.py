@@ -14,22 +14,20 @@ import numpy as np
 from nubila.bands import BANDS, SENSORS, band_name, parse_bands
 from nubila.errors import BandError, InputError, MetadataError, nearest
 from nubila.raster.gdal import GdalSource, RasterInfo, open_source
-from nubila.raster.grid import Window
 from nubila.scenes.grids import common_grid
-from nubila.scenes.location import gdal_path, is_url
-from nubila.scenes.reflectance import too_high
+from nubila.scenes.location import gdal_path, unsigned
+from nubila.scenes.reflectance import sample_of, too_high, too_low
 from nubila.scenes.scene import Band, BandFile, Scene
 
 __all__ = ["open_raster"]
 
 _THERMAL: Final = ("lwir11", "lwir12")
-_SAMPLE: Final = 128  # rows and columns of the blocks that are looked at
 _FEWEST_LETTERS: Final = 4  # of what names share, to name a scene: not "10m", "sr" or "toa"
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """One band of one file, before it has a name."""
+    """One band of one file, before it has a name; its path is without what signs it."""
 
     path: str
     index: int
@@ -87,11 +85,13 @@ def open_raster(
     names, notes = _names(layers, bands, sensor)
     found, said = _bands(layers, names, scale, offset, nodata)
     if not found:
-        raise BandError(f"{files[0]}: every band is left out, so there is nothing to read")
-    grid = common_grid(files[0], found)
+        raise BandError(
+            f"{unsigned(files[0])}: every band is left out, so there is nothing to read"
+        )
+    grid = common_grid(unsigned(files[0]), found)
     return Scene(
         id=_identifier(files),
-        path=", ".join(_unsigned(file) for file in files),
+        path=", ".join(unsigned(file) for file in files),
         sensor=sensor or "unknown",
         level="",
         bands=found,
@@ -116,7 +116,7 @@ def _layers(path: str) -> Iterator[_Layer]:
     source, info = open_source(gdal_path(path))
     for index in range(1, info.count + 1):
         own = replace(source, index=index, masked=info.masked[index - 1])
-        yield _Layer(path, index, own, info)
+        yield _Layer(unsigned(path), index, own, info)
 
 
 def _names(
@@ -234,7 +234,7 @@ def _band(
         files=(BandFile(layer.source, info.grid),),
         scale=own[0] if scale is None else scale,
         offset=own[1] if offset is None else offset,
-        scale_from="given" if scale is not None else f"tags of {_unsigned(layer.path)}",
+        scale_from="given" if scale is not None else f"tags of {layer.path}",
         nodata=own_nodata if nodata is None else nodata,
         resolution=info.grid.resolution,
     )
@@ -249,8 +249,9 @@ def _band(
             f"has no scale. Say how they become reflectance, such as --scale 0.0001 (and "
             f"--offset -0.1 for Sentinel-2 counts of baseline 04.00 and later)"
         )
-    _check_reflectance(layer, band)
     notes.append(f"{dtype} without a scale, taken as reflectance (1 = 100 %)")
+    if _check_reflectance(layer, band):
+        notes.append("values of exactly 0 count as data; if they mean no data, give --nodata 0")
     return replace(band, scale_from="floating-point values taken as they are"), notes
 
 
@@ -271,21 +272,27 @@ def _override_notes(
     ]
 
 
-def _check_reflectance(layer: _Layer, band: Band) -> None:
-    """Refuse values that no reflectance has, judged by nine blocks of the coarsest level."""
-    factor = max(layer.source.factors)
-    rows, columns = (-(-n // factor) for n in layer.source.shape)
-    values = []
-    for row in sorted({0, (rows - _SAMPLE) // 2, rows - _SAMPLE}):
-        for column in sorted({0, (columns - _SAMPLE) // 2, columns - _SAMPLE}):
-            place = Window(row, column, _SAMPLE, _SAMPLE).intersect(Window.whole((rows, columns)))
-            values.append(layer.source.read(factor, place).ravel())
-    high = too_high(np.concatenate(values), band.nodata)
+def _check_reflectance(layer: _Layer, band: Band) -> bool:
+    """Refuse values that no reflectance has, judged by nine blocks of the coarsest level.
+
+    Returns:
+        Whether there are so many zeros (1 %) that they may mean no data, and nothing says so.
+    """
+    values = sample_of(layer.source)
+    where = f"{layer.path}: band {layer.index} ({band.name}) has values"
+    high, low = (judge(values, band.nodata) for judge in (too_high, too_low))
     if high is not None:
         raise MetadataError(
-            f"{layer.path}: band {layer.index} ({band.name}) has values to {high:g} and no scale, "
-            f"so it is no reflectance (1 = 100 %). Say how it becomes one, such as --scale 0.0001"
+            f"{where} to {high:g} and no scale, so it is no reflectance (1 = 100 %). Say how it "
+            f"becomes one, such as --scale 0.0001"
         )
+    if low is not None:
+        raise MetadataError(
+            f"{where} down to {low:g}, which no reflectance is. If that means no data, say "
+            f"--nodata {low:g}; if it is meant, --scale 1"
+        )
+    told = layer.source.masked or (band.nodata is not None and not math.isnan(band.nodata))
+    return not told and int(np.count_nonzero(values == 0)) > values.size / 100
 
 
 def _gathered(said: Mapping[str, Sequence[str]], bands: Mapping[str, Band]) -> Iterator[str]:
@@ -294,18 +301,13 @@ def _gathered(said: Mapping[str, Sequence[str]], bands: Mapping[str, Band]) -> I
         yield text if len(names) == len(bands) else f"{', '.join(names)}: {text}"
 
 
-def _unsigned(path: str) -> str:
-    """Return a web address without what signs it, which must not get into files, nor tell apart."""
-    return path.partition("?")[0] if is_url(path) else path
-
-
 def _identifier(paths: Sequence[str]) -> str:
     """Return the file's name, or the longest part that the names of several share.
 
     Parts end at separators: of scene_B02 and scene_B03, "scene" and not "scene_B0". Where they
     share nothing but a few letters at the end (``10m``), it is their folder's name.
     """
-    plain = [Path(path.partition("?")[0].rstrip("/")) for path in paths]
+    plain = [Path(unsigned(path).rstrip("/")) for path in paths]
     stems = [path.stem for path in plain]
     if len(stems) == 1:
         return stems[0]

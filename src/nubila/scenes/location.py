@@ -8,12 +8,12 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 from urllib.request import urlopen
 
 from nubila.errors import MissingFileError, ProductError
 
-__all__ = ["gdal_path", "is_url", "read_text", "resolve"]
+__all__ = ["gdal_path", "is_url", "read_text", "resolve", "unsigned"]
 
 # GDAL's virtual file systems, https://gdal.org/user/virtual_file_systems.html. Credentials for
 # the buckets come from GDAL's own environment variables (AWS_NO_SIGN_REQUEST, AWS_PROFILE ...).
@@ -27,6 +27,24 @@ _PATIENCE_SECONDS: Final = 30
 def is_url(location: str) -> bool:
     """Tell whether a location begins with a scheme such as ``https://`` or ``s3://``."""
     return _SCHEME.match(location) is not None
+
+
+def unsigned(location: str) -> str:
+    """Return a web address without its query, which may sign it; a local path as it is.
+
+    What signs an address must not get into files, nor tell two of them apart.
+
+    >>> unsigned("/vsicurl/https://example.org/B04.tif?sig=a%2Bb")
+    '/vsicurl/https://example.org/B04.tif'
+    >>> unsigned("odd?.tif")
+    'odd?.tif'
+    """
+    if location.startswith("/vsicurl?"):
+        # GDAL takes options of the connection in a query, and the address as one of them.
+        address = parse_qs(location.partition("?")[2]).get("url", [""])[0]
+        return unsigned(f"/vsicurl/{address}")
+    remote = is_url(location) or location.startswith("/vsi")
+    return location.partition("?")[0] if remote else location
 
 
 def gdal_path(location: str) -> str:
@@ -83,7 +101,7 @@ def read_text(location: str) -> str:
         MissingFileError: there is nothing at `location`.
         ProductError: it cannot be fetched, is larger than 16 MiB, or is not UTF-8.
     """
-    shown = location.partition("?")[0] if is_url(location) else location
+    shown = unsigned(location)
     try:
         if location.lower().startswith(("http://", "https://", "file://")):
             with urlopen(location, timeout=_PATIENCE_SECONDS) as answer:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from nubila.errors import DamagedFileError, InputError, MissingFileError, ProductError
 from nubila.scenes.archive import Tree, is_archive, open_tree
 from nubila.scenes.jp2_folder import band_images, open_jp2_folder
-from nubila.scenes.location import is_url
+from nubila.scenes.location import is_url, unsigned
 from nubila.scenes.safe import find_manifest, find_product_xml, open_safe
 from nubila.scenes.scene import Scene
 
@@ -194,8 +194,8 @@ def _remote(url: str, granule: str | None, options: Mapping[str, Any]) -> tuple[
         return _item(url, url, granule, options)
     if is_archive(name) or name.endswith((".safe", ".xml")):
         raise ProductError(
-            f"{url}: products are read from disk; download it first, or give the URL of a raster "
-            f"or of a STAC item"
+            f"{unsigned(url)}: products are read from disk; download it first, or give the URL of a "
+            f"raster or of a STAC item"
         )
     return _raster([url], granule, options)
 

@@ -7,9 +7,26 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["too_high"]
+from nubila.raster.grid import Window
+from nubila.scenes.band import RasterSource
+
+__all__ = ["sample_of", "too_high", "too_low"]
 
 _MOST_REFLECTANCE: Final = 10.0  # nothing on Earth, glint included, comes near 1000 %
+_LEAST_REFLECTANCE: Final = -1.0  # atmospheric correction goes below 0, but not by so much
+_SAMPLE: Final = 128  # rows and columns of the blocks that are looked at
+
+
+def sample_of(source: RasterSource) -> NDArray[Any]:
+    """Return the values of nine blocks of a source's coarsest level, in one dimension."""
+    factor = max(source.factors)
+    rows, columns = (-(-n // factor) for n in source.shape)
+    values = []
+    for row in sorted({0, (rows - _SAMPLE) // 2, rows - _SAMPLE}):
+        for column in sorted({0, (columns - _SAMPLE) // 2, columns - _SAMPLE}):
+            place = Window(row, column, _SAMPLE, _SAMPLE).intersect(Window.whole((rows, columns)))
+            values.append(source.read(factor, place).ravel())
+    return np.concatenate(values)
 
 
 def too_high(values: NDArray[Any], nodata: float | None) -> float | None:
@@ -19,9 +36,25 @@ def too_high(values: NDArray[Any], nodata: float | None) -> float | None:
         values: of any shape; masked ones do not count.
         nodata: value that does not count.
     """
-    found = np.ma.compressed(values)
-    found = found[np.isfinite(found) & (found != nodata)]
+    found = _finite(values, nodata)
     if not found.size:
         return None
     high = float(np.percentile(found, 99))
     return high if high > _MOST_REFLECTANCE else None
+
+
+def too_low(values: NDArray[Any], nodata: float | None) -> float | None:
+    """Return the lowest finite value if no reflectance is so low, else None.
+
+    It most likely means no data, such as -9999, and would be judged as if it were ground. Args as
+    for `too_high`.
+    """
+    found = _finite(values, nodata)
+    low = float(found.min()) if found.size else 0.0
+    return low if low <= _LEAST_REFLECTANCE else None
+
+
+def _finite(values: NDArray[Any], nodata: float | None) -> NDArray[Any]:
+    found = np.ma.compressed(values)
+    kept: NDArray[Any] = found[np.isfinite(found) & (found != nodata)]
+    return kept

@@ -23,7 +23,8 @@ from nubila.errors import BandError, GridError, MetadataError, ProductError
 from nubila.raster.gdal import GdalSource, open_source, read_info
 from nubila.raster.grid import Grid, Window
 from nubila.scenes.grids import common_grid
-from nubila.scenes.location import gdal_path, read_text, resolve
+from nubila.scenes.location import gdal_path, read_text, resolve, unsigned
+from nubila.scenes.reflectance import sample_of, too_high, too_low
 from nubila.scenes.safe import default_resolution
 from nubila.scenes.scene import Band, BandFile, Saturation, Scene
 from nubila.scenes.stac_bands import Json, Layer, find_layers, number, sensor_of
@@ -47,7 +48,7 @@ class _LazySource:
     @property
     def name(self) -> str:
         """The path, without what signs it."""
-        return self.path.partition("?")[0]
+        return unsigned(self.path)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -164,8 +165,8 @@ def open_stac(item: Any) -> Scene:  # noqa: ANN401 (pystac is no dependency, so 
     notes: dict[str, None] = dict.fromkeys(_signature_note(found))
     bands: dict[str, Band] = {}
     for name, alternatives in layers.items():
-        bands[name], note = _band(found, alternatives)
-        notes |= dict.fromkeys([note] if note else [])
+        bands[name], said = _band(found, alternatives)
+        notes |= dict.fromkeys(said)
     return _scene(found, bands, tuple(notes))
 
 
@@ -179,7 +180,7 @@ def _load(item: Any) -> _Item:  # noqa: ANN401 (see open_stac)
             raise ProductError(f"{base}: not JSON: {error}") from error
     else:
         content = item if isinstance(item, Mapping) else _plain(item)
-    name = base.partition("?")[0]
+    name = unsigned(base)
     if not isinstance(content, Mapping) or content.get("type") != "Feature":
         kind = content.get("type") if isinstance(content, Mapping) else type(content).__name__
         raise ProductError(
@@ -225,8 +226,8 @@ def _self_link(links: Any) -> str:  # noqa: ANN401 (JSON)
     return next((str(k.get("href", "")) for k in known if k.get("rel") == "self"), "")
 
 
-def _band(item: _Item, layers: Sequence[Layer]) -> tuple[Band, str]:
-    """Return a band of one or more assets, and a note or ``""``.
+def _band(item: _Item, layers: Sequence[Layer]) -> tuple[Band, list[str]]:
+    """Return a band of one or more assets, and notes on what was assumed.
 
     Where an item has a band as COG and as JPEG 2000, the COG is read: it has been calibrated as
     the item says, and comes from the network in parts.
@@ -245,6 +246,7 @@ def _band(item: _Item, layers: Sequence[Layer]) -> tuple[Band, str]:
             )
     files = [item.open(layer.asset, layer.index) for layer in chosen]
     files.sort(key=lambda file: file.grid.resolution)
+    nodata, assumed = _nodata(item, first)
     sentinel = item.sensor == "sentinel-2-msi"
     band = Band(
         name=first.name,
@@ -253,12 +255,12 @@ def _band(item: _Item, layers: Sequence[Layer]) -> tuple[Band, str]:
         scale=calibrations[0].scale,
         offset=calibrations[0].offset,
         scale_from=f"{first.where}: {calibrations[0].scale_from}",
-        nodata=_nodata(item, first),
+        nodata=nodata,
         saturated=_SENTINEL_SATURATED if sentinel else None,
         saturation=_saturation(item, first),
         resolution=_native(item, first, files[0]),
     )
-    return band, calibrations[0].note
+    return band, [note for note in (calibrations[0].note, assumed) if note]
 
 
 def _calibration(item: _Item, layer: Layer) -> Calibration:
@@ -272,6 +274,7 @@ def _calibration(item: _Item, layer: Layer) -> Calibration:
         return Calibration(scale, offset, "tags of the file")
     dtype = info.dtypes[layer.index - 1]
     if dtype.startswith("float"):
+        _check_reflectance(item, layer)
         note = f"{dtype} values without a scale, taken as reflectance (1 = 100 %)"
         return Calibration(1.0, 0.0, "floating-point values taken as they are", note)
     raise MetadataError(
@@ -281,12 +284,38 @@ def _calibration(item: _Item, layer: Layer) -> Calibration:
     )
 
 
-def _nodata(item: _Item, layer: Layer) -> float | None:
-    """Return the stated value; 0 for the agencies' own products; else the file's."""
+def _check_reflectance(item: _Item, layer: Layer) -> None:
+    """Refuse floating-point values that no reflectance has."""
+    source, info = open_source(item.path(layer.asset), layer.index)
+    nodata = info.nodata[layer.index - 1] if layer.nodata is None else layer.nodata
+    values = sample_of(source)
+    for judge, which in ((too_high, "to"), (too_low, "down to")):
+        if (value := judge(values, nodata)) is not None:
+            raise MetadataError(
+                f"{layer.where}: has values {which} {value:g}, which no reflectance is, and there "
+                f"is no scale, neither in the item nor in the file. Give the assets' addresses as "
+                f"a list of rasters, with bands, scale, offset and nodata."
+            )
+
+
+def _nodata(item: _Item, layer: Layer) -> tuple[float | None, str]:
+    """Return the stated value; 0 for the agencies' own products; else the file's; and a note.
+
+    Counts of a known sensor without any value are taken as the agencies', with a note: 0 is no data
+    in all that they give away, and where it is none, next to no pixel has it.
+    """
     if layer.nodata is not None:
-        return layer.nodata
-    own_product = item.sensor != "unknown" and _level(item.properties)
-    return 0.0 if own_product else read_info(item.path(layer.asset)).nodata[layer.index - 1]
+        return layer.nodata, ""
+    known = item.sensor != "unknown"
+    if known and _level(item.properties):
+        return 0.0, ""
+    source, info = open_source(item.path(layer.asset), layer.index)
+    nodata = info.nodata[layer.index - 1]
+    if nodata is not None or source.masked or info.dtypes[layer.index - 1].startswith("float"):
+        return nodata, ""
+    if known:
+        return 0.0, "neither item nor file say what means no data; taken to be count 0"
+    return None, "neither item nor file say what means no data, so every pixel counts"
 
 
 def _native(item: _Item, layer: Layer, finest: BandFile) -> float:

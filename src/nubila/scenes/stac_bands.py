@@ -212,6 +212,8 @@ def number(value: object, what: str) -> float | None:
     if value is None:
         return None
     try:
+        if isinstance(value, bool):
+            raise TypeError("a truth value is no number")
         return float(value)  # type: ignore[arg-type]  # anything from JSON; refused below
     except (TypeError, ValueError) as error:
         raise MetadataError(f"{what} is {value!r}, expected a number") from error

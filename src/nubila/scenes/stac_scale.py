@@ -69,6 +69,8 @@ def calibrate(layer: Layer, properties: Mapping[str, Any], sensor: str) -> Calib
     """
     if layer.scale is not None and not (math.isfinite(layer.scale) and layer.scale > 0):
         raise MetadataError(f"{layer.where}: scale is {layer.scale}, expected a positive number")
+    if layer.offset is not None and not math.isfinite(layer.offset):
+        raise MetadataError(f"{layer.where}: offset is {layer.offset}, expected a finite number")
     if sensor == "sentinel-2-msi":
         return _sentinel(layer, properties)
     level = str(properties.get("landsat:correction", ""))
