@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from nubila.errors import ModelError
+from nubila.evaluate.compare_report import _speed_section
 from nubila.evaluate.compare_speed import (
     ROUNDS,
     Speed,
@@ -59,3 +62,17 @@ def test_the_image_is_the_same_each_time_and_is_reflectance() -> None:
     np.testing.assert_array_equal(view.image, speed_view(100).image)
     assert view.image.shape == (13, 100, 100)
     assert 0 < view.image.min() < view.image.max() <= 1.5
+
+
+@pytest.mark.parametrize(("side", "times"), [(512, 4), (1024, 2.25), (5490, 1.7)])
+def test_how_much_more_ukis_csmask_judges_is_as_the_report_says(side: int, times: float) -> None:
+    utils = pytest.importorskip("ukis_csmask.utils")
+    image = np.zeros((side, side, 1), np.uint8)
+    tiles = utils.tile_array(image, xsize=256, ysize=256, overlap=0.2)
+    assert len(tiles) * 256**2 / side**2 == pytest.approx(times, abs=0.01)
+    speed = speed_document(
+        [Speed("ours", (0.1,), (0.1,), before=1, peak=2)], side=side, threads=1, peer=None
+    )
+    assert re.search(
+        rf"\b{times} times (the pixels|those) of {side} x {side}", _speed_section(speed)
+    )

@@ -279,7 +279,9 @@ def _speed_section(speed: Mapping[str, Any] | None) -> str:
             f"at {image['resolution']:g} m in memory, {speed['threads']} thread(s), each detector "
             f"in a process of its own; median of {speed['rounds']} rounds that take turns, after a "
             f"warm-up. Peak memory is that of the process; the last column is without Python, "
-            f"nubila and the image. {speed['machine']['processor']}."
+            f"nubila and the image. {speed['machine']['processor']}. Ratios are of images of this "
+            f"size: ukis-csmask cuts them into overlapping tiles of 256 and so judges 4 times the "
+            f"pixels of 512 x 512, 2.25 times those of 1024 x 1024, 1.7 times those of 5490 x 5490."
         ),
         table(["detector", *heads, "peak MiB", "own MiB"], rows),
     )
