@@ -65,3 +65,38 @@ def test_stays_finite_where_the_network_is_sure_and_wrong() -> None:
     loss.backward()
     assert float(loss) == pytest.approx(600)
     assert logits.grad is not None and torch.isfinite(logits.grad).all()
+
+
+def _reference(logits: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
+    """Return the same by automatic differentiation: a difference of two logsumexp."""
+    inside = logits.masked_fill(~among, -torch.inf)
+    return torch.logsumexp(logits, dim=1) - torch.logsumexp(inside, dim=1)
+
+
+@pytest.mark.parametrize("below", [0.0, 20.0, 68.0, 70.0, 95.0, 103.0, 300.0, 1e4])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_value_and_gradient_however_far_below_the_allowed_classes_are(
+    dtype: torch.dtype, below: float
+) -> None:
+    """Of four classes the first is likeliest, and two of the others, not alike, are allowed."""
+    logits = torch.tensor([0.0, -below - 1, -below, -below - 2.5]).to(dtype).view(1, 4, 1, 1)
+    among = torch.tensor([False, True, True, False]).view(1, 4, 1, 1)
+    found, expected = logits.requires_grad_(), logits.detach().double().requires_grad_()
+    loss = partial_cross_entropy(found, torch.full((1, 1, 1), 0b0110, dtype=torch.uint8))
+    wanted = _reference(expected, among).mean()
+    loss.backward()
+    wanted.backward()
+    assert found.grad is not None and expected.grad is not None
+    torch.testing.assert_close(loss.double(), wanted, rtol=1e-6, atol=1e-5)
+    loose = 4e-3 if dtype == torch.bfloat16 else 1e-6  # bfloat16 has eight bits of a gradient
+    torch.testing.assert_close(found.grad.double(), expected.grad, rtol=loose, atol=1e-7)
+
+
+def test_ties_and_the_order_of_memory() -> None:
+    logits = torch.zeros(2, 4, 3, 3, dtype=torch.float64)
+    logits[1, 0] = 200  # lost beside it
+    logits = logits.to(memory_format=torch.channels_last).requires_grad_()
+    allowed = torch.full((2, 3, 3), 0b0110, dtype=torch.uint8)
+    before = logits.detach().clone()
+    assert torch.autograd.gradcheck(lambda z: partial_cross_entropy(z, allowed), logits)
+    torch.testing.assert_close(logits.detach(), before, rtol=0, atol=0)
