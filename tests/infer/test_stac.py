@@ -129,3 +129,26 @@ def test_across_the_antimeridian_the_geometry_is_cut_in_two(model, tmp_path, cod
     # A degree of longitude at the equator is 111.32 km: the two parts together are 200 km wide.
     width = 180 - spans[1][0] + spans[0][1] + 180
     assert width == pytest.approx(200 / 111.32, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "bbox"),
+    [
+        ("EPSG:3413", Affine(1000, 0, -100_000, 0, -1000, 50_000), [-180, 88.97, 180, 90]),
+        ("EPSG:3031", Affine(1000, 0, -100_000, 0, -1000, 50_000), [-180, -90, 180, -88.97]),
+        ("EPSG:4326", Affine(1.8, 0, -180, 0, -1.8, 90), [-180, -90, 180, 90]),
+        ("EPSG:4326", Affine(1.8, 0, 0, 0, -1.8, 90), [-180, -90, 180, 90]),
+        ("EPSG:4326", Affine(0.01, 0, 179, 0, -0.01, 5), [179, 4, -179, 5]),
+    ],
+)
+def test_the_box_of_a_scene_around_a_pole_or_the_globe(model, tmp_path, crs, transform, bbox):
+    grid = Grid(CRS.from_user_input(crs), transform, (100, 200))
+    item = item_of(mask_to_folder(scene(grid=grid), tmp_path, model=model))
+    assert item.bbox == pytest.approx(bbox, abs=0.02)
+
+
+def test_a_local_crs_has_no_geometry(model, tmp_path):
+    crs = CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]')
+    grid = Grid(crs, Affine(20, 0, 0, 0, -20, 0), (200, 240))
+    result = mask_to_folder(scene(grid=grid), tmp_path, model=model)
+    assert json.loads(result.paths["item"].read_text())["geometry"] is None

@@ -41,3 +41,25 @@ def test_across_the_antimeridian_the_two_parts_add_up(middle: float) -> None:
         assert max(longitudes) - min(longitudes) < 4
         assert all(-180 <= x <= 180 for x in longitudes)
     assert math.isclose(sum(map(area, rings)), 4.5, rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("pole", [90.0, -90.0])
+def test_around_a_pole_the_pole_is_inside(pole: float) -> None:
+    latitude = math.copysign(85.0, pole)
+    around = [(float(x), latitude) for x in range(-150, 180, 60)]
+    found = footprint_geometry(around)
+    assert found is not None
+    (ring,) = found["coordinates"]
+    assert {y for _, y in ring} == {latitude, pole}
+    assert math.isclose(area(ring), 360 * 5)
+
+
+@pytest.mark.parametrize(("west", "parts"), [(350.0, 1), (179.97, 2), (0.0, 1), (-190.0, 2)])
+def test_longitudes_beyond_180_are_taken_around(west: float, parts: int) -> None:
+    corners = [(west, 1.0), (west, 0.0), (west + 20, 0.0), (west + 20, 1.0)]
+    found = footprint_geometry(corners)
+    assert found is not None
+    polygons = [found["coordinates"]] if found["type"] == "Polygon" else found["coordinates"]
+    assert len(polygons) == parts
+    assert all(-180 <= x <= 180 for ring, *_ in polygons for x, _ in ring)
+    assert math.isclose(sum(area(ring) for ring, *_ in polygons), 20)

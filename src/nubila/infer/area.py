@@ -22,7 +22,7 @@ from rasterio.warp import transform_bounds, transform_geom
 from nubila.errors import GridError, InputError
 from nubila.raster import Grid, Window
 
-__all__ = ["Area", "PlacedArea", "place_area", "read_area"]
+__all__ = ["PROJ_ERRORS", "Area", "PlacedArea", "place_area", "read_area"]
 
 # RFC 7946, section 4: longitude and latitude on WGS 84, in this order.
 _GEOJSON_CRS: Final = "OGC:CRS84"
@@ -30,7 +30,7 @@ _GEOJSON_CRS: Final = "OGC:CRS84"
 _PIECES: Final = 16
 _STRIP_ROWS: Final = 1024
 # PROJ's own errors come through where rasterio does not turn them into one of its own.
-_PROJ_ERRORS: Final = (RasterioError, rasterio._err.CPLE_BaseError, ValueError)
+PROJ_ERRORS: Final = (RasterioError, rasterio._err.CPLE_BaseError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _window(geometry: Mapping[str, Any], area: Area, grid: Grid) -> Window:
         # In the area's own CRS, where a person knows the way about.
         try:
             scene = transform_bounds(grid.crs, area.crs, *grid.bounds)
-        except _PROJ_ERRORS:
+        except PROJ_ERRORS:
             raise error from None
         given, there = (
             " ".join(f"{v:.8g}" for v in b) for b in (geometry_bounds(area.geometry), scene)
@@ -281,7 +281,7 @@ def _transformed(area: Area, grid: Grid) -> dict[str, Any]:
     try:
         found = transform_geom(area.crs, grid.crs, dense)
         finite = all(math.isfinite(v) for v in geometry_bounds(found))
-    except _PROJ_ERRORS as error:
+    except PROJ_ERRORS as error:
         raise GridError(
             f"the area of interest does not transform to {grid.crs}: {error}"
         ) from error

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rasterio.errors import RasterioError
 from rasterio.features import bounds as geometry_bounds
 from rasterio.warp import transform
 
 from nubila.classes import CLASS_NAMES
+from nubila.infer.area import PROJ_ERRORS
 from nubila.infer.decide import PROBABILITY_NO_DATA, PROBABILITY_SCALE
 from nubila.infer.legend import VALIDITY_LEGEND, Legend
 from nubila.infer.operating import point_of
@@ -32,6 +33,8 @@ _EXTENSIONS: Final = (
     "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
 )
 _COG: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
+# Points on a side of an outline that is far from straight in longitude and latitude.
+_PIECES: Final = 16
 # Launch of Landsat 1, the first scene there can be: the start of "acquired we do not know when".
 _FIRST_SCENE: Final = "1972-07-23T00:00:00Z"
 
@@ -164,17 +167,37 @@ def _geometry(provenance: Provenance, grid: Grid) -> dict[str, Any] | None:
         return dict(provenance.footprint)
     if grid.crs is None:
         return None
-    rows, columns = grid.shape
-    corners = [grid.transform * p for p in ((0, 0), (0, rows), (columns, rows), (columns, 0))]
     try:
-        # Point by point: GDAL would close a polygon across the antimeridian the wrong way round.
-        longitudes, latitudes = transform(grid.crs, "OGC:CRS84", *zip(*corners, strict=True))
-    except RasterioError:  # a CRS without a place on Earth
+        placed = _outline(grid, 1)
+        if _turns_far(placed) or (grid.crs.is_geographic and grid.bounds[2] - grid.bounds[0] > 90):
+            placed = _outline(grid, _PIECES)
+    except PROJ_ERRORS:  # a CRS without a place on Earth
         return None
-    placed = [(round(x, 7), round(y, 7)) for x, y in zip(longitudes, latitudes, strict=True)]
     if not all(math.isfinite(value) for point in placed for value in point):
         return None
     return footprint_geometry(placed)
+
+
+def _outline(grid: Grid, pieces: int) -> list[tuple[float, float]]:
+    """Return longitude and latitude of points around a grid, so many on each side."""
+    rows, columns = grid.shape
+    corners = ((0, 0), (0, rows), (columns, rows), (columns, 0), (0, 0))
+    points = [
+        grid.transform * (x + (to_x - x) * n / pieces, y + (to_y - y) * n / pieces)
+        for (x, y), (to_x, to_y) in itertools.pairwise(corners)
+        for n in range(pieces)
+    ]
+    # Point by point: GDAL would close a polygon across the antimeridian the wrong way round.
+    longitudes, latitudes = transform(grid.crs, "OGC:CRS84", *zip(*points, strict=True))
+    return [(round(x, 7), round(y, 7)) for x, y in zip(longitudes, latitudes, strict=True)]
+
+
+def _turns_far(ring: Sequence[tuple[float, float]]) -> bool:
+    """Tell whether a side goes over many degrees of longitude, as near a pole."""
+    return any(
+        30 < (x - next_x) % 360 < 330
+        for (x, _), (next_x, _) in itertools.pairwise([*ring, ring[0]])
+    )
 
 
 def _bbox(geometry: Mapping[str, Any]) -> list[float]:
@@ -187,6 +210,8 @@ def _bbox(geometry: Mapping[str, Any]) -> list[float]:
         ]
         west = min(part[0] for part in parts if part[2] == 180)
         east = max(part[2] for part in parts if part[0] == -180)
+        if west <= east:  # all around
+            return [-180, south, 180, north]
     return [west, south, east, north]
 
 

@@ -194,8 +194,8 @@ def _remote(url: str, granule: str | None, options: Mapping[str, Any]) -> tuple[
         return _item(url, url, granule, options)
     if is_archive(name) or name.endswith((".safe", ".xml")):
         raise ProductError(
-            f"{unsigned(url)}: products are read from disk; download it first, or give the URL of a "
-            f"raster or of a STAC item"
+            f"{unsigned(url)}: products are read from disk; download it first, or give the "
+            f"URL of a raster or of a STAC item"
         )
     return _raster([url], granule, options)
 
