@@ -18,6 +18,7 @@ from nubila.classes import COLOURS, class_set
 from nubila.datasets import read_manifest
 from nubila.errors import OutputError
 from nubila.evaluate import Buffer, evaluate, write_report
+from nubila.evaluate.gallery import scene_section
 from nubila.evaluate.html import number, percent
 from nubila.evaluate.panels import (
     DIFFERENCE,
@@ -29,7 +30,7 @@ from nubila.evaluate.panels import (
     score,
     shortened,
 )
-from nubila.evaluate.report import model_names
+from nubila.evaluate.report import model_names, scene_ious
 from nubila.evaluate.tally import SCORED, UNMERGED, SampleTally, tally
 from nubila.models_io.load import Model
 
@@ -217,6 +218,27 @@ def test_names_from_outside_do_no_harm(model: Model, scenes: Path, tmp_path: Pat
     pair = [evaluate(model, specs), evaluate(evil, specs)]
     paths = write_report(pair, [model, evil], specs, tmp_path / "out", split=bad)
     _Page(paths["report"].read_text())
+
+
+def test_a_model_without_the_class_has_no_scenes_in_the_plot() -> None:
+    shadow, clear = class_set(["cloud shadow"]), class_set(["clear"])
+    label = np.array([[shadow, clear]], np.uint8)
+    known = [
+        SampleTally(
+            str(n), "f", str(n), tally(label, np.array([[3, 0]], np.uint8)), (shadow, clear)
+        )
+        for n in range(3)
+    ]
+    merged = class_set(["clear", "cloud shadow", "snow", "water"])
+    blind = [
+        replace(t, table=tally(label, np.zeros_like(label)), called=(merged, 2, 4, 0, 0, 0))
+        for t in known
+    ]
+    name, found = scene_ious({"tells": known, "merges": blind})
+    assert name == "cloud shadow"
+    assert [value for _, value in found["tells"]] == [1, 1, 1]
+    assert found["merges"] == []
+    assert "merges" in scene_section(name, found), "its colour is that of the rest of the page"
 
 
 def test_models_that_share_a_name(model: Model, tmp_path: Path) -> None:

@@ -186,14 +186,17 @@ def _page(
 def scene_ious(
     tallies: Mapping[str, Sequence[SampleTally]],
 ) -> tuple[str, dict[str, list[tuple[str, float]]]]:
-    """Return the first class that labels name, and each model's IoU of it in every scene."""
+    """Return the first class that labels name, and the IoU of it in every scene.
+
+    None of a model that has no output for the class: it would be 0 throughout.
+    """
     first = next(iter(tallies.values()))
     name = next((n for n in SCORED if any(t.names(n) for t in first)), "cloud")
     return name, {
         model: [
             ("/".join(dict.fromkeys(scene)), counts.iou)
             for scene, counts in by_scene(samples, name).items()
-            if counts.iou is not None
+            if counts.iou is not None and samples[0].tells(name)
         ]
         for model, samples in tallies.items()
     }

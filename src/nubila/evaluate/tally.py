@@ -74,6 +74,10 @@ class SampleTally:
         """Tell whether the label can tell this class: named, or ruled out by every code."""
         return self.names(name) or all(s & SCORED[name] == 0 for s in self.sets)
 
+    def tells(self, name: str) -> bool:
+        """Tell whether the model has an output that stands for this class and nothing else."""
+        return any(s and s & ~SCORED[name] == 0 for s in self.called)
+
     def counts(self, name: str) -> Counts:
         """Return the counts of a class; none where the label cannot tell it."""
         if not self.decides(name):

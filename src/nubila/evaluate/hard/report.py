@@ -39,6 +39,8 @@ _RULES: Final = {
     "missed cloud": "of pixels that are cloud or thin cloud for sure, those called anything else",
     "missed thick, thin": "the same of pixels that are known to be that kind; calling one the "
     "other is no miss",
+    "cloud IoU, shadow IoU": "of pixels whose label tells whether they are it; shadow's is of the "
+    "images alone whose labels have shadow: where none is drawn nobody may have looked for it",
     "edge": f"false cloud within {EDGE} pixels of what has no data",
     "called cloud": "of all pixels with data; all there is to say where nothing is known",
     "invented": "pixels without data that got a class all the same",
