@@ -75,3 +75,27 @@ def test_the_mean_leaves_out_scenes_without_a_figure() -> None:
     assert scene_mean([Counts(1, 1, 0, 0), Counts(0, 0, 0, 9), Counts(0, 3, 0, 0)], "iou") == 0.25
     assert scene_mean([Counts(0, 0, 0, 9)], "iou") is None
     assert scene_mean([Counts(0, 0, 0, 9)], "accuracy") == 1
+
+
+def test_few_scenes_make_intervals_too_narrow_as_the_rules_say() -> None:
+    random = np.random.default_rng(0)
+
+    def false_alarms(scenes: int, times: int = 150) -> float:
+        """Return how often 0 is left out between two detectors that take turns by lot."""
+        found = 0
+        for _ in range(times):
+            # As in real sets: a few scenes have most of the cloud, and most of the mistakes.
+            cloud = random.lognormal(6, 1.5, scenes)
+            shares = random.beta(0.6, 4, (2, 2, scenes))
+            pairs = [
+                [Counts(int(c * (1 - m)), int(c * f), int(c * m), 9)
+                 for c, m, f in zip(cloud, *shares[n], strict=True)]
+                for n in (0, 1)
+            ]  # fmt: skip
+            low, high = difference_intervals(*pairs, resamples=300)["iou"]
+            assert low is not None and high is not None
+            found += not low <= 0 <= high
+        return found / times
+
+    assert 0.1 < false_alarms(7) < 0.25
+    assert false_alarms(60) < 0.12

@@ -30,7 +30,7 @@ from nubila.evaluate.panels import (
     score,
     shortened,
 )
-from nubila.evaluate.report import model_names, scene_ious
+from nubila.evaluate.report import model_names, sample_row, scene_ious
 from nubila.evaluate.tally import SCORED, UNMERGED, SampleTally, tally
 from nubila.models_io.load import Model
 
@@ -239,6 +239,8 @@ def test_a_model_without_the_class_has_no_scenes_in_the_plot() -> None:
     assert [value for _, value in found["tells"]] == [1, 1, 1]
     assert found["merges"] == []
     assert "merges" in scene_section(name, found), "its colour is that of the rest of the page"
+    assert sample_row("tells", known[0])["cloud shadow iou"] == 1
+    assert "cloud shadow iou" not in sample_row("merges", blind[0])
 
 
 def test_models_that_share_a_name(model: Model, tmp_path: Path) -> None:

@@ -110,7 +110,8 @@ def intervals(
     """Return the 95 % percentile bootstrap interval over scenes of each global figure.
 
     Scenes, not pixels, are drawn with replacement, since the pixels of one scene are alike (Efron
-    & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13).
+    & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13). With few scenes the interval
+    is too narrow (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
 
     Returns:
         Figure -> low and high end; None and None for fewer than two scenes, or where no resample

@@ -243,7 +243,7 @@ def _flat(found: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def sample_row(model: str, tally: SampleTally) -> dict[str, Any]:
-    """Return the cells of a sample as a model judges it."""
+    """Return the cells of a sample as judged, of the classes that label and model tell."""
     row: dict[str, Any] = {
         "model": model,
         "id": tally.id,
@@ -254,7 +254,7 @@ def sample_row(model: str, tally: SampleTally) -> dict[str, Any]:
         "agreement": rounded(tally.agreement),
     }
     for name in SCORED:
-        if tally.decides(name):
+        if tally.decides(name) and tally.tells(name):
             counts = tally.counts(name)
             row |= {f"{name} {figure}": rounded(counts.figure(figure)) for figure in FIGURES}
     return row
