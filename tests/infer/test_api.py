@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from nubila.infer.provenance import MaskOptions
 from nubila.models_io import load_model
 from nubila.raster import Grid, Window
 from nubila.scenes import open_scene
-from tests.infer.scenes import BANDS, GRID, counts, scene
+from tests.infer.scenes import BANDS, GRID, counts, scene, write_raster
 from tests.infer.test_area import TRIANGLE
 from tests.infer.toy import write_toy
 from tests.scenes.range_server import serve
@@ -177,6 +178,18 @@ def test_a_finished_mask_is_not_made_again(model, tmp_path):
         k: p.resolve() for k, p in first.paths.items()
     }
     assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == times
+
+
+def test_the_mask_of_a_raster_that_was_changed_since_is_not_taken_for_finished(model, tmp_path):
+    path = write_raster(tmp_path / "a.tif")
+    first = mask_to_folder(path, tmp_path / "out", model=model)
+    assert mask_to_folder(path, tmp_path / "out", model=model).skipped
+    write_raster(path, seed=1)
+    later = first.paths["item"].stat().st_mtime + 1
+    os.utime(path, (later, later))
+    with pytest.raises(OutputError, match=r"a\.tif was last changed(.|\n)*--overwrite"):
+        mask_to_folder(path, tmp_path / "out", model=model)
+    assert not mask_to_folder(path, tmp_path / "out", model=model, overwrite=True).skipped
 
 
 def test_a_mask_made_otherwise_is_not_replaced_unasked(model, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,6 +199,11 @@ def _finished(task: Task, files: FileSet) -> MaskResult | None:
             f"{path}: {_difference(item, task, files)}. Use --overwrite to replace it, or another "
             "folder to keep both"
         )
+    if changed := _changed_since(path, task.scene):
+        raise OutputError(
+            f"{path}: the mask that is there was made before {changed} was last changed. Use "
+            "--overwrite to make it again"
+        )
     return MaskResult(
         scene_id=task.scene.id,
         skipped=True,
@@ -206,6 +212,19 @@ def _finished(task: Task, files: FileSet) -> MaskResult | None:
         grid=task.grid,
         notes=task.notes(),
     )
+
+
+def _changed_since(item: Path, scene: Scene) -> str:
+    """Return a file of a plain raster that is younger than an item, or ``""``.
+
+    The agencies' products do not change under one name, and are fetched again without a change.
+    """
+    if scene.sensor != "unknown":
+        return ""
+    files = [file.source.name for band in scene.bands.values() for file in band.files]
+    made = item.stat().st_mtime_ns
+    local = (name for name in dict.fromkeys(files) if os.path.isfile(name))  # noqa: PTH113 (names may be addresses)
+    return next((name for name in local if Path(name).stat().st_mtime_ns > made), "")
 
 
 def _difference(item: Mapping[str, Any], task: Task, files: FileSet) -> str:
