@@ -11,7 +11,7 @@ from nubila.classes import class_set
 from nubila.datasets import read_manifest
 from nubila.detect import Detection, Output, View, as_detection
 from nubila.errors import InputError, ModelError
-from nubila.evaluate import compare, evaluate_together
+from nubila.evaluate import Buffer, compare, evaluate_together
 from nubila.evaluate.compare_detectors import compare_detectors, open_detectors
 from nubila.evaluate.compare_panels import disputed_samples, draw_disputed, make_disputed
 from nubila.models_io import load_model
@@ -98,11 +98,14 @@ def test_our_models_score_as_in_an_evaluation(scenes: Path, tmp_path: Path) -> N
     assert list(detectors) == ["one", "two"], "files of one card's name are told apart"
     found = compare_detectors(detectors, specs, threads=2)
     models = [load_model(path) for path in paths]
-    first, second = evaluate_together(models, specs)
+    first, second = evaluate_together(models, specs, buffer=Buffer(2))
     ours, theirs = found.scores()["one"], first.scores()
     assert ours["overall"] == theirs["overall"]
     assert ours["folders"] == theirs["folders"]
     assert ours["strata"] == theirs["strata"]
+    assert ours["variants"] == theirs["variants"]
+    (inner,) = (v for name, v in ours["variants"].items() if "boundaries (2 px)" in name)
+    assert 0 < inner["pixels"] < ours["overall"]["pixels"]
     expected = compare(second, first)
     got = found.pairs()["two − one"]
     assert {n: {k: v for k, v in c.items() if k != "samples"} for n, c in got.items()} == expected
