@@ -412,3 +412,13 @@ def test_clouds_grow_into_the_area_from_outside(whole, model, kind, tmp_path):
         np.testing.assert_array_equal(data.read(1), found.classes)
     with rasterio.open(result.paths["probabilities"]) as data:
         np.testing.assert_array_equal(data.read(), scale_probabilities(found.probabilities))
+
+
+@pytest.mark.parametrize("picture", [True, False])
+@pytest.mark.parametrize(("scale", "said"), [(1e-4, False), (1.0, True), (1e-8, True)])
+def test_a_scale_that_gives_no_reflectance_is_noted(model, tmp_path, scale, said, picture):
+    opened = open_scene(write_raster(tmp_path / "a.tif"), scale=scale)
+    options = MaskOptions(picture=picture)
+    result = mask_to_folder(opened, tmp_path / "out", model=model, options=options)
+    assert any("hardly right" in note for note in result.notes) == said
+    assert ("picture" in result.paths) == picture

@@ -1,6 +1,7 @@
 import pytest
 
 from nubila.errors import InputError, MissingFileError, OutputError
+from nubila.infer.api import mask_scene
 from nubila.infer.batch import mask_many
 from nubila.infer.provenance import MaskOptions
 from nubila.models_io import load_model
@@ -76,3 +77,20 @@ def test_one_file_by_two_names_is_one_scene(model, tmp_path):
     path = write_raster(tmp_path / "a.tif")
     found = run([path, tmp_path / "." / "out" / ".." / "a.tif"], tmp_path / "out", model)
     assert [o.status for o in found] == ["written", "skipped"]
+
+
+def test_an_auxiliary_band_that_the_model_does_not_take_is_told(model, tmp_path):
+    path = write_raster(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"takes no band 'elevation' \(it takes: blue"):
+        list(
+            mask_many(
+                [str(path)],
+                tmp_path / "out",
+                model=model,
+                options=MaskOptions(),
+                auxiliary={"elevation": path},
+            )
+        )
+    with pytest.raises(InputError, match="takes no band 'elevation'"):
+        mask_scene(path, model=model, auxiliary={"elevation": path})
+    assert not (tmp_path / "out").exists()

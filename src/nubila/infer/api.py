@@ -12,7 +12,7 @@ from typing import Any
 from nubila.classes import Validity
 from nubila.errors import InputError, OutputError
 from nubila.infer.area import Area, read_area
-from nubila.infer.delivery import Task, deliver, mask_in_memory, prepare
+from nubila.infer.delivery import Task, check_taken, deliver, mask_in_memory, prepare
 from nubila.infer.engine import Progress, Run, default_threads
 from nubila.infer.mask import CloudMask
 from nubila.infer.output import FileSet, legend_of, open_files, write_rest
@@ -109,6 +109,7 @@ def mask_scene(
         opened = scene if isinstance(scene, Scene) else open_scene(scene)
         scene = with_auxiliary(opened, auxiliary)
     task = prepare(scene, model, options)
+    check_taken(task.model.card, auxiliary or {})
     mask = mask_in_memory(task, threads, progress)
     _check_valid(mask.statistics, task)
     return mask

@@ -11,6 +11,7 @@ from typing import Any
 from nubila.errors import OutputError
 from nubila.infer.api import MaskResult, mask_to_folder
 from nubila.infer.decide import threshold_list
+from nubila.infer.delivery import check_taken
 from nubila.infer.operating import point_of
 from nubila.infer.output import legend_of
 from nubila.infer.provenance import MaskOptions
@@ -104,6 +105,7 @@ def mask_many(
         OutputError: the folder cannot be written to; nothing was done.
     """
     folder = check_folder(folder)
+    check_taken(model.card, auxiliary or {})
     legend_of(options)
     threshold_list(model.card, point_of(options, model.card).thresholds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -10,6 +11,7 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nubila.bands import band_name
 from nubila.classes import NO_DATA, Validity
 from nubila.errors import InputError
 from nubila.infer.area import PlacedArea, place_area
@@ -21,13 +23,18 @@ from nubila.infer.output import PICTURE_SIZE
 from nubila.infer.provenance import MaskOptions, Provenance, provenance_of
 from nubila.infer.statistics import Counter, Statistics
 from nubila.infer.tiles import PreviewGrid
-from nubila.models_io import Model, OperatingPoint, find_model, load_model
+from nubila.models_io import Model, ModelCard, OperatingPoint, find_model, load_model
 from nubila.raster import Grid, Window
 from nubila.scenes import Scene
 
-__all__ = ["Arrays", "Target", "Task", "deliver", "mask_in_memory", "prepare"]
+__all__ = ["Arrays", "Target", "Task", "check_taken", "deliver", "mask_in_memory", "prepare"]
 
 _ROWS: Final = 1024
+# Visible reflectance of which 99 % of a scene cannot lie below, even of an ocean seen through no
+# air, and 1 % not above, even of cloud and glint.
+_TOO_DARK: Final = 0.005
+_TOO_BRIGHT: Final = 2.5
+_SMALL_PREVIEW: Final = 64  # pixels, where nobody asked for a picture
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,23 @@ def prepare(
         grid = placed.grid
     provenance = provenance_of(scene, model, options)
     return Task(scene, model, options, point, placed, grid, seen, provenance)
+
+
+def check_taken(card: ModelCard, auxiliary: Iterable[str]) -> None:
+    """Refuse auxiliary bands that a model does not take, rather than leave them unheeded.
+
+    Raises:
+        InputError: it does not take one; the message names those that it takes.
+    """
+    taken = {band.name for band in card.bands}
+    alike = {"nir": "nir08", "nir08": "nir"}
+    for name in auxiliary:
+        if not {band_name(name), alike.get(band_name(name))} & taken:
+            raise InputError(
+                f"model {card.name} takes no band {name!r} (it takes: "
+                f"{', '.join(band.name for band in card.bands)}); leave the auxiliary file out, or "
+                f"choose a model that was trained with it"
+            )
 
 
 def _check_output(model: Model, options: MaskOptions, point: OperatingPoint) -> None:
@@ -193,12 +217,28 @@ def deliver(
         threads=threads,
         thresholds=task.point.thresholds or None,
         probabilities=probability_type if options.probabilities else None,
-        preview=PICTURE_SIZE if options.picture else 0,
+        preview=PICTURE_SIZE if options.picture else _SMALL_PREVIEW,
         progress=progress,
     )
     delivery.finish()
-    run = replace(run, grid=task.grid, preview=_inner_preview(run.preview, task))
+    notes = (*run.notes, *_scale_notes(run.preview))
+    preview = _inner_preview(run.preview, task) if options.picture else None
+    run = replace(run, grid=task.grid, preview=preview, notes=notes)
     return run, delivery.counter.statistics()
+
+
+def _scale_notes(preview: NDArray[np.float32] | None) -> tuple[str, ...]:
+    """Return a note if what was seen, (3, rows, columns) reflectance, is hardly of this Earth."""
+    found = np.empty(0) if preview is None else preview[np.isfinite(preview)]
+    if not found.size:
+        return ()
+    high = float(np.percentile(found, 99))
+    if _TOO_DARK <= high <= _TOO_BRIGHT:
+        return ()
+    return (
+        f"red, green and blue reach a reflectance of {high:.2g} (99th percentile; 1 = 100 %), "
+        f"which is hardly right; look at scale, offset and no data (nubila info)",
+    )
 
 
 def _inner_preview(preview: NDArray[np.float32] | None, task: Task) -> NDArray[np.float32] | None:
