@@ -57,10 +57,14 @@ def ship(source: Path, scores: Path, folder: Path) -> Path:
 
 
 def _calibration_error(scores: Path, name: str, split: str) -> CalibrationError | None:
-    """Return what scores say of a model's calibration, which of 8-bit integers is their own."""
+    """Return what scores say of a model's calibration, which of 8-bit integers is their own.
+
+    Of the classes that some label has; those that labels only rule out would seem well calibrated.
+    """
     document = json.loads(scores.read_text(encoding="utf-8"))
     found = document.get("models", {name: document})[name].get("calibration", {})
-    ece = {key: row["ece"] for key, row in found.items() if row.get("ece") is not None}
+    there = {name for name, row in found.items() if any(b["frequency"] for b in row["bins"])}
+    ece = {name: row["ece"] for name, row in found.items() if name in there}
     return CalibrationError(split=split, ece=ece) if ece else None
 
 

@@ -163,6 +163,15 @@ def test_cloudsen12_takes_the_network_that_fits(
     assert len(cloudsen12[network].seen) == expected[network]
 
 
+def test_cloudsen12_sees_fine_views_at_the_resolution_of_its_network(
+    cloudsen12: dict[str, _Model], tmp_path: Path
+) -> None:
+    (tmp_path / CLOUDSEN12["landsat30"]).touch()
+    found = open_detector("cloudsen12", weights=tmp_path).detect(_view(OLI, "L1TP", 10.0))
+    assert cloudsen12["landsat30"].seen.shape == (8, 2, 2)
+    assert found.classes.shape == (6, 6)
+
+
 def test_cloudsen12_says_what_it_lacks(cloudsen12: dict[str, _Model], tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"UNetMobV2_V2\.pt, .*dtacs4bands\.pt"):
         open_detector("cloudsen12", weights=tmp_path)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from nubila.evaluate.tune_bench import Bench
 from nubila.evaluate.tune_goals import GOALS, difference, held_out
 from nubila.evaluate.tune_report import tuning_document, write_tuned
 from nubila.infer import MaskOptions
-from nubila.models_io import Model, OperatingPoint, load_model
+from nubila.models_io import CalibrationError, Model, OperatingPoint, load_model
 from tests.evaluate.tuning import write_scenes
 
 
@@ -153,6 +154,19 @@ def test_what_is_written(model: Model, tmp_path: Path) -> None:
     assert "held" in document["protocol"]["warning"]
     rows = paths["table"].read_text().splitlines()
     assert [row.partition(",")[0] for row in rows] == ["point", "plain", *GOALS]
+
+
+def test_what_a_card_says_of_calibration(model: Model, tmp_path: Path) -> None:
+    specs = read_manifest(write_scenes(tmp_path))
+    tuned = tune(model, specs, trials=1)
+    told = CalibrationError(split="held", ece={"cloud": 0.4}, before={"cloud": 0.5})
+    model = replace(model, card=model.card.model_copy(update={"calibration_error": told}))
+    for split, before in (("held", {"cloud": 0.5}), ("other", {})):
+        paths = write_tuned(tuned, model, specs, tmp_path / f"{split}.onnx", split=split)
+        error = load_model(paths["model"]).card.calibration_error
+        assert error is not None
+        assert (error.split, error.before) == (split, before)
+        assert set(error.ece) == {"cloud"}, "of classes that labels rule out nothing is said"
 
 
 def test_never_on_a_test_split(tmp_path: Path) -> None:

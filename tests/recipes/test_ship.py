@@ -25,7 +25,12 @@ def script(load_script: Callable[[str], ModuleType]) -> ModuleType:
 def _scores(path: Path, *names: str) -> Path:
     figures = {"iou": 0.5, "iou_interval": [0.4, 0.6], "dice": 0.7}
     part = {"scenes": 3, "all_cloud_iou": 0.2, "all_clear_accuracy": 0.8, "cloud": figures}
-    reliability = {"cloud": {"ece": 0.03, "bins": []}, "snow": {"ece": None}}
+    bins = [{"pixels": 9, "frequency": 0.0}, {"pixels": 1, "frequency": 0.5}]
+    reliability = {
+        "cloud": {"ece": 0.03, "bins": bins},
+        "water": {"ece": 0.001, "bins": bins[:1]},  # no label has it
+        "snow": {"ece": None, "bins": []},
+    }
     one = {"overall": part, "folders": {"a": part}, "strata": {}, "calibration": reliability}
     protocol = {"split": "validation"}
     path.write_text(json.dumps({"models": dict.fromkeys(names, one), "protocol": protocol}))
