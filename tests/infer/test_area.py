@@ -11,7 +11,7 @@ from rasterio.warp import transform
 
 from nubila.errors import GridError, InputError
 from nubila.infer.area import place_area, read_area
-from nubila.raster import Grid
+from nubila.raster import Grid, Window
 from tests.infer.scenes import GRID
 
 # A corner of the scene, as a polygon in longitude and latitude.
@@ -219,3 +219,22 @@ def test_geojson_with_a_byte_order_mark(tmp_path):
     path = tmp_path / "area.geojson"
     path.write_text(json.dumps(TRIANGLE), encoding="utf-8-sig")
     assert read_area(path) == read_area(TRIANGLE)
+
+
+@pytest.mark.parametrize(("left", "west"), [(179.5, -180.0), (350.0, -9.5), (-10.0, 350.5)])
+def test_longitudes_are_taken_around_on_a_grid_of_degrees(left, west):
+    grid = Grid(CRS.from_epsg(4326), Affine(0.01, 0, left, 0, -0.01, 50), (100, 100))
+    placed = place_area(read_area((west, 49.2, west + 0.25, 49.8)), grid)
+    assert placed.window == Window(20, 50, 60, 25)
+    assert not placed.notes
+
+
+def test_an_area_cut_at_the_antimeridian_is_whole_on_a_grid_that_crosses_it():
+    def box(west, east):
+        return [[[west, 49.2], [east, 49.2], [east, 49.8], [west, 49.8], [west, 49.2]]]
+
+    area = {"type": "MultiPolygon", "coordinates": [box(179.75, 180), box(-180, -179.75)]}
+    grid = Grid(CRS.from_epsg(4326), Affine(0.01, 0, 179.5, 0, -0.01, 50), (100, 100))
+    placed = place_area(read_area(area), grid)
+    assert placed.window == Window(20, 25, 60, 50)
+    assert not placed.outside(0, 60).any()

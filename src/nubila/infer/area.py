@@ -142,6 +142,8 @@ def place_area(area: Area, grid: Grid) -> PlacedArea:
     _check_degrees(area, grid)
     same = area.crs is None or area.crs == grid.crs
     geometry = area.geometry if same else _transformed(area, grid)
+    if grid.crs is not None and grid.crs.is_geographic:
+        geometry = _turned(geometry, grid)
     window = _window(geometry, area, grid)
     whole = same and area.rectangle
     placed = PlacedArea(
@@ -288,6 +290,23 @@ def _transformed(area: Area, grid: Grid) -> dict[str, Any]:
     if not finite:
         raise GridError(f"the area of interest has no place in {grid.crs}, the scene's CRS")
     return dict(found)
+
+
+def _turned(geometry: Mapping[str, Any], grid: Grid) -> dict[str, Any]:
+    """Turn each polygon by 360 degrees where only so it meets a grid in longitude and latitude.
+
+    Grids go on beyond 180 degrees where they cross it, or count from 0 to 360.
+    """
+    left, _, right, _ = grid.bounds
+    whole = geometry["type"] == "Polygon"
+    polygons = [geometry["coordinates"]] if whole else geometry["coordinates"]
+    turned = []
+    for polygon in polygons:
+        west, _, east, _ = geometry_bounds({"type": "Polygon", "coordinates": polygon})
+        meets = (turn for turn in (0, 360, -360) if west + turn < right and east + turn > left)
+        turn = next(meets, 0)
+        turned.append([[[x + turn, y] for x, y in ring] for ring in polygon])
+    return {"type": geometry["type"], "coordinates": turned[0] if whole else turned}
 
 
 def _each_ring(geometry: Mapping[str, Any], change: Any) -> dict[str, Any]:  # noqa: ANN401
