@@ -518,3 +518,32 @@ def test_a_local_crs_is_read_as_one_in_metres(tmp_path):
     crs = 'LOCAL_CS["site",UNIT["metre",1]]'
     path = write(tmp_path / "a.tif", counts(1), names=["red"], crs=crs)
     assert open_raster(path, scale=1e-4).resolution == 10
+
+
+def test_floats_of_0_in_every_band_are_no_data_where_nothing_says_so(tmp_path):
+    values = RNG.random((3, *SHAPE), "float32") + 0.01
+    values[:, :10] = 0
+    values[0, 10:14] = 0  # one band alone may well be 0
+    names = ["blue", "green", "red"]
+    path = write(tmp_path / "a.tif", values, names=names)
+    scene = open_raster(path)
+    assert any("taken as no data" in note for note in scene.notes)
+    pixels = scene.read(names)
+    assert (pixels.validity[:10] == Validity.NO_DATA).all()
+    assert (pixels.validity[10:] == Validity.VALID).all()
+    assert np.isnan(pixels.reflectance[:, :10]).all()
+    meant = open_raster(path, nodata=float("nan"))
+    assert (meant.read(names).validity == Validity.VALID).all()
+    values[2, :10] = 0.02
+    scene = open_raster(write(tmp_path / "b.tif", values, names=names))
+    assert (scene.read(names).validity == Validity.VALID).all()
+
+
+def test_the_empty_edge_of_a_real_float_scene_is_no_data(shared_data):
+    folder = shared_data / "landsat8_toa_cirrus"
+    paths = [next(folder.glob(f"*_B{n}_toa.tif")) for n in (2, 3, 4, 5, 6, 7, 9)]
+    names = ["blue", "green", "red", "nir08", "swir16", "swir22", "cirrus"]
+    raw = np.stack([rasterio.open(path).read(1) for path in paths])
+    validity = open_raster(paths, bands=names).read(names).validity
+    np.testing.assert_array_equal(validity == Validity.NO_DATA, (raw == 0).all(axis=0))
+    assert 0.1 < (validity == Validity.NO_DATA).mean() < 0.2

@@ -20,7 +20,7 @@ from nubila.infer.plan import Plan
 from nubila.models_io import Model, ModelCard
 from nubila.raster import Window
 from nubila.scenes import Band, BandFile, Scene
-from nubila.scenes.reading import read_band
+from nubila.scenes.reading import leave_out_fill, read_band
 from nubila.scenes.scene import validity_of
 
 __all__ = ["VISIBLE", "Answer", "Buffers", "Job", "PreviewGrid", "Thumbnail", "run_tiles"]
@@ -183,6 +183,7 @@ def _read(job: Job, window: Window, target: NDArray[np.float32]) -> NDArray[np.u
         limit = read_band(*job.levels[number], job.plan.scene_grid, window, place)
         if limit is not None and number in job.needed:
             saturated = limit if saturated is None else saturated | limit
+    leave_out_fill({number: band for number, (band, _, _) in job.levels.items()}, target)
     return validity_of(target[job.needed], saturated)
 
 

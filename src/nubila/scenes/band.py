@@ -87,6 +87,8 @@ class Band:
         resolution: native ground resolution in metres; a coarser file never stands in silently
             for a request at this resolution.
         missing: files that the product names and that are not there, as (resolution, path).
+        zero_fill: a pixel that is exactly 0 in this and every other such band of a scene has no
+            data.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Band:
     saturation: Saturation | None = None
     resolution: float = 0.0
     missing: tuple[tuple[float, str], ...] = ()
+    zero_fill: bool = False
 
     def level(self, resolution: float) -> tuple[BandFile, int]:
         """Return the file and decimation to read for a target resolution in metres.

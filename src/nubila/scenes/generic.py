@@ -217,7 +217,23 @@ def _bands(
             bands[name], notes = _band(layer, name, scale, offset, nodata)
             for note in notes:
                 said.setdefault(note, []).append(name)
-    return bands, (*thermal, *_gathered(said, bands))
+    filled = _filled(bands, said)
+    return filled, (*thermal, *_gathered(said, bands))
+
+
+def _filled(bands: Mapping[str, Band], said: dict[str, list[str]]) -> dict[str, Band]:
+    """Return the bands, those that may be filled with 0 as such only where all of them may be."""
+    zeros = [name for name, band in bands.items() if band.zero_fill]
+    every = 1 < len(zeros) == len(bands)
+    if zeros:
+        note = (
+            "pixels of exactly 0 in every band are taken as no data, for no value is given for it "
+            "(--nodata nan: they are data)"
+            if every
+            else "values of exactly 0 count as data; if they mean no data, give --nodata 0"
+        )
+        said[note] = zeros
+    return {name: replace(band, zero_fill=every) for name, band in bands.items()}
 
 
 def _band(
@@ -250,9 +266,9 @@ def _band(
             f"--offset -0.1 for Sentinel-2 counts of baseline 04.00 and later)"
         )
     notes.append(f"{dtype} without a scale, taken as reflectance (1 = 100 %)")
-    if _check_reflectance(layer, band):
-        notes.append("values of exactly 0 count as data; if they mean no data, give --nodata 0")
-    return replace(band, scale_from="floating-point values taken as they are"), notes
+    zeros = _check_reflectance(layer, band) and nodata is None
+    told = "floating-point values taken as they are"
+    return replace(band, scale_from=told, zero_fill=zeros), notes
 
 
 def _override_notes(

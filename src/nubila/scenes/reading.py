@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +14,22 @@ from nubila.raster.grid import Grid, Window
 from nubila.raster.resample import Axis, plan_axis, resample
 from nubila.scenes.band import Band, BandFile, Saturation
 
-__all__ = ["read_band"]
+__all__ = ["leave_out_fill", "read_band"]
+
+
+def leave_out_fill(bands: Mapping[int, Band], reflectance: NDArray[np.float32]) -> None:
+    """Set pixels to NaN that are exactly 0 in every band that is filled so (`Band.zero_fill`).
+
+    A single such band tells nothing: cirrus may well be 0 under a dry sky.
+
+    Args:
+        bands: by their places in `reflectance`.
+        reflectance: (bands, rows, columns), changed in place.
+    """
+    places = [place for place, band in bands.items() if band.zero_fill]
+    if len(places) > 1:
+        empty = (reflectance[places] == 0).all(axis=0)
+        reflectance[places] = np.where(empty, np.float32(np.nan), reflectance[places])
 
 
 def read_band(

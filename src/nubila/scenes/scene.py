@@ -19,7 +19,7 @@ from nubila.classes import Validity
 from nubila.errors import BandError, GridError, MissingFileError, nearest
 from nubila.raster.grid import Grid, Window
 from nubila.scenes.band import Band, BandFile, RasterSource, Saturation, listed
-from nubila.scenes.reading import read_band
+from nubila.scenes.reading import leave_out_fill, read_band
 
 __all__ = ["Band", "BandFile", "Pixels", "RasterSource", "Saturation", "Scene", "validity_of"]
 
@@ -181,6 +181,7 @@ class Scene:
             limit = read_band(band, file, factor, grid, window, target)
             if limit is not None:
                 saturated = limit if saturated is None else saturated | limit
+        leave_out_fill({i: band for i, (band, _, _) in enumerate(found)}, reflectance)
         return Pixels(
             bands=tuple(band_name(name) for name in bands),
             reflectance=reflectance,
