@@ -13,11 +13,6 @@ _BANDS = ("blue", "green", "red", "nir", "swir16")
 _ALL = set(CLASS_NAMES.values())
 _GROUND = class_set(["clear", "water"])
 _SNOW = class_set(["clear", "snow", "water"])
-_UNKNOWN = class_set(CLASS_NAMES.values())
-
-
-def _one(bits):
-    return np.array([[bits]], np.uint8)
 
 
 def _view(pixel, bands=_BANDS):
@@ -37,33 +32,20 @@ def _view(pixel, bands=_BANDS):
     ],
 )
 def test_brightness_tells_thick_from_thin(pixel, ground, ruled_out):
-    sets = thickness_sets(_view(pixel), _one(_UNKNOWN), _one(ground))
+    sets = thickness_sets(_view(pixel), np.array([[ground]], np.uint8))
     assert sets[0, 0] == class_set(_ALL - ruled_out)
 
 
 def test_without_short_wave_infrared_bright_cloud_is_thick():
     view = _view((0.62, 0.60, 0.61, 0.64), _BANDS[:4])
-    assert thickness_sets(view, _one(_UNKNOWN), _one(_SNOW))[0, 0] == class_set(
+    assert thickness_sets(view, np.array([[_SNOW]], np.uint8))[0, 0] == class_set(
         _ALL - {"thin cloud"}
     )
 
 
-@pytest.mark.parametrize(
-    ("snowy", "ruled_out"), [(0, {"thin cloud"}), (1, {"thin cloud"}), (2, set()), (99, set())]
-)
-def test_ice_in_clouds_is_doubted_only_where_the_image_shows_snow(snowy, ruled_out):
-    view = View(np.full((5, 1, 200), 0.6, np.float32), _BANDS)
-    sky = np.full((1, 200), class_set(["cloud", "thin cloud"]), np.uint8)
-    surface = np.full((1, 200), _SNOW, np.uint8)
-    ground = slice(0, 2 * snowy)
-    sky[:, ground] = class_set(["clear", "snow", "water"])
-    surface[:, ground] = class_set(["snow"])
-    assert thickness_sets(view, sky, surface)[0, -1] == class_set(_ALL - ruled_out)
-
-
 @pytest.mark.parametrize("bands", [("blue", "green", "red"), ("green", "red", "nir")])
 def test_without_near_infrared_or_blue_it_stays_open(bands):
-    sets = thickness_sets(_view((0.62, 0.60, 0.61), bands), _one(_UNKNOWN), _one(_GROUND))
+    sets = thickness_sets(_view((0.62, 0.60, 0.61), bands), np.array([[_GROUND]], np.uint8))
     assert sets[0, 0] == class_set(_ALL)
 
 

@@ -42,7 +42,7 @@ __all__ = [
 
 _TOLD: Final = "NUBILA_LABEL"  # tag of a mask: how it was made
 # Counts up with the rules of what indices tell: masks that earlier rules made are made anew.
-_RULES: Final = 3
+_RULES: Final = 2
 _FIGURES: Final = ("judged", "sure", "changed", "disputed")
 _CONFIDENCE: Final = "confidence"
 _ALL: Final = (1 << len(CLASS_NAMES)) - 1
@@ -129,7 +129,7 @@ def _grounded(
     if aids.sun is not None and view.resolution is not None:
         told = _within(told, shadow_sets(view, sky, surface, aids.sun))
     told = _within(told, surface | np.uint8(_ALL & ~SURFACE))
-    return _within(told, thickness_sets(view, sky, surface))
+    return _within(told, thickness_sets(view, surface))
 
 
 @dataclass(frozen=True)

@@ -23,28 +23,22 @@ _ALL: Final = class_set(CLASS_NAMES.values())
 # brighten least. Read from the cloud that people drew in 18 training images of L8 Biome at the top
 # of the atmosphere (Foga et al. 2017, doi:10.1016/j.rse.2017.03.026): 99 of 100 pixels below 0.18
 # are thin, and 98 of 100 between 0.35 and 0.45 thick; in five images that the limits were not read
-# from, 89 of 100 are. Nearly all thin cloud above 0.45 is of one desert image.
+# from, 89 of 100 are. Nearly all thin cloud above 0.45 is of one desert image, whose short-wave
+# infrared keeps it open.
 _DARKNESS: Final = (0.18, 0.35)
-# Share of an image that has to be snow under a clear sky for the rest of it to be doubted: a few
-# pixels at the edges of clouds of ice pass for snow too.
-_SNOWY: Final = 0.01
 
 
-def thickness_sets(
-    view: View, sky: NDArray[np.uint8], surface: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
+def thickness_sets(view: View, surface: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return which kinds of cloud each pixel can be if it is cloud.
 
-    Over snow brightness does not tell: in an image that shows snow under a clear sky, or of whose
-    sky nothing is known, bright pixels whose short-wave infrared allows snow stay open. Elsewhere
-    what looks like snow there is ice in the cloud, and thick; without that band every bright pixel
-    is. The limits are those of the top of the atmosphere and are taken for surface reflectance too,
-    which is a few hundredths darker. Images without near infrared may be stretched for display,
-    their numbers being no reflectance: there everything stays open.
+    Bright pixels whose short-wave infrared allows snow stay open: over snow, and where the cloud
+    itself is of ice, brightness does not tell. Without that band every bright pixel is thick. The
+    limits are those of the top of the atmosphere and are taken for surface reflectance too, which
+    is a few hundredths darker. Images without near infrared may be stretched for display, their
+    numbers being no reflectance: there everything stays open.
 
     Args:
         view: the image.
-        sky: (rows, columns) uint8 sets of classes that are left for each pixel.
         surface: (rows, columns) uint8 sets of classes of the ground, where it is seen.
 
     Returns:
@@ -58,9 +52,7 @@ def thickness_sets(
     darkest = np.min(visible, axis=0)
     sets[darkest < _DARKNESS[0]] &= np.uint8(_ALL & ~_CLOUD)
     bright = darkest > _DARKNESS[1]
-    clear, cloudy = sky & (_CLOUD | _THIN) == 0, sky & (_ALL & ~(_CLOUD | _THIN)) == 0
-    doubted = not (clear | cloudy).any() or (clear & (surface == _SNOW)).mean() > _SNOWY
-    if doubted and view.band("swir16") is not None:
+    if view.band("swir16") is not None:
         bright &= surface & _SNOW == 0
     sets[bright] &= np.uint8(_ALL & ~_THIN)
     return sets
