@@ -48,6 +48,13 @@ def test_wrong_words(tmp_path: Path) -> None:
     assert result.exit_code == 2 and "only --format landsat" in result.output
     result = CliRunner().invoke(app, ["synth", str(tmp_path), "--sensor", "landsat-tm"])
     assert result.exit_code == 2 and "sentinel-2-msi" in result.output
+    for words, said in (
+        (["-f", "landsat", "--baseline", "04.00"], "only --format safe"),
+        (["--resolution", "20"], "only --format geotiff"),
+    ):
+        result = CliRunner().invoke(app, ["synth", str(tmp_path), *words])
+        assert result.exit_code == 2 and said in " ".join(result.output.replace("│", "").split())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_geotiff_is_one_file_and_not_packed(tmp_path: Path) -> None:

@@ -110,6 +110,10 @@ def test_json_that_is_no_item(tmp_path: Path, name: str) -> None:
 def test_xml_that_is_no_product(tmp_path: Path) -> None:
     with pytest.raises(ProductError, match="no Sentinel-2 product"):
         open_scene(touch(tmp_path / "letter.xml", "<a/>"))
+    granule = tmp_path / "S2A.SAFE" / "GRANULE" / "L1C_T33UUU"
+    granule.mkdir(parents=True)
+    with pytest.raises(ProductError, match="one granule of it: give the product's folder"):
+        open_scene(touch(granule / "MTD_TL.xml", "<a/>"))
 
 
 @pytest.mark.parametrize("name", ["README.md", "model.onnx"])

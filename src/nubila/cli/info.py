@@ -34,7 +34,8 @@ def info(
     """Print what nubila understands of a scene: sensor, level, bands, where scale and offset are
     from, no data, footprint, date, and what had to be assumed.
 
-    Nothing is written, and no pixel is read.
+    Nothing is written. Of rasters without a scale a few blocks are looked at, to tell whether they
+    can be reflectance; no other pixel is read.
     """
     import json
 

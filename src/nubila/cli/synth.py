@@ -71,8 +71,11 @@ def synth(
         ),
     ] = False,
     baseline: Annotated[
-        str, typer.Option(help="Sentinel-2: processing baseline; offsets from 04.00 on.")
-    ] = "05.00",
+        str | None,
+        typer.Option(
+            help="SAFE: processing baseline; offsets from 04.00 on.", show_default="05.00"
+        ),
+    ] = None,
     sensor: Annotated[
         str | None,
         typer.Option(help="sentinel-2-msi, landsat-oli, landsat-etm+ or landsat-tm."),
@@ -83,7 +86,9 @@ def synth(
     zipped: Annotated[
         bool, typer.Option("--zip", help="Pack the product: zip for Sentinel-2, tar for Landsat.")
     ] = False,
-    resolution: Annotated[float, typer.Option(help="GeoTIFF: metres a pixel.")] = 10.0,
+    resolution: Annotated[
+        float | None, typer.Option(help="GeoTIFF: metres a pixel.", show_default="10")
+    ] = None,
 ) -> None:
     """Make a synthetic scene with the true class of every pixel beside it.
 
@@ -100,12 +105,18 @@ def synth(
         )
     if gaps and format_ is not Format.LANDSAT:
         raise typer.BadParameter("only --format landsat has gaps", param_hint="--gaps")
+    if baseline is not None and format_ is not Format.SAFE:
+        raise typer.BadParameter("only --format safe has one", param_hint="--baseline")
+    if resolution is not None and format_ is not Format.GEOTIFF:
+        raise typer.BadParameter(
+            "products have their own; only --format geotiff takes one", param_hint="--resolution"
+        )
     scene: dict[str, Any] = {"seed": seed, "preset": preset, "biome": biome, "sky": sky}
     with _progress(output.name or str(output)) as advance:
         if format_ is Format.SAFE:
             product = write_safe(
-                output, size=size, level=level or "L1C", baseline=baseline, swath=swath,
-                zipped=zipped, progress=advance, **scene,
+                output, size=size, level=level or "L1C", baseline=baseline or "05.00",
+                swath=swath, zipped=zipped, progress=advance, **scene,
             )  # fmt: skip
         elif format_ is Format.LANDSAT:
             product = write_landsat(
@@ -114,8 +125,9 @@ def synth(
             )  # fmt: skip
         else:
             product = write_geotiff(
-                output, shape=(size, size), resolution=resolution, level=level or "L1C",
-                sensor=sensor or "sentinel-2-msi", swath=swath, progress=advance, **scene,
+                output, shape=(size, size), resolution=10.0 if resolution is None else resolution,
+                level=level or "L1C", sensor=sensor or "sentinel-2-msi", swath=swath,
+                progress=advance, **scene,
             )  # fmt: skip
     _report(product)
 

@@ -64,7 +64,9 @@ def open_scenes(
     nodata: float | None = None,
     granule: str | None = None,
 ) -> tuple[Scene, ...]:
-    """Recognise what is given and open it; no pixel is read.
+    """Recognise what is given and open it.
+
+    No pixel is read but a few blocks of rasters without a scale, to tell if they are reflectance.
 
     Args:
         source: a path or URL of a product, raster or STAC item; a list of rasters, one a band,

@@ -115,7 +115,12 @@ def _main_xml(tree: Tree) -> str:
             f"{tree.path}: there is {manifest}, but no MTD_MSIL1C.xml or MTD_MSIL2A.xml beside "
             f"it; scale and offset are in that file, so the product cannot be read without it"
         )
-    raise ProductError(f"{tree.path}: no Sentinel-2 product (no MTD_MSIL1C.xml, MTD_MSIL2A.xml)")
+    inside = ""
+    if tree.glob("MTD_TL.xml"):
+        inside = "; this is one granule of it: give the product's folder (two up, *.SAFE)"
+    raise ProductError(
+        f"{tree.path}: no Sentinel-2 product (no MTD_MSIL1C.xml, MTD_MSIL2A.xml){inside}"
+    )
 
 
 def _check_manifest(tree: Tree, root: str, product: ProductInfo) -> None:
