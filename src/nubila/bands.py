@@ -12,7 +12,7 @@ from typing import Final
 
 from nubila.errors import BandError, nearest
 
-__all__ = ["BANDS", "SENSORS", "BandInfo", "Sensor", "band_name", "parse_bands"]
+__all__ = ["BANDS", "SENSORS", "STANDS_IN", "BandInfo", "Sensor", "band_name", "parse_bands"]
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,10 @@ _ALIASES: Final = {
     "rededge2": "rededge075",
     "rededge3": "rededge078",
 }
+
+
+# The wide and the narrow near infrared, each of which is read where the other is not there.
+STANDS_IN: Final = {"nir": "nir08", "nir08": "nir"}
 
 
 def band_name(name: str) -> str:

@@ -243,10 +243,11 @@ def _print_list(found: list[Model], as_json: bool) -> None:
 def _print_card(model: Model) -> None:
     from rich.console import Console
     from rich.pretty import Pretty
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(show_header=False, box=None)
+    # Folded, not cut: half a hash or a path is of no use.
+    table = Table("", Column(overflow="fold"), show_header=False, box=None)
     table.add_row("file", Text(model.path))  # as Text: brackets in it are no markup
     table.add_row("sha256", model.sha256)
     card = model.card.model_dump(mode="json")

@@ -115,7 +115,8 @@ def synth(
     with _progress(output.name or str(output)) as advance:
         if format_ is Format.SAFE:
             product = write_safe(
-                output, size=size, level=level or "L1C", baseline=baseline or "05.00",
+                output, size=size, level=level or "L1C",
+                baseline="05.00" if baseline is None else baseline,
                 swath=swath, zipped=zipped, progress=advance, **scene,
             )  # fmt: skip
         elif format_ is Format.LANDSAT:

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nubila.bands import band_name
+from nubila.bands import STANDS_IN, band_name
 from nubila.classes import NO_DATA, Validity
 from nubila.errors import InputError
 from nubila.infer.area import PlacedArea, place_area
@@ -115,13 +115,13 @@ def check_taken(card: ModelCard, auxiliary: Iterable[str]) -> None:
     Raises:
         InputError: it does not take one; the message names those that it takes.
     """
-    taken = {band.name for band in card.bands}
-    alike = {"nir": "nir08", "nir08": "nir"}
+    taken = {use.name for use in card.bands}
     for name in auxiliary:
-        if not {band_name(name), alike.get(band_name(name))} & taken:
+        band = band_name(name)
+        if not {band, STANDS_IN.get(band)} & taken:
             raise InputError(
                 f"model {card.name} takes no band {name!r} (it takes: "
-                f"{', '.join(band.name for band in card.bands)}); leave the auxiliary file out, or "
+                f"{', '.join(use.name for use in card.bands)}); leave the auxiliary file out, or "
                 f"choose a model that was trained with it"
             )
 

@@ -18,7 +18,7 @@ __all__ = ["leave_out_fill", "read_band"]
 
 
 def leave_out_fill(bands: Mapping[int, Band], reflectance: NDArray[np.float32]) -> None:
-    """Set pixels to NaN that are exactly 0 in every band that is filled so (`Band.zero_fill`).
+    """Set pixels to NaN that are exactly 0 in every band read that is filled so (`zero_fill`).
 
     A single such band tells nothing: cirrus may well be 0 under a dry sky.
 

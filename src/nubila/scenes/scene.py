@@ -14,7 +14,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
-from nubila.bands import band_name
+from nubila.bands import STANDS_IN, band_name
 from nubila.classes import Validity
 from nubila.errors import BandError, GridError, MissingFileError, nearest
 from nubila.raster.grid import Grid, Window
@@ -110,7 +110,7 @@ class Scene:
             BandError: the scene has no such band; the message lists those it has.
         """
         wanted = band_name(name)
-        other = {"nir": "nir08", "nir08": "nir"}.get(wanted, wanted)
+        other = STANDS_IN.get(wanted, wanted)
         for candidate in (wanted, other):
             if candidate in self.bands:
                 return self.bands[candidate]
