@@ -59,6 +59,19 @@ def test_a_missing_band_is_named(model_path: Path, scenes: Path, tmp_path: Path)
     assert not (tmp_path / "out" / "scores.json").exists()
 
 
+def test_bands_that_are_not_shown(model_path: Path, scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = ("--model", model_path, "--data", scenes, "-o", out)
+    result = _run(*given, "--bands", "red,nir")
+    assert result.exit_code == 0, result.output
+    assert "bands red, nir" in result.stdout
+    assert json.loads((out / "scores.json").read_text())["protocol"]["bands"] == ["red", "nir"]
+    assert ", bands red, nir</h1>" in (out / "report.html").read_text(encoding="utf-8")
+    found = _run(*given, "--bands", "nir").exception
+    assert isinstance(found, ManifestError)
+    assert "none of nir" in str(found)
+
+
 def test_several_models(model_path: Path, scenes: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.onnx"
     other.write_bytes(model_path.read_bytes())

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nubila.classes import CLASS_NAMES, class_set
-from nubila.curate.shadow import Sun, reach, shadow_sets
+from nubila.curate.automatic import automatic_label
+from nubila.curate.shadow import Sun, lit, reach, shadow_sets
 from nubila.curate.surface import surface_sets
-from nubila.detect import View
+from nubila.datasets import load_sample, read_manifest
+from nubila.detect import Detection, Output, View, view_of
 from nubila.errors import InputError
 
 _CLOUD = class_set(["cloud", "thin cloud"])
@@ -107,3 +110,34 @@ def test_missing_pixels_may_hold_clouds():
 def test_a_sun_below_the_horizon_is_refused(elevation, azimuth):
     with pytest.raises(InputError, match="above the horizon"):
         Sun(elevation, azimuth)
+
+
+_SEEN = ("blue", "green", "red", "nir")
+
+
+def test_what_is_bright_in_every_band_is_no_shadow():
+    pixels = [(0.5, 0.5, 0.5, 0.5), (0.5, 0.5, 0.5, 0.39), (0.39, 0.5, 0.5, 0.5), (np.nan,) * 4]
+    view = View(np.array(pixels, np.float32).T[:, None], _SEEN)
+    assert lit(view).tolist() == [[True, False, False, False]]
+    assert not lit(View(view.image[:3], _SEEN[:3])).any()
+
+
+def test_a_detector_is_not_believed_that_bright_ground_is_shadow():
+    view = View(np.array([[[0.8, 0.1]]] * 4, np.float32), _SEEN)
+    outputs = (Output(0, ("clear", "snow", "water")), Output(3, ("cloud shadow",)))
+    sure = Detection(np.array([[[0.0, 0.0]], [[1.0, 1.0]]], np.float32), outputs)
+    label = automatic_label(view, sure, None)
+    assert label[0, 0] & _SHADOW == 0
+    assert label[0, 1] == _SHADOW
+
+
+def test_shadow_that_people_drew_is_not_lit(shared_data):
+    recipes = Path(__file__).resolve().parents[2] / "recipes"
+    drawn, bright = 0, 0
+    for spec in read_manifest(recipes / "default.csv", root=shared_data):
+        sample = load_sample(spec)
+        shadow = sample.label == _SHADOW
+        drawn += int(shadow.sum())
+        bright += int((lit(view_of(sample)) & shadow).sum())
+    assert drawn > 10_000
+    assert bright / drawn < 0.001

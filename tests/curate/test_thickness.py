@@ -5,7 +5,7 @@ import pytest
 
 from nubila.classes import CLASS_NAMES, class_set
 from nubila.curate.automatic import automatic_label
-from nubila.curate.thickness import thickness_sets
+from nubila.curate.thickness import thickness_sets, under_cirrus
 from nubila.datasets import load_sample, read_manifest
 from nubila.detect import View, view_of
 
@@ -13,6 +13,11 @@ _BANDS = ("blue", "green", "red", "nir", "swir16")
 _ALL = set(CLASS_NAMES.values())
 _GROUND = class_set(["clear", "water"])
 _SNOW = class_set(["clear", "snow", "water"])
+_UNKNOWN = class_set(CLASS_NAMES.values())
+
+
+def _one(bits):
+    return np.array([[bits]], np.uint8)
 
 
 def _view(pixel, bands=_BANDS):
@@ -32,20 +37,33 @@ def _view(pixel, bands=_BANDS):
     ],
 )
 def test_brightness_tells_thick_from_thin(pixel, ground, ruled_out):
-    sets = thickness_sets(_view(pixel), np.array([[ground]], np.uint8))
+    sets = thickness_sets(_view(pixel), _one(_UNKNOWN), _one(ground))
     assert sets[0, 0] == class_set(_ALL - ruled_out)
 
 
 def test_without_short_wave_infrared_bright_cloud_is_thick():
     view = _view((0.62, 0.60, 0.61, 0.64), _BANDS[:4])
-    assert thickness_sets(view, np.array([[_SNOW]], np.uint8))[0, 0] == class_set(
+    assert thickness_sets(view, _one(_UNKNOWN), _one(_SNOW))[0, 0] == class_set(
         _ALL - {"thin cloud"}
     )
 
 
+@pytest.mark.parametrize(
+    ("snowy", "ruled_out"), [(0, {"thin cloud"}), (1, {"thin cloud"}), (2, set()), (99, set())]
+)
+def test_ice_in_clouds_is_doubted_only_where_the_image_shows_snow(snowy, ruled_out):
+    view = View(np.full((5, 1, 200), 0.6, np.float32), _BANDS)
+    sky = np.full((1, 200), class_set(["cloud", "thin cloud"]), np.uint8)
+    surface = np.full((1, 200), _SNOW, np.uint8)
+    ground = slice(0, 2 * snowy)
+    sky[:, ground] = class_set(["clear", "snow", "water"])
+    surface[:, ground] = class_set(["snow"])
+    assert thickness_sets(view, sky, surface)[0, -1] == class_set(_ALL - ruled_out)
+
+
 @pytest.mark.parametrize("bands", [("blue", "green", "red"), ("green", "red", "nir")])
 def test_without_near_infrared_or_blue_it_stays_open(bands):
-    sets = thickness_sets(_view((0.62, 0.60, 0.61), bands), np.array([[_GROUND]], np.uint8))
+    sets = thickness_sets(_view((0.62, 0.60, 0.61), bands), _one(_UNKNOWN), _one(_GROUND))
     assert sets[0, 0] == class_set(_ALL)
 
 
@@ -74,3 +92,60 @@ def test_the_limits_hold_for_the_cloud_that_people_drew(shared_data, split, thin
     shares = counts / counts.sum(axis=1, keepdims=True)
     assert shares[0, 1] > thin
     assert shares[1, 0] > thick
+
+
+_BEFORE = [{"clear"}, {"cloud"}, {"cloud shadow"}, {"clear", "cloud shadow"}, {"snow", "water"}]
+
+
+@pytest.mark.parametrize(
+    ("reflectance", "after"),
+    [
+        (0.012, _BEFORE),
+        (
+            0.02,
+            [
+                *({"clear", "thin cloud"}, {"cloud"}, {"cloud shadow"}),
+                {"clear", "thin cloud", "cloud shadow"},
+                {"snow", "water", "thin cloud"},
+            ],
+        ),
+        (
+            0.031,
+            [
+                *({"thin cloud"}, {"cloud"}, {"cloud shadow"}),
+                *({"thin cloud", "cloud shadow"}, {"thin cloud"}),
+            ],
+        ),
+    ],
+)
+def test_ground_seen_through_cirrus_is_not_clear(reflectance, after):
+    view = View(np.full((1, 1, 5), reflectance, np.float32), ("cirrus",))
+    told = np.array([[class_set(names) for names in _BEFORE]], np.uint8)
+    ground = np.full((1, 5), _GROUND, np.uint8)
+    found = under_cirrus(view, told, told, ground)
+    assert found.tolist() == [[class_set(names) for names in after]]
+    other = View(view.image, ("coastal",))
+    assert under_cirrus(other, told, told, ground).tolist() == told.tolist()
+
+
+@pytest.mark.parametrize("told", [class_set(["clear", "snow"]), _UNKNOWN])
+def test_the_cirrus_band_is_not_believed_over_snow_or_where_nothing_is_known(told):
+    view = View(np.full((1, 1, 4), 0.2, np.float32), ("cirrus",))
+    sets = np.full((1, 4), told, np.uint8)
+    surface = np.full((1, 4), class_set(["snow"]), np.uint8)
+    assert under_cirrus(view, sets, sets, surface).tolist() == sets.tolist()
+
+
+def test_the_cirrus_band_agrees_with_the_cloud_that_people_drew(shared_data):
+    recipes = Path(__file__).resolve().parents[2] / "recipes"
+    drawn = np.zeros((2, 2), int)  # (possible, certain), (cloud, not)
+    for spec in read_manifest(recipes / "default.csv", root=shared_data):
+        if spec.folder != "l8_biome" or "SnowIce" in spec.id:
+            continue
+        sample = load_sample(spec)
+        cirrus = view_of(sample).band("cirrus")
+        cloud = np.isin(sample.label, [2, 4, 6])
+        for place, inside in enumerate(((cirrus > 0.0125) & (cirrus < 0.02), cirrus > 0.03)):
+            drawn[place] += [(inside & cloud).sum(), (inside & ~cloud & (sample.label > 0)).sum()]
+    assert drawn[0, 0] / drawn[0].sum() > 0.85
+    assert drawn[1].tolist() == [375696, 8]

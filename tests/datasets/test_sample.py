@@ -47,6 +47,15 @@ def test_bands_left_out_are_not_read_as_others(manifest: WriteManifest) -> None:
     np.testing.assert_array_equal(part.image, whole.image[[0, 2]])
 
 
+def test_only_some_bands(manifest: WriteManifest) -> None:
+    spec = read_manifest(manifest({"bands": "blue;nir08;red"}))[0]
+    shown = spec.only(("nir", "red"))
+    assert shown.bands == ("-", "nir08", "red")
+    assert load_sample(shown).bands == ("nir08", "red")
+    with pytest.raises(ManifestError, match=r"line 2, column 'bands': blue, nir08, red: none of"):
+        spec.only(("swir16",))
+
+
 def test_no_data_is_nan_and_has_no_label(manifest: WriteManifest, folder: Path) -> None:
     image = np.full((3, 4, 6), 500, np.uint16)
     image[:, 0, 0] = 0

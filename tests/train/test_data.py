@@ -133,6 +133,25 @@ def test_folders_are_drawn_by_their_weights() -> None:
     assert drawn[2] == 0 and 2.2 < drawn[0] / drawn[1] < 4.2
 
 
+def test_a_folder_is_shown_at_each_of_its_brightnesses() -> None:
+    recipe = _recipe(data={"gains": {"folder1": [1.0, 2.0]}})
+    chips = Chips(recipe, _samples(2)[1:], [])
+    seen = [float(chips[n].image[0, 0, 0] * 256) for n in range(40)]
+    assert set(seen) == {1.0, 2.0}
+    assert 10 < seen.count(2.0) < 30
+    other = Chips(_recipe(data={"gains": {"elsewhere": [3.0]}}), _samples(2), [])
+    assert {float(other[n].image[0, 0, 0] * 256) for n in range(40)} == {0.0, 1.0}
+
+
+def test_clouds_that_are_pasted_have_a_brightness_of_their_folder_too() -> None:
+    sample = _samples(2)[1]
+    sample.label[:20] = 2
+    augment = {**_PLAIN, "cutmix": 1.0}
+    chips = Chips(_recipe(data={"gains": {"folder1": [1.0, 4.0]}}, augment=augment), [sample], [])
+    kinds = {tuple(np.unique(chips[n].image[0] * 256)) for n in range(40)}
+    assert (1.0, 4.0) in kinds
+
+
 def test_weights_of_zero_leave_nothing(toy: Path) -> None:
     recipe = load_recipe(toy, ["data.weights={places: 0}"])
     with pytest.raises(ManifestError, match="weight 0"):

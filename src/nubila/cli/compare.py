@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from nubila.cli.evaluate import progress_bar, samples_of
-from nubila.cli.options import Data, Root, SideBySide, Split
+from nubila.cli.options import Bands, Data, Root, SideBySide, Split
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,6 +41,7 @@ def compare(
     ] = Path("comparison"),
     root: Root = None,
     split: Split = None,
+    bands: Bands = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -78,6 +79,7 @@ def compare(
     """  # noqa: D301 (the backslash is a backspace: what follows keeps its lines)
     from rich.console import Console
 
+    from nubila.bands import parse_bands
     from nubila.evaluate.compare_detectors import compare_detectors, open_detectors
     from nubila.evaluate.compare_report import write_comparison
     from nubila.raster.atomic import make_folder
@@ -85,7 +87,8 @@ def compare(
     opened = open_detectors(detectors, weights=weights)
     named = dict(zip(opened, detectors, strict=True))
     chosen = _peer(named, peer)
-    specs = samples_of(data, root, split)
+    shown = None if bands is None else parse_bands(bands)
+    specs = samples_of(data, root, split, shown)
     make_folder(output)
     # First, so that what cannot be measured is known before hours of comparing.
     measured = _speed(named, speed_side, weights, chosen) if speed else None
@@ -93,7 +96,9 @@ def compare(
         comparison = compare_detectors(
             opened, specs, threads=threads or os.cpu_count() or 1, progress=progress
         )
-    paths = write_comparison(comparison, opened, specs, output, split=split, speed=measured)
+    paths = write_comparison(
+        comparison, opened, specs, output, split=split, bands=shown, speed=measured
+    )
     # A file or a pipe has no width of its own; 120 keeps every row on one line.
     console = Console() if Console().is_terminal else Console(width=120)
     for table in _tables(paths["scores"], measured):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nubila.cli.options import Data, Root, SideBySide, Split
+from nubila.cli.options import Bands, Data, Root, SideBySide, Split
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,6 +41,7 @@ def evaluate(
     ] = None,
     root: Root = None,
     split: Split = None,
+    bands: Bands = None,
     by: Annotated[
         list[str] | None,
         typer.Option(
@@ -69,13 +70,15 @@ def evaluate(
     """Score models on labelled images: a table, scores.json, CSV files, and report.html."""
     from rich.console import Console
 
+    from nubila.bands import parse_bands
     from nubila.evaluate import evaluate_together, parse_buffer, write_report
     from nubila.infer import MaskOptions
     from nubila.models_io import find_model, load_model
     from nubila.raster.atomic import make_folder
 
     distance = parse_buffer(buffer)
-    specs = samples_of(data, root, split)
+    shown = None if bands is None else parse_bands(bands)
+    specs = samples_of(data, root, split, shown)
     named: list[str | None] = [*(models or ()), *(model or ())]
     loaded = [load_model(find_model(name)) for name in named or [None]]
     make_folder(output)
@@ -88,16 +91,25 @@ def evaluate(
             threads=threads or os.cpu_count() or 1,
             progress=progress,
         )
-    paths = write_report(evaluations, loaded, specs, output, split=split, columns=by)
+    paths = write_report(evaluations, loaded, specs, output, split=split, bands=shown, columns=by)
     # A file or a pipe has no width of its own; 100 keeps every row on one line.
     console = Console() if Console().is_terminal else Console(width=100)
-    _print(console.print, paths["scores"], f"{Path(data).name}, {_rows(split)}")
+    rows = f"split {split}" if split else "all rows"
+    title = f"{Path(data).name}, {rows}" + (f", bands {', '.join(shown)}" if shown else "")
+    _print(console.print, paths["scores"], title)
     for path in paths.values():
         typer.echo(path)
 
 
-def samples_of(data: str, root: Path | None, split: str | None) -> Sequence[SampleSpec]:
+def samples_of(
+    data: str, root: Path | None, split: str | None, bands: Sequence[str] | None = None
+) -> Sequence[SampleSpec]:
     """Return the samples of a manifest, or of a collection where there is no such file."""
+    specs = _listed(data, root, split)
+    return specs if bands is None else [spec.only(bands) for spec in specs]
+
+
+def _listed(data: str, root: Path | None, split: str | None) -> Sequence[SampleSpec]:
     from nubila import datasets
     from nubila.errors import InputError
 
@@ -108,10 +120,6 @@ def samples_of(data: str, root: Path | None, split: str | None) -> Sequence[Samp
             f"--on {data!r}: no such file; if it is a collection, give its folder with --root"
         )
     return datasets.read_collection(data, root, split=split)
-
-
-def _rows(split: str | None) -> str:
-    return f"split {split}" if split else "all rows"
 
 
 def _print(show: Callable[[Any], None], path: Path, data: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 __all__ = [
+    "Bands",
     "Certain",
     "Changes",
     "Data",
@@ -42,6 +43,15 @@ Root: TypeAlias = Annotated[
 ]
 Split: TypeAlias = Annotated[
     str | None, typer.Option(help="Only the rows of this split; default: all.")
+]
+Bands: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Show only these bands of the images: blue,green,red. Scores what is left where the "
+        "others are missing; default: all.",
+        show_default=False,
+    ),
 ]
 SideBySide: TypeAlias = Annotated[
     int | None, typer.Option(min=1, help="Images side by side; default: one a processor.")

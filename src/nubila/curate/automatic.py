@@ -22,10 +22,10 @@ from nubila.classes import CLASS_NAMES, class_set
 from nubila.curate.aids import Aids, aids_told, check_snow_line, find_aids
 from nubila.curate.predictions import raster_name
 from nubila.curate.pseudo import Sureness, mean_detection, sure_sets, sure_share
-from nubila.curate.shadow import shadow_sets
+from nubila.curate.shadow import lit, shadow_sets
 from nubila.curate.surface import SURFACE, snow_line, surface_sets
 from nubila.curate.teachers import teacher_version
-from nubila.curate.thickness import thickness_sets
+from nubila.curate.thickness import thickness_sets, under_cirrus
 from nubila.datasets import SampleSpec, load_sample
 from nubila.detect import Detection, Detector, View, view_of
 from nubila.errors import InputError
@@ -42,11 +42,12 @@ __all__ = [
 
 _TOLD: Final = "NUBILA_LABEL"  # tag of a mask: how it was made
 # Counts up with the rules of what indices tell: masks that earlier rules made are made anew.
-_RULES: Final = 2
+_RULES: Final = 5
 _FIGURES: Final = ("judged", "sure", "changed", "disputed")
 _CONFIDENCE: Final = "confidence"
 _ALL: Final = (1 << len(CLASS_NAMES)) - 1
 _CLOUD: Final = class_set(["cloud", "thin cloud"])
+_SHADOW: Final = class_set(["cloud shadow"])
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,9 @@ def automatic_label(
         sets = sure_sets(detection, sureness)
         told = np.where(sets == 0, told, sets)
     if indices:
+        bright = lit(view)
+        told[bright] &= np.uint8(_ALL & ~_SHADOW)
+        told[bright & (told == 0)] = _ALL & ~_SHADOW
         told = _grounded(view, told, _believed(drawn, told), aids or Aids())
     label = _believed(drawn, told)
     missing = np.isnan(view.image).all(axis=0)
@@ -116,7 +120,7 @@ def _believed(drawn: NDArray[np.uint8] | None, told: NDArray[np.uint8]) -> NDArr
 def _grounded(
     view: View, told: NDArray[np.uint8], sky: NDArray[np.uint8], aids: Aids
 ) -> NDArray[np.uint8]:
-    """Return what is left of sets of classes once shadow, snow, water and thickness are told.
+    """Return what is left of sets of classes once indices, sun and cirrus have told.
 
     `sky` is the same with what a person has drawn: clouds that were drawn have shadows too.
     """
@@ -129,7 +133,8 @@ def _grounded(
     if aids.sun is not None and view.resolution is not None:
         told = _within(told, shadow_sets(view, sky, surface, aids.sun))
     told = _within(told, surface | np.uint8(_ALL & ~SURFACE))
-    return _within(told, thickness_sets(view, surface))
+    told = _within(told, thickness_sets(view, sky, surface))
+    return under_cirrus(view, told, sky, surface)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from nubila.classes import CLASS_NAMES, class_set
 from nubila.detect import View
 from nubila.errors import InputError
 
-__all__ = ["Sun", "reach", "shadow_sets"]
+__all__ = ["Sun", "lit", "reach", "shadow_sets"]
 
 _CLOUD: Final = class_set(["cloud", "thin cloud"])
 _SHADOW: Final = class_set(["cloud shadow"])
@@ -26,6 +26,10 @@ _HEIGHTS: Final = (200.0, 12000.0)
 # Reflectance in the near infrared below which ground that is no water is dark enough for a shadow
 # (the threshold of Sentinel Hub's and Earth Engine's recipes for s2cloudless).
 _DARK: Final = 0.15
+# Reflectance of the darkest of blue, green, red and near infrared above which nothing lies in the
+# shadow of a cloud: 999 of 1000 pixels of shadow that people drew in four images of L8 Biome and
+# three dates of Calgary are below.
+_LIT: Final = 0.4
 # Pixels between two heights that are tried: less than one, so that no pixel is stepped over.
 _STEP: Final = 0.5
 
@@ -53,6 +57,18 @@ class Sun:
                 f"the sun's elevation is {self.elevation:g} and its azimuth {self.azimuth:g} "
                 f"degrees: expected 0 to 90 above the horizon, and a number"
             )
+
+
+def lit(view: View) -> NDArray[np.bool_]:
+    """Return where it is too bright for a shadow: (rows, columns), nowhere without the bands.
+
+    Detectors call wide smooth snow shadow, having seen none so bright.
+    """
+    bands = [view.band(name) for name in ("blue", "green", "red", "nir")]
+    there = [band for band in bands if band is not None]
+    if len(there) < len(bands):
+        return np.zeros(view.image.shape[1:], bool)
+    return np.asarray(np.min(there, axis=0) > _LIT)
 
 
 def reach(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from nubila.bands import STANDS_IN
 from nubila.datasets.codes import LabelCodes
 from nubila.errors import ManifestError
 
@@ -79,6 +80,20 @@ class SampleSpec:
         if self.mask is None:
             raise self.error("mask", "empty; this needs a label")
         return self.mask
+
+    def only(self, bands: Collection[str]) -> SampleSpec:
+        """Return the sample without its other bands, as if they had never been recorded.
+
+        Raises:
+            ManifestError: it has none of them.
+        """
+        wanted = {*bands, *(STANDS_IN[band] for band in bands if band in STANDS_IN)}
+        kept = tuple(band if band in wanted else LEFT_OUT for band in self.bands)
+        if self.scene:
+            kept = tuple(band for band in kept if band != LEFT_OUT)
+        if not set(kept) - {LEFT_OUT}:
+            raise self.error("bands", f"{', '.join(self.bands)}: none of {', '.join(bands)}")
+        return replace(self, bands=kept)
 
     def error(self, column: str, message: str) -> ManifestError:
         """Return an error that says where in the manifest the trouble lies."""

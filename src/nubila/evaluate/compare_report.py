@@ -19,6 +19,7 @@ from nubila.evaluate.html import bar, document, note, number, percent, section, 
 from nubila.evaluate.page import difference_table, score_sections
 from nubila.evaluate.report import (
     data_name,
+    data_title,
     rules_section,
     sample_row,
     scene_ious,
@@ -62,6 +63,7 @@ def write_comparison(
     folder: str | Path,
     *,
     split: str | None = None,
+    bands: Sequence[str] | None = None,
     speed: Mapping[str, Any] | None = None,
 ) -> dict[str, Path]:
     """Write ``scores.json``, tables, ``disagreement.png``, ``speed.json`` and ``report.html``.
@@ -72,6 +74,7 @@ def write_comparison(
         specs: the samples, in the order of the comparison.
         folder: made if it is not there.
         split: the split that was chosen, for the record.
+        bands: the bands that were left, likewise; None for all.
         speed: from `compare_speed.speed_document`, if measured.
 
     Returns:
@@ -81,7 +84,7 @@ def write_comparison(
     Raises:
         OutputError: a file cannot be written.
     """
-    scores = comparison_document(comparison, detectors, specs, split=split)
+    scores = comparison_document(comparison, detectors, specs, split=split, bands=bands)
     disputed = make_disputed(comparison, detectors, specs)
     target = make_folder(folder)
     names = {
@@ -123,6 +126,7 @@ def comparison_document(
     specs: Sequence[SampleSpec],
     *,
     split: str | None = None,
+    bands: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Return what ``scores.json`` holds.
 
@@ -143,6 +147,7 @@ def comparison_document(
             "nubila": __version__,
             "manifest": data_name(specs[0].manifest),
             "split": split,
+            "bands": None if bands is None else list(bands),
             "detectors": {name: _about(detector) for name, detector in detectors.items()},
             "rules": _RULES,
         },
@@ -180,10 +185,9 @@ def _files(about: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _page(scores: Mapping[str, Any], sections: Iterator[str]) -> str:
     protocol = scores["protocol"]
-    split = f", split {protocol['split']}" if protocol["split"] else ""
     counts = [known for name, known in scores["judged"].items() if name in BASELINES]
     return document(
-        f"Detectors compared on {protocol['manifest']}{split}",
+        f"Detectors compared on {data_title(protocol)}",
         f"{', '.join(protocol['detectors'])}: {counts[0]['of']} images of {counts[0]['scenes']} "
         f"scenes",
         sections,

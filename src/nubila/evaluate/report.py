@@ -25,6 +25,7 @@ from nubila.raster.atomic import atomic_path, make_folder
 
 __all__ = [
     "data_name",
+    "data_title",
     "model_names",
     "rules_section",
     "sample_row",
@@ -44,6 +45,7 @@ def write_report(
     folder: str | Path,
     *,
     split: str | None = None,
+    bands: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
 ) -> dict[str, Path]:
     """Write ``scores.json``, ``scores.csv``, ``samples.csv``, ``panels.png`` and ``report.html``.
@@ -54,6 +56,7 @@ def write_report(
         specs: the samples, in the order of the evaluations.
         folder: made if it is not there.
         split: the split that was chosen, for the record.
+        bands: the bands that were left, likewise; None for all.
         columns: of the manifest, to score by; default all that make a few strata.
 
     Returns:
@@ -66,7 +69,7 @@ def write_report(
     evaluations = [evaluations] if isinstance(evaluations, Evaluation) else list(evaluations)
     models = [models] if isinstance(models, Model) else list(models)
     names = model_names(models)
-    scores = score_document(evaluations, models, specs, split=split, columns=columns)
+    scores = score_document(evaluations, models, specs, split=split, bands=bands, columns=columns)
     panels = make_panels(evaluations, models, specs)
     target = make_folder(folder)
     files = {
@@ -94,6 +97,7 @@ def score_document(
     specs: Sequence[SampleSpec],
     *,
     split: str | None = None,
+    bands: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Return what ``scores.json`` holds.
@@ -111,6 +115,7 @@ def score_document(
         "nubila": __version__,
         "manifest": data_name(specs[0].manifest),
         "split": split,
+        "bands": None if bands is None else list(bands),
     }
     if evaluations[0].options.operating_point is not None:
         protocol["operating_point"] = evaluations[0].options.operating_point
@@ -141,6 +146,14 @@ def data_name(manifest: str) -> str:
     return Path(manifest).name if Path(manifest).is_file() else manifest.split(" in ")[0]
 
 
+def data_title(protocol: Mapping[str, Any]) -> str:
+    """Return what was scored: the manifest, and the split and the bands if some were chosen."""
+    parts = [protocol["manifest"]]
+    parts += [f"split {protocol['split']}"] if protocol["split"] else []
+    parts += [f"bands {', '.join(protocol['bands'])}"] if protocol["bands"] else []
+    return ", ".join(parts)
+
+
 def model_names(models: Sequence[Model]) -> list[str]:
     """Return a name for each model: its own, or its file's where models share one."""
     own = [model.card.name for model in models]
@@ -163,7 +176,6 @@ def _page(
     panels: Sequence[Panel],
 ) -> str:
     protocol = scores["protocol"]
-    split = f", split {protocol['split']}" if protocol["split"] else ""
     found = zip(names, evaluations, strict=True)
     name, scenes = scene_ious({n: e.tallies for n, e in found})
     about = protocol.get("models") or {names[0]: protocol}
@@ -172,7 +184,7 @@ def _page(
         for n, a in about.items()
     )
     return html_document(
-        f"{', '.join(names)} on {protocol['manifest']}{split}",
+        f"{', '.join(names)} on {data_title(protocol)}",
         summary_of(scores),
         [
             *score_sections(scores),

@@ -28,6 +28,8 @@ class Data(Section):
         train, validation, test: names of the splits.
         weights: how often an image of a folder (first part of its path) is drawn, relative to
             the others; a folder that is not named gets 1.
+        gains: folder -> factors of its reflectance, one of which is drawn for each chip: for images
+            whose stretch is not known for sure. Scores are of the images as they are.
         favour: class -> an image that is all of the class is drawn 1 + this many times as often;
             in between in proportion to the share of its pixels.
         subset: only this many images are drawn for each cycle of as many chips, each of them once;
@@ -42,6 +44,7 @@ class Data(Section):
     validation: str = "validation"
     test: str = "test"
     weights: dict[str, float] = {}
+    gains: dict[str, tuple[float, ...]] = {}
     favour: dict[str, float] = {}
     subset: int | None = Field(default=None, ge=1)
 
@@ -54,6 +57,16 @@ class Data(Section):
             if times < 0:
                 raise ValueError(f"{times} of {name!r} is negative")
         return favour
+
+    @field_validator("gains")
+    @classmethod
+    def _gains_positive(cls, gains: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+        for folder, factors in gains.items():
+            if not factors or min(factors) <= 0:
+                raise ValueError(
+                    f"{list(factors)} of {folder!r}: expected factors above 0, such as [1.0, 2.0]"
+                )
+        return gains
 
     @model_validator(mode="after")
     def _not_negative(self) -> Data:

@@ -88,7 +88,7 @@ class Chips(Dataset[Chip]):
         synthetic = bool(random.random() < recipe.synth.share)
         place = self._draw(synthetic, random, number)
         sample = (self._synthetic if synthetic else self._real)[place]
-        pair = cut_chip(sample.image, sample.label, recipe.chip, spec, random, more)
+        pair = self._cut(sample, random, more)
         pair = mix(pair, self._other, spec, more)
         if len(self._cloudy):
             pair = paste_clouds(pair, self._cloud, spec, self._bands, more)
@@ -123,8 +123,18 @@ class Chips(Dataset[Chip]):
         return self._plain(self._real[int(random.choice(self._cloudy))], random)
 
     def _plain(self, sample: Labelled, random: np.random.Generator) -> Pair:
+        return self._cut(sample, random, random)
+
+    def _cut(
+        self, sample: Labelled, random: np.random.Generator, more: np.random.Generator
+    ) -> Pair:
         recipe = self._recipe
-        return cut_chip(sample.image, sample.label, recipe.chip, recipe.augment, random, random)
+        chip = cut_chip(sample.image, sample.label, recipe.chip, recipe.augment, random, more)
+        factors = recipe.data.gains.get(sample.folder)
+        if factors is None:
+            return chip
+        image, label = chip
+        return image * np.float32(factors[int(more.integers(len(factors)))]), label
 
     def _statistics(self, synthetic: bool, place: int, sample: Labelled) -> NDArray[np.float32]:
         if not self._names:
