@@ -42,7 +42,7 @@ __all__ = [
 
 _TOLD: Final = "NUBILA_LABEL"  # tag of a mask: how it was made
 # Counts up with the rules of what indices tell: masks that earlier rules made are made anew.
-_RULES: Final = 5
+_RULES: Final = 6
 _FIGURES: Final = ("judged", "sure", "changed", "disputed")
 _CONFIDENCE: Final = "confidence"
 _ALL: Final = (1 << len(CLASS_NAMES)) - 1

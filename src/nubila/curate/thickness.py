@@ -1,4 +1,4 @@
-"""Thick cloud or thin, by how bright it is; thin cloud that only the cirrus band shows."""
+"""Thick cloud or thin, by how bright it is; open ground that the cirrus band puts in doubt."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _DARKNESS: Final = (0.18, 0.35)
 # Share of an image that has to be snow under a clear sky for the rest of it to be doubted: a few
 # pixels at the edges of clouds of ice pass for snow too.
 _SNOWY: Final = 0.01
-# Reflectance in the cirrus band above which ground is not taken to be in the open, and above which
-# it is under a cloud. Sentinel-2's own processor begins at 0.012 (Sen2Cor, ATBD 2.8.0). In the
-# images of L8 Biome without snow people drew cloud on 86 to 90 of 100 pixels between 0.0125 and
-# 0.02, and on all but 8 of 375,704 above 0.03.
-_CIRRUS: Final = (0.0125, 0.03)
+# Reflectance in the cirrus band above which ground is not taken to be in the open. Sentinel-2's
+# own processor begins at 0.012 (Sen2Cor, ATBD 2.8.0). In the images of L8 Biome without snow people
+# drew cloud on 86 to 90 of 100 pixels between 0.0125 and 0.02, and on all but 8 of 375,704 above
+# 0.03.
+_CIRRUS: Final = 0.0125
 
 
 def thickness_sets(
@@ -73,11 +73,12 @@ def thickness_sets(
 def under_cirrus(
     view: View, told: NDArray[np.uint8], sky: NDArray[np.uint8], surface: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """Return sets of classes without open sky where the cirrus band shows a cloud.
+    """Return sets of classes that leave thin cloud open where the cirrus band shows one.
 
-    Detectors that do not read that band call ground seen through cirrus clear. Where the band is
-    not sure both stay open. High snow is near enough to the dry air to shine in it: an image of
-    snow, or of whose sky nothing is known, stays as it is.
+    Detectors that do not read that band call ground seen through cirrus clear. It is not called
+    thin cloud either: without the band much of it cannot be seen, and networks learn with bands
+    left out. High snow is near enough to the dry air to shine in it: an image of snow, or of whose
+    sky nothing is known, stays as it is.
 
     Args:
         view: the image.
@@ -91,10 +92,8 @@ def under_cirrus(
     cirrus = view.band("cirrus")
     if cirrus is None or _snow_in_doubt(sky, surface):
         return told
-    possible, certain = (cirrus > limit for limit in _CIRRUS)
-    opened = np.where(possible & (told & _OPEN != 0), told | _THIN, told)
-    veiled = opened & np.uint8(_ALL & ~_OPEN)
-    return np.where(certain & (told & _OPEN != 0), veiled, opened).astype(np.uint8)
+    veiled = (cirrus > _CIRRUS) & (told & _OPEN != 0)
+    return np.where(veiled, told | _THIN, told).astype(np.uint8)
 
 
 def _snow_in_doubt(sky: NDArray[np.uint8], surface: NDArray[np.uint8]) -> bool:
