@@ -225,6 +225,16 @@ def test_a_resolution_the_model_was_not_trained_on_is_noted(model):
     assert "10 to 60 m" in note and "5 m" in note
 
 
+def test_a_band_whose_absence_matters_is_noted(model):
+    names = [use.name for use in model.card.bands]
+    bands = [use.model_copy(update={"without": "sand is called cloud"}) for use in model.card.bands]
+    told = replace(model, card=model.card.model_copy(update={"bands": tuple(bands)}))
+    assert run(make_scene(), told)[1].notes == ()
+    shown = [name for name in names if name != "nir"]
+    (note,) = run(make_scene(bands=shown), told)[1].notes
+    assert note == "without the band nir, sand is called cloud (model toy)"
+
+
 def test_a_resolution_that_makes_no_sense_is_refused_before_anything_is_read(model):
     scene, log = watched(make_scene())
     for resolution in (1e9, 1e-3):

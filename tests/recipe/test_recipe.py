@@ -53,6 +53,7 @@ def test_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
         (_GOOD.replace("steps: 10\n", ""), 1, ["'steps' is missing"]),
         (_GOOD.replace("1.0e-3", ".nan"), 7, ["optim.lr", "finite"]),
         (_GOOD.replace("root: .", "root: .\n  gains: {a: [0]}"), 6, ["gains", "'a'", "above 0"]),
+        (_GOOD + "export:\n  without: {red: x}\n", 1, ["'red' is no optional band", "swir16"]),
         (_GOOD + "chip: 100\n", 8, ["chip", "multiple of 16"]),
         (_GOOD + "precision: bf16\n", 8, ["precision", "bf16-mixed", "'bf16'"]),
         (_GOOD + "class_weights:\n  shadows: 2\n", 8, ["shadows", "cloud shadow"]),

@@ -251,8 +251,11 @@ def _print_card(model: Model) -> None:
     table.add_row("file", Text(model.path))  # as Text: brackets in it are no markup
     table.add_row("sha256", model.sha256)
     card = model.card.model_dump(mode="json")
-    card["bands"] = ", ".join(
-        b.name + ("" if b.required else " (optional)") for b in model.card.bands
+    card["bands"] = "\n".join(
+        [
+            ", ".join(b.name + ("" if b.required else " (optional)") for b in model.card.bands),
+            *(f"without {b.name}, {b.without}" for b in model.card.bands if b.without),
+        ]
     )
     card["operating_points"] = _points(model.card)
     card["calibration_error"] = _calibration(model.card)

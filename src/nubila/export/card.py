@@ -62,7 +62,10 @@ def build_card(
         name=about.name + suffix,
         version=about.version,
         summary=about.summary,
-        bands=tuple(BandUse(name=b, required=b in recipe.required) for b in network.bands),
+        bands=tuple(
+            BandUse(name=b, required=b in recipe.required, without=about.without.get(b, ""))
+            for b in network.bands
+        ),
         classes=classes,
         stands_for=stands_for,
         resolution=about.resolution,

@@ -16,7 +16,7 @@ from nubila.classes import NO_DATA, Validity
 from nubila.errors import InputError
 from nubila.infer.area import PlacedArea, place_area
 from nubila.infer.decide import PROBABILITY_NO_DATA, postprocess
-from nubila.infer.engine import Progress, Run, Strip, resolution_notes, run_scene
+from nubila.infer.engine import Progress, Run, Strip, model_notes, run_scene
 from nubila.infer.mask import CloudMask
 from nubila.infer.operating import point_of
 from nubila.infer.output import PICTURE_SIZE
@@ -82,7 +82,7 @@ class Task:
         """Return what a person should know of scene, area and run (None: an earlier one)."""
         placed = self.placed.notes if self.placed else ()
         size = _resolution(self.scene, self.options)
-        told = resolution_notes(self.model.card, size) if run is None else run.notes
+        told = model_notes(self.scene, self.model.card, size) if run is None else run.notes
         return (*self.scene.notes, *placed, *told)
 
 

@@ -27,7 +27,7 @@ from nubila.models_io import Model, ModelCard
 from nubila.raster import Grid, Window
 from nubila.scenes import Scene
 
-__all__ = ["Progress", "Run", "Sink", "Strip", "default_threads", "resolution_notes", "run_scene"]
+__all__ = ["Progress", "Run", "Sink", "Strip", "default_threads", "model_notes", "run_scene"]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def run_scene(
     return Run(
         grid=plan.grid,
         preview=builder.preview(),
-        notes=resolution_notes(model.card, plan.resolution),
+        notes=model_notes(scene, model.card, plan.resolution),
         decode_seconds=schedule.decode_seconds,
         tile_seconds=schedule.tile_seconds,
         model_seconds=schedule.model_seconds,
@@ -143,15 +143,21 @@ def _preview_grid(plan: Plan, longest: int) -> PreviewGrid | None:
     return PreviewGrid.of(plan.area, longest)
 
 
-def resolution_notes(card: ModelCard, resolution: float) -> tuple[str, ...]:
-    """Return a note if a model was not trained for a resolution in metres."""
+def model_notes(scene: Scene, card: ModelCard, resolution: float) -> tuple[str, ...]:
+    """Return notes on a resolution in metres, or absent bands, that a model does worse with."""
+    found = []
     low, high = card.resolution
-    if low * 0.99 <= resolution <= high * 1.01:
-        return ()
-    return (
-        f"model {card.name} was trained for {low:g} to {high:g} m a pixel, not for "
-        f"{resolution:g} m; look at the result before trusting it",
-    )
+    if not low * 0.99 <= resolution <= high * 1.01:
+        found.append(
+            f"model {card.name} was trained for {low:g} to {high:g} m a pixel, not for "
+            f"{resolution:g} m; look at the result before trusting it"
+        )
+    found += [
+        f"without the band {use.name}, {use.without} (model {card.name})"
+        for use in card.bands
+        if use.without and not scene.has_band(use.name)
+    ]
+    return tuple(found)
 
 
 @contextmanager

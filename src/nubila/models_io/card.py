@@ -46,10 +46,18 @@ class _Frozen(BaseModel):
 
 
 class BandUse(_Frozen):
-    """A band that the model takes; an optional one may be absent, as it was in training."""
+    """A band that the model takes; an optional one may be absent, as it was in training.
+
+    Attributes:
+        name: common name.
+        required: whether the model runs without it.
+        without: for people: what a mask suffers where it is absent; empty where that is nothing
+            worth telling, or not known.
+    """
 
     name: str
     required: bool
+    without: str = ""
 
     @field_validator("name")
     @classmethod

@@ -18,6 +18,7 @@ class Export(Section):
         output: what the graph gives; see `nubila.models_io.card`.
         size: height and width that the graph takes; null = any, if the network allows it.
         batch: images that the graph takes at once; null = any number.
+        without: optional band -> what a mask suffers where a scene lacks it; users are told so.
         biases: class name -> what is added to its calibrated logit: the logarithm of how much rarer
             the class is on Earth than in the training mixture.
     """
@@ -32,6 +33,7 @@ class Export(Section):
     resolution: tuple[float, float] = (10.0, 60.0)
     limits: tuple[str, ...] = ()
     licences: dict[str, str] = {}
+    without: dict[str, str] = {}
     biases: dict[
         Literal["clear", "cloud", "thin cloud", "cloud shadow", "snow", "water"], float
     ] = {}

@@ -167,6 +167,17 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _missed_bands_are_optional(self) -> Recipe:
+        optional = [name for name in self.bands if name not in self.required]
+        for name in self.export.without:
+            if name not in optional:
+                raise ValueError(
+                    f"export.without: {name!r} is no optional band{nearest(name, optional)} "
+                    f"(optional: {', '.join(optional) or 'none'})"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _masks_have_a_manifest(self) -> Recipe:
         if self.data.manifest is None and any(s.name == "auto_mask" for s in self.labels.steps):
             raise ValueError("labels: auto_mask writes data.manifest, which is not named")
