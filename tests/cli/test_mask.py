@@ -12,7 +12,9 @@ import rasterio
 from typer.testing import CliRunner
 
 from nubila.cli import app
+from nubila.cli.outcomes import print_outcomes, raise_failed
 from nubila.errors import BatchError, InputError, OutputError
+from nubila.infer.batch import Outcome
 from tests.infer.scenes import BANDS, GRID, write_raster
 from tests.infer.test_area import TRIANGLE
 from tests.infer.toy import write_toy
@@ -154,6 +156,20 @@ def test_words_fit_how_many_scenes_failed(run, tmp_path):
     assert both.startswith("2 of 2 scenes failed: ")
     some = str(run(tmp_path / "none.tif", image).exception)
     assert some.startswith("1 of 2 scenes failed, the others are done: ")
+
+
+def test_each_granule_that_failed_says_why(capsys):
+    outcomes = [Outcome("a.zip", name, None, InputError(f"{name} is torn"), 1) for name in "AB"]
+    found = print_outcomes(iter(outcomes), as_json=False, many=False)
+    assert capsys.readouterr().err.splitlines() == [
+        "failed: a.zip: A is torn", "failed: a.zip: B is torn"
+    ]  # fmt: skip
+    with pytest.raises(BatchError, match=r"2 of 2 scenes failed: A, B"):
+        raise_failed(found, as_json=False, many=False)
+    (one,) = print_outcomes(iter(outcomes[:1]), as_json=False, many=False)
+    assert not capsys.readouterr().err
+    with pytest.raises(InputError, match="A is torn"):
+        raise_failed([one], as_json=False, many=False)
 
 
 def test_notes_are_told_again_when_a_mask_was_done_already(run, tmp_path):

@@ -15,7 +15,7 @@ from nubila.curate.predictions import Output, PredictionWriter
 from nubila.datasets import load_sample, read_manifest
 from nubila.detect import View, open_detector
 from nubila.errors import InputError
-from nubila.models_io import ModelCard, load_model
+from nubila.models_io import BandUse, ModelCard, load_model
 from tests.curate.samples import write_samples
 
 onnx = pytest.importorskip("onnx")
@@ -174,6 +174,18 @@ def _clouds(folder: Path, data: Path) -> dict[str, np.ndarray]:
 
     kept = open_predictions(folder)
     return {name: (p := kept.read(name))[1] / p.sum(axis=0) for name in kept}
+
+
+def test_an_ensemble_says_what_any_member_suffers_without_a_band(three: list[Path]) -> None:
+    from nubila.curate.ensemble_graph import _band
+
+    card = load_model(three[0]).card
+    told = [
+        card.model_copy(update={"bands": (BandUse(name="nir", required=False, without=words),)})
+        for words in ("sand is cloud", "", "haze is cloud", "sand is cloud")
+    ]
+    assert _band("nir", False, told).without == "sand is cloud; haze is cloud"
+    assert _band("nir", True, told).without == ""
 
 
 def test_the_table_of_members_and_pairs(data: Path, tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ import pytest
 
 from nubila.classes import CLASS_NAMES, class_set
 from nubila.curate.automatic import automatic_label
-from nubila.curate.thickness import thickness_sets, under_cirrus
+from nubila.curate.thickness import _CIRRUS, thickness_sets, under_cirrus
 from nubila.datasets import load_sample, read_manifest
-from nubila.detect import View, view_of
+from nubila.detect import Detection, Output, View, view_of
 
 _BANDS = ("blue", "green", "red", "nir", "swir16")
 _ALL = set(CLASS_NAMES.values())
@@ -121,6 +121,16 @@ def test_ground_seen_through_cirrus_may_be_under_thin_cloud(reflectance, after):
     assert under_cirrus(other, told, told, ground).tolist() == told.tolist()
 
 
+def test_cirrus_does_not_thin_a_cloud_that_a_person_drew():
+    image = np.array([0.6, 0.6, 0.6, 0.6, 0.5, 0.05], np.float32)[:, None, None]
+    view = View(image, (*_BANDS, "cirrus"))
+    outputs = (Output(0, ("clear", "snow", "water")), Output(1, ("cloud", "thin cloud")))
+    clear = Detection(np.array([[[1.0]], [[0.0]]], np.float32), outputs)
+    assert automatic_label(view, clear, None)[0, 0] == class_set(["clear", "thin cloud"])
+    drawn = _one(class_set(["cloud", "thin cloud"]))
+    assert automatic_label(view, clear, drawn)[0, 0] == drawn[0, 0]
+
+
 @pytest.mark.parametrize("told", [class_set(["clear", "snow"]), _UNKNOWN])
 def test_the_cirrus_band_is_not_believed_over_snow_or_where_nothing_is_known(told):
     view = View(np.full((1, 1, 4), 0.2, np.float32), ("cirrus",))
@@ -138,7 +148,7 @@ def test_the_cirrus_band_agrees_with_the_cloud_that_people_drew(shared_data):
         sample = load_sample(spec)
         cirrus = view_of(sample).band("cirrus")
         cloud = np.isin(sample.label, [2, 4, 6])
-        for place, inside in enumerate(((cirrus > 0.0125) & (cirrus < 0.02), cirrus > 0.03)):
+        for place, inside in enumerate(((cirrus > _CIRRUS) & (cirrus < 0.02), cirrus > 0.03)):
             drawn[place] += [(inside & cloud).sum(), (inside & ~cloud & (sample.label > 0)).sum()]
     assert drawn[0, 0] / drawn[0].sum() > 0.85
     assert drawn[1].tolist() == [375696, 8]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,11 @@ def test_only_some_bands(manifest: WriteManifest) -> None:
     shown = spec.only(("nir", "red"))
     assert shown.bands == ("-", "nir08", "red")
     assert load_sample(shown).bands == ("nir08", "red")
+    # Each near infrared is itself where both are there.
+    both = replace(spec, bands=("nir", "nir08", "red"))
+    assert both.only(("nir", "red")).bands == ("nir", "-", "red")
+    assert both.only(("red", "nir08")).bands == ("-", "nir08", "red")
+    assert replace(both, scene=True).only(("nir08",)).bands == ("nir08",)
     with pytest.raises(ManifestError, match=r"line 2, column 'bands': blue, nir08, red: none of"):
         spec.only(("swir16",))
 

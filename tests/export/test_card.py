@@ -49,6 +49,14 @@ def test_what_is_no_scores_is_named(tmp_path: Path, content: dict[str, Any], mes
     assert message in str(raised.value)
 
 
+def test_scores_of_some_bands_are_no_scores_of_a_card(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    scores = {"overall": {"cloud": {"iou": 0.5}}, "protocol": {"split": "v", "bands": ["red"]}}
+    path.write_text(json.dumps(scores))
+    with pytest.raises(InputError, match=r"shown in red alone"):
+        read_scores(path)
+
+
 def test_scores_of_an_evaluation_need_no_name(tmp_path: Path) -> None:
     path = tmp_path / "scores.json"
     path.write_text(json.dumps({"overall": {"scenes": 2, "cloud": {"iou": 0.5, "dice": 0.6}}}))

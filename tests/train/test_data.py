@@ -139,8 +139,10 @@ def test_a_folder_is_shown_at_each_of_its_brightnesses() -> None:
     seen = [float(chips[n].image[0, 0, 0] * 256) for n in range(40)]
     assert set(seen) == {1.0, 2.0}
     assert 10 < seen.count(2.0) < 30
-    other = Chips(_recipe(data={"gains": {"elsewhere": [3.0]}}), _samples(2), [])
-    assert {float(other[n].image[0, 0, 0] * 256) for n in range(40)} == {0.0, 1.0}
+    other = Chips(_recipe(data={"gains": {"folder1": [3.0]}}), _samples(2), [])
+    assert {float(other[n].image[0, 0, 0] * 256) for n in range(40)} == {0.0, 3.0}
+    with pytest.raises(ManifestError, match="'folder3'; did you mean 'folder1'"):
+        Chips(_recipe(data={"gains": {"folder3": [3.0]}}), _samples(2)[1:], [])
 
 
 def test_clouds_that_are_pasted_have_a_brightness_of_their_folder_too() -> None:

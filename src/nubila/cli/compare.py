@@ -208,14 +208,21 @@ def _speeds(speed: Mapping[str, Any]) -> Table:
     table = _plain(
         f"Speed on {side} x {side} pixels, one thread",
         f"Median of {speed['rounds']} rounds that take turns.",
-        *("detector", "Mpx/s", "seconds", f"x {speed['first']}", f"x {peer or 'peer'}", "peak MiB"),
+        *(
+            "detector",
+            "Mpx/CPU s",
+            "CPU s",
+            f"x {speed['first']}",
+            f"x {peer or 'peer'}",
+            "peak MiB",
+        ),
     )
     for name, found in speed["detectors"].items():
         times = "-" if found["times_peer"] is None else f"{found['times_peer']:.3g}"
         table.add_row(
             name,
-            f"{found['megapixels_per_second']:.3g}",
-            f"{found['seconds']:.3g}",
+            f"{found['megapixels_per_cpu_second']:.3g}",
+            f"{found['cpu_seconds']:.3g}",
             f"{found['times_first']:.3g}",
             times,
             str(found["peak_mib"]),

@@ -66,7 +66,7 @@ def print_outcomes(outcomes: Iterator[Outcome], *, as_json: bool, many: bool) ->
     Args:
         outcomes: as scenes end.
         as_json: a line of JSON a scene.
-        many: there are several; one scene's error is left to `raise_failed`.
+        many: several were asked for; the error of a single one is left to `raise_failed`.
     """
     found = []
     for outcome in outcomes:
@@ -76,8 +76,16 @@ def print_outcomes(outcomes: Iterator[Outcome], *, as_json: bool, many: bool) ->
         elif outcome.result is not None:
             _print_result(outcome)
         elif many:
-            typer.secho(f"failed: {_told(outcome)}", fg="red", err=True)
+            _print_failure(outcome)
+    failed = [outcome for outcome in found if outcome.error]
+    if not (many or as_json) and len(failed) > 1:  # granules of one product
+        for outcome in failed:
+            _print_failure(outcome)
     return found
+
+
+def _print_failure(outcome: Outcome) -> None:
+    typer.secho(f"failed: {_told(outcome)}", fg="red", err=True)
 
 
 def _print_result(outcome: Outcome) -> None:
@@ -113,7 +121,7 @@ def raise_failed(outcomes: list[Outcome], *, as_json: bool, many: bool) -> None:
 
     Raises:
         BatchError: scenes failed; it names them.
-        NubilaError: the only scene failed, and nothing told so yet.
+        Exception: that of the only scene, as nothing told of it yet.
     """
     from nubila.errors import BatchError
 

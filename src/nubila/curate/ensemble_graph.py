@@ -126,7 +126,7 @@ def _card(plan: _Plan, combination: Combination, name: str) -> ModelCard:
         name=name,
         version="1",
         summary=f"Ensemble of {', '.join(f'{card.name} {card.version}' for card in cards)}.",
-        bands=tuple(BandUse(name=band, required=band in required) for band in plan.bands),
+        bands=tuple(_band(band, band in required, cards) for band in plan.bands),
         classes=cards[0].classes,
         stands_for=cards[0].stands_for,
         resolution=_resolution(cards),
@@ -143,6 +143,13 @@ def _card(plan: _Plan, combination: Combination, name: str) -> ModelCard:
         parameters=sum(card.parameters for card in cards),
         flops_per_pixel=sum(card.flops_per_pixel for card in cards),
     )
+
+
+def _band(name: str, required: bool, cards: Sequence[ModelCard]) -> BandUse:
+    """Return a band with what its absence does to any member; nothing where all need it."""
+    told = [use.without for card in cards for use in card.bands if use.name == name]
+    without = "" if required else "; ".join(dict.fromkeys(filter(None, told)))
+    return BandUse(name=name, required=required, without=without)
 
 
 def _resolution(cards: Sequence[ModelCard]) -> tuple[float, float]:

@@ -77,8 +77,9 @@ def under_cirrus(
 
     Detectors that do not read that band call ground seen through cirrus clear. It is not called
     thin cloud either: without the band much of it cannot be seen, and networks learn with bands
-    left out. High snow is near enough to the dry air to shine in it: an image of snow, or of whose
-    sky nothing is known, stays as it is.
+    left out. How bright it is says nothing here: it is the ground that shines through. High snow is
+    near enough to the dry air to shine in the band: an image of snow, or of whose sky nothing is
+    known, stays as it is, and so does a cloud that a person drew.
 
     Args:
         view: the image.
@@ -92,7 +93,7 @@ def under_cirrus(
     cirrus = view.band("cirrus")
     if cirrus is None or _snow_in_doubt(sky, surface):
         return told
-    veiled = (cirrus > _CIRRUS) & (told & _OPEN != 0)
+    veiled = (cirrus > _CIRRUS) & (told & _OPEN != 0) & (sky & _OPEN != 0)
     return np.where(veiled, told | _THIN, told).astype(np.uint8)
 
 

@@ -84,10 +84,14 @@ class SampleSpec:
     def only(self, bands: Collection[str]) -> SampleSpec:
         """Return the sample without its other bands, as if they had never been recorded.
 
+        Args:
+            bands: common names; those that it lacks are passed over, but for the wide and the
+                narrow near infrared, which stand in for each other.
+
         Raises:
             ManifestError: it has none of them.
         """
-        wanted = {*bands, *(STANDS_IN[band] for band in bands if band in STANDS_IN)}
+        wanted = {band if band in self.bands else STANDS_IN.get(band, band) for band in bands}
         kept = tuple(band if band in wanted else LEFT_OUT for band in self.bands)
         if self.scene:
             kept = tuple(band for band in kept if band != LEFT_OUT)

@@ -264,7 +264,7 @@ def _speed_section(speed: Mapping[str, Any] | None) -> str:
         rows.append(
             [
                 series(name, place),
-                f"{found['megapixels_per_second']:.3g}",
+                f"{found['megapixels_per_cpu_second']:.3g}",
                 f"{found['seconds']:.3g}",
                 f"{found['seconds_least']:.3g} to {found['seconds_most']:.3g}",
                 f"{found['cpu_seconds']:.3g}",
@@ -274,7 +274,13 @@ def _speed_section(speed: Mapping[str, Any] | None) -> str:
                 str(found["own_mib"]),
             ]
         )
-    heads = ["Mpx/s", "seconds", "least to most", "CPU seconds", f"times {speed['first']}"]
+    heads = [
+        "Mpx a CPU second",
+        "seconds",
+        "least to most",
+        "CPU seconds",
+        f"times {speed['first']}",
+    ]
     heads += [f"times {peer}"] if peer else []
     return section(
         "Speed and memory",

@@ -132,7 +132,13 @@ def read_scores(path: Path | None, model: str | None = None) -> dict[str, Any]:
         )
     for name, part in _object(path, "folders", found.get("folders") or {}).items():
         _object(path, f"folders.{name}", part)
-    split = _object(path, "protocol", scores.get("protocol") or {}).get("split")
+    protocol = _object(path, "protocol", scores.get("protocol") or {})
+    if protocol.get("bands"):
+        raise InputError(
+            f"{path}: is of images shown in {', '.join(protocol['bands'])} alone (--bands); a card "
+            f"takes the scores of all bands"
+        )
+    split = protocol.get("split")
     return card_scores(found, str(split or "all"))
 
 

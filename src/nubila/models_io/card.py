@@ -36,8 +36,8 @@ __all__ = [
 
 CARD_KEY: Final = "nubila.card"
 
-# The latest layout. Format 2 added `stands_for`, `tile`, `statistics`, `output`; later, and only
-# where there is something to say, `calibration_error` and more than thresholds in a point.
+# The latest layout. Format 2 added `stands_for`, `tile`, `statistics`, `output`; then, before any
+# release, `calibration_error`, more than thresholds in a point, and `without` of a band.
 _FORMAT: Final = 2
 
 
@@ -50,7 +50,7 @@ class BandUse(_Frozen):
 
     Attributes:
         name: common name.
-        required: whether the model runs without it.
+        required: whether the model needs it.
         without: for people: what a mask suffers where it is absent; empty where that is nothing
             worth telling, or not known.
     """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from nubila.bands import band_name
 from nubila.recipe.section import Section
 
 __all__ = ["Export"]
@@ -37,3 +38,8 @@ class Export(Section):
     biases: dict[
         Literal["clear", "cloud", "thin cloud", "cloud shadow", "snow", "water"], float
     ] = {}
+
+    @field_validator("without")
+    @classmethod
+    def _common_names(cls, without: dict[str, str]) -> dict[str, str]:
+        return {band_name(name): told for name, told in without.items()}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from nubila.datasets import output_sets
-from nubila.errors import ManifestError, RecipeError
+from nubila.errors import ManifestError, RecipeError, nearest
 from nubila.recipe import Recipe
 from nubila.train.augment import BandRoles, Pair, cut_chip, mix, paste_clouds, vary
 from nubila.train.samples import Labelled, check_leakage, class_shares, folders, load_split
@@ -53,7 +53,8 @@ class Chips(Dataset[Chip]):
         statistics: names of the scene statistics that chips carry.
 
     Raises:
-        ManifestError: every training image has odds 0.
+        ManifestError: every training image has odds 0, or there is none of a folder of
+            `data.gains`.
         RecipeError: `data.subset` is more than there are.
     """
 
@@ -88,7 +89,11 @@ class Chips(Dataset[Chip]):
         synthetic = bool(random.random() < recipe.synth.share)
         place = self._draw(synthetic, random, number)
         sample = (self._synthetic if synthetic else self._real)[place]
-        pair = self._cut(sample, random, more)
+        pair = self._shown(
+            cut_chip(sample.image, sample.label, recipe.chip, spec, random, more),
+            sample,
+            np.random.default_rng([recipe.seed, number, 3]),
+        )
         pair = mix(pair, self._other, spec, more)
         if len(self._cloudy):
             pair = paste_clouds(pair, self._cloud, spec, self._bands, more)
@@ -123,18 +128,17 @@ class Chips(Dataset[Chip]):
         return self._plain(self._real[int(random.choice(self._cloudy))], random)
 
     def _plain(self, sample: Labelled, random: np.random.Generator) -> Pair:
-        return self._cut(sample, random, random)
+        spec, side = self._recipe.augment, self._recipe.chip
+        pair = cut_chip(sample.image, sample.label, side, spec, random, random)
+        return self._shown(pair, sample, random)
 
-    def _cut(
-        self, sample: Labelled, random: np.random.Generator, more: np.random.Generator
-    ) -> Pair:
-        recipe = self._recipe
-        chip = cut_chip(sample.image, sample.label, recipe.chip, recipe.augment, random, more)
-        factors = recipe.data.gains.get(sample.folder)
+    def _shown(self, pair: Pair, sample: Labelled, random: np.random.Generator) -> Pair:
+        """Return a chip at one of its folder's brightnesses."""
+        factors = self._recipe.data.gains.get(sample.folder)
         if factors is None:
-            return chip
-        image, label = chip
-        return image * np.float32(factors[int(more.integers(len(factors)))]), label
+            return pair
+        image, label = pair
+        return image * np.float32(random.choice(factors)), label
 
     def _statistics(self, synthetic: bool, place: int, sample: Labelled) -> NDArray[np.float32]:
         if not self._names:
@@ -152,6 +156,12 @@ def _odds(recipe: Recipe, real: Sequence[Labelled]) -> NDArray[np.float64]:
     if data.favour and len(real):
         shares = class_shares(real)
         weights *= 1 + sum(times * shares[name] for name, times in data.favour.items())
+    unknown = sorted(set(data.gains) - set(folders(real)))
+    if unknown:
+        raise ManifestError(
+            f"data.gains: no training image is of folder {unknown[0]!r}"
+            f"{nearest(unknown[0], folders(real))} (found: {', '.join(sorted(set(folders(real))))})"
+        )
     if weights.sum() <= 0:
         where = data.tiles or data.manifest or data.root
         raise ManifestError(f"{where}: every training image has weight 0")
