@@ -47,6 +47,15 @@ def test_a_dataset_gives_what_predict_gives(model, reflectance):
     assert mask.attrs["flag_meanings"].split()[3] == "cloud_shadow"
 
 
+def test_what_a_mask_suffers_without_a_band_is_a_comment(model, reflectance):
+    small = reflectance[:, :64, :64]
+    mask = dataset(small[:3], BANDS[:3]).nubila.mask(model="small-int8")
+    assert mask.attrs["comment"].startswith("without the band nir, bright or hazy open ground")
+    whole = dataset(small, ("blue", "green", "red", "nir08")).nubila.mask(model="small-int8")
+    assert "band nir," not in whole.attrs["comment"]
+    assert "comment" not in dataset(small).nubila.mask(model=model).attrs
+
+
 def test_labels_of_sentinel_2_stand_for_bands_and_order_does_not_matter(model, reflectance):
     shuffled = dataset(reflectance[[3, 0, 2, 1]], ("B08", "B02", "B04", "B03"))
     expected = dataset(reflectance).nubila.mask(model=model)

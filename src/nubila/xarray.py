@@ -23,6 +23,7 @@ from nubila.bands import SENSORS, parse_bands
 from nubila.classes import CLASS_NAMES, NO_DATA
 from nubila.errors import BandError, GridError, InputError, MetadataError, MissingExtraError
 from nubila.infer import predict
+from nubila.infer.engine import absence_notes
 from nubila.models_io import Model, find_model, load_model
 
 try:
@@ -73,7 +74,8 @@ class NubilaAccessor:
         Returns:
             DataArray named ``mask``, uint8, with the dimensions of a band: 0 clear, 1 cloud,
             2 thin cloud, 3 cloud shadow, 4 snow, 5 water, 255 no data; the classes are told by
-            the CF attributes ``flag_values`` and ``flag_meanings``.
+            the CF attributes ``flag_values`` and ``flag_meanings``, and ``comment`` tells what the
+            mask suffers where a band that matters is not there.
 
         Raises:
             BandError: bands are unknown, or one that the model needs is missing.
@@ -98,6 +100,8 @@ class NubilaAccessor:
         template = values.isel(band=0, drop=True)
         mask = xr.DataArray(classes, coords=template.coords, dims=template.dims, name="mask")
         mask.attrs = _attributes(card.name)
+        if notes := absence_notes(card, names):
+            mask.attrs["comment"] = "; ".join(notes)
         return mask
 
 

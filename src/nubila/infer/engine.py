@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nubila.bands import STANDS_IN
 from nubila.errors import InputError, NubilaError
 from nubila.infer.cache import Block, CountCache
 from nubila.infer.decide import threshold_list
@@ -27,7 +28,16 @@ from nubila.models_io import Model, ModelCard
 from nubila.raster import Grid, Window
 from nubila.scenes import Scene
 
-__all__ = ["Progress", "Run", "Sink", "Strip", "default_threads", "model_notes", "run_scene"]
+__all__ = [
+    "Progress",
+    "Run",
+    "Sink",
+    "Strip",
+    "absence_notes",
+    "default_threads",
+    "model_notes",
+    "run_scene",
+]
 
 
 @dataclass(frozen=True)
@@ -152,12 +162,16 @@ def model_notes(scene: Scene, card: ModelCard, resolution: float) -> tuple[str, 
             f"model {card.name} was trained for {low:g} to {high:g} m a pixel, not for "
             f"{resolution:g} m; look at the result before trusting it"
         )
-    found += [
+    return (*found, *absence_notes(card, scene.bands))
+
+
+def absence_notes(card: ModelCard, bands: Collection[str]) -> tuple[str, ...]:
+    """Return notes on what a mask suffers without the model's bands that are not among `bands`."""
+    return tuple(
         f"without the band {use.name}, {use.without} (model {card.name})"
         for use in card.bands
-        if use.without and not scene.has_band(use.name)
-    ]
-    return tuple(found)
+        if use.without and not {use.name, STANDS_IN.get(use.name)} & {*bands}
+    )
 
 
 @contextmanager
