@@ -60,7 +60,8 @@ def auto_mask(
         typer.Option(
             help="Tell snow and water by index where the sky is clear, thick cloud from thin by "
             "brightness, and shadow by the sun's place (columns sun_elevation and sun_azimuth, or "
-            "the product's metadata)."
+            "the product's metadata). They overrule detectors where what these call shadow is "
+            "bright, or what they call open shows in the cirrus band."
         ),
     ] = True,
     snow_line: Annotated[

@@ -92,7 +92,8 @@ def automatic_label(
         drawn: (rows, columns) uint8 sets of classes by a person, 0 = none; None for no label.
         sureness: what of the detection is ruled out.
         indices: tell snow, water and clear apart by index where the sky is clear, shadow by the
-            sun's place, and thick cloud from thin by its brightness.
+            sun's place, and thick cloud from thin by its brightness; overrule detectors where what
+            they call shadow is bright, or what they call open shows in the cirrus band.
         aids: what else helps to tell them.
 
     Returns:
@@ -147,7 +148,8 @@ class Means:
         flips: a key of `nubila.detect.FLIPS`.
         sureness: what of the detectors' mean is ruled out.
         indices: tell snow, water and clear apart by index where the sky is clear, shadow by the
-            sun's place, and thick cloud from thin by its brightness.
+            sun's place, and thick cloud from thin by its brightness; overrule detectors where what
+            they call shadow is bright, or what they call open shows in the cirrus band.
         replace: a drawn label has no say, and is only compared with.
         snow_line: metres below which there is no snow, one for all the year or one a month; empty
             for what an image itself tells. It needs a band of elevation.

@@ -56,7 +56,8 @@ class AutoMask(Section):
         least: what is less probable than this is ruled out.
         keep: images without a drawn label of which less than this share is certain are left out.
         indices: tell snow and water by index, thick cloud from thin by its brightness, and shadow
-            by the sun's place.
+            by the sun's place; overrule detectors where what they call shadow is bright, or what
+            they call open shows in the cirrus band.
         snow_line: metres below which there is no snow, for all the year or for each of twelve
             months; without it, what the image itself tells.
         water: map of water in place of the water index; relative to the recipe.
