@@ -26,6 +26,7 @@ export:
   summary: A toy.
   licences: {places: CC0-1.0}
   biases: {snow: -0.5}
+  without: {swir1: snow is cloud}
 """
 
 

@@ -19,6 +19,17 @@ def _run(*arguments: object):
     return CliRunner().invoke(app, ["compare", *map(str, arguments)])
 
 
+def test_bands_that_are_not_shown(model_path: Path, coloured: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = (model_path, "brightness", "--data", coloured, "-o", out)
+    result = _run(*given, "--bands", "red")
+    assert result.exit_code == 0, result.output
+    scores = json.loads((out / "scores.json").read_text())
+    assert scores["protocol"]["bands"] == ["red"]
+    assert "brightness" not in scores["models"], "it judged an image by bands that were hidden"
+    assert ", bands red</h1>" in (out / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.fixture
 def coloured(scenes: Path) -> Path:
     """The scenes' manifest, its last image in three bands, so that brightness can judge it."""

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from nubila.cli import app
 from nubila.errors import ModelError, RecipeError
 from nubila.models_io import CARD_KEY, registry
+from nubila.models_io.metadata import copy_with_card
 from tests.infer.toy import BANDS, toy_card, write_toy
 
 
@@ -29,6 +30,15 @@ def shelf(tmp_path, monkeypatch):
     write_toy(tmp_path / "toy.onnx")
     write_toy(tmp_path / "visible.onnx", bands=BANDS[:3])
     return tmp_path
+
+
+def test_what_a_mask_suffers_without_a_band(shelf):
+    card = toy_card(BANDS)
+    bands = [use.model_copy(update={"without": "sand is cloud"}) for use in card.bands[-1:]]
+    told = card.model_copy(update={"bands": (*card.bands[:-1], *bands)})
+    copy_with_card(shelf / "toy.onnx", shelf / "toy.onnx", told)
+    assert f"without {bands[0].name}, sand is cloud" in run("show", "toy")
+    assert "without" not in run("show", "visible")
 
 
 def test_the_list_for_people(shelf):

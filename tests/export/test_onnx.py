@@ -63,6 +63,8 @@ def test_the_card_says_what_the_model_is(run: Path, model_file: Path) -> None:
     assert card.name == "toy" and card.summary == "A toy."
     assert card.required_bands == ("blue", "green", "red")
     assert [b.name for b in card.bands][3:] == ["nir", "swir16", "swir22", "cirrus"]
+    told = {band.name: band.without for band in card.bands if band.without}
+    assert told == {"swir16": "snow is cloud"}, "named by an alias in the recipe"
     assert card.stride == 4 and card.halo >= card.receptive_field
     assert card.parameters == sum(
         p.numel() for p in CompactUNet((16, 16), inputs=7, outputs=6).parameters()

@@ -94,9 +94,7 @@ def evaluate(
     paths = write_report(evaluations, loaded, specs, output, split=split, bands=shown, columns=by)
     # A file or a pipe has no width of its own; 100 keeps every row on one line.
     console = Console() if Console().is_terminal else Console(width=100)
-    rows = f"split {split}" if split else "all rows"
-    title = f"{Path(data).name}, {rows}" + (f", bands {', '.join(shown)}" if shown else "")
-    _print(console.print, paths["scores"], title)
+    _print(console.print, paths["scores"])
     for path in paths.values():
         typer.echo(path)
 
@@ -122,15 +120,16 @@ def _listed(data: str, root: Path | None, split: str | None) -> Sequence[SampleS
     return datasets.read_collection(data, root, split=split)
 
 
-def _print(show: Callable[[Any], None], path: Path, data: str) -> None:
+def _print(show: Callable[[Any], None], path: Path) -> None:
     """Print a table a model, and the differences between several."""
     import json
 
     from nubila.evaluate.page import models_of
+    from nubila.evaluate.report import data_title
 
     scores = json.loads(path.read_text(encoding="utf-8"))
     for name, found in models_of(scores).items():
-        show(_table(f"{name} on {data}", found))
+        show(_table(f"{name} on {data_title(scores['protocol'])}", found))
     if scores.get("differences"):
         show(_differences(scores["differences"]))
 

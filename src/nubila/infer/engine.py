@@ -162,7 +162,9 @@ def model_notes(scene: Scene, card: ModelCard, resolution: float) -> tuple[str, 
             f"model {card.name} was trained for {low:g} to {high:g} m a pixel, not for "
             f"{resolution:g} m; look at the result before trusting it"
         )
-    return (*found, *absence_notes(card, scene.bands))
+    # As the plan asks: nothing stands in for a band that the product names and has no file of.
+    there = [use.name for use in card.bands if scene.has_band(use.name)]
+    return (*found, *absence_notes(card, there))
 
 
 def absence_notes(card: ModelCard, bands: Collection[str]) -> tuple[str, ...]:

@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from nubila.bands import band_name
-from nubila.recipe.section import Section
+from nubila.recipe.section import Section, known_band
 
 __all__ = ["Export"]
 
@@ -19,7 +18,8 @@ class Export(Section):
         output: what the graph gives; see `nubila.models_io.card`.
         size: height and width that the graph takes; null = any, if the network allows it.
         batch: images that the graph takes at once; null = any number.
-        without: optional band -> what a mask suffers where a scene lacks it; users are told so.
+        without: optional band -> what a mask suffers where a scene lacks it; users are told so. Of
+            a band that the network does not take, nothing is told.
         biases: class name -> what is added to its calibrated logit: the logarithm of how much rarer
             the class is on Earth than in the training mixture.
     """
@@ -42,4 +42,4 @@ class Export(Section):
     @field_validator("without")
     @classmethod
     def _common_names(cls, without: dict[str, str]) -> dict[str, str]:
-        return {band_name(name): told for name, told in without.items()}
+        return {known_band(name): told for name, told in without.items()}

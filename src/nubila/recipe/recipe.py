@@ -7,7 +7,6 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from nubila.bands import band_name
 from nubila.classes import CLASS_NAMES
 from nubila.errors import nearest
 from nubila.recipe.augment import Augment
@@ -19,7 +18,7 @@ from nubila.recipe.loss import CrossEntropy, LossTerm
 from nubila.recipe.model import Compact, Model
 from nubila.recipe.normalise import Normalise, Reflectance
 from nubila.recipe.optim import AdamW, Optimiser
-from nubila.recipe.section import Section
+from nubila.recipe.section import Section, known_band
 from nubila.recipe.stages import Evaluation, Masking
 from nubila.recipe.track import Track
 
@@ -119,7 +118,7 @@ class Recipe(Section):
     @field_validator("bands", "required")
     @classmethod
     def _bands_known(cls, bands: tuple[str, ...]) -> tuple[str, ...]:
-        known = tuple(band_name(name) for name in bands)
+        known = tuple(known_band(name) for name in bands)
         if len(set(known)) < len(known):
             raise ValueError("a band stands twice")
         return known
@@ -164,17 +163,6 @@ class Recipe(Section):
         absent = [name for name in self.required if name not in self.bands]
         if absent:
             raise ValueError(f"band {absent[0]!r} is required but not among bands")
-        return self
-
-    @model_validator(mode="after")
-    def _missed_bands_are_optional(self) -> Recipe:
-        optional = [name for name in self.bands if name not in self.required]
-        for name in self.export.without:
-            if name not in optional:
-                raise ValueError(
-                    f"export.without: {name!r} is no optional band{nearest(name, optional)} "
-                    f"(optional: {', '.join(optional) or 'none'})"
-                )
         return self
 
     @model_validator(mode="after")

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Section"]
+from nubila.bands import band_name
+from nubila.errors import BandError
+
+__all__ = ["Section", "known_band"]
+
+
+def known_band(name: str) -> str:
+    """Return a band's common name.
+
+    Raises:
+        ValueError: it is unknown; Pydantic puts the key to it, and the recipe its file and line.
+    """
+    try:
+        return band_name(name)
+    except BandError as error:
+        raise ValueError(str(error)) from error
 
 
 class Section(BaseModel):
