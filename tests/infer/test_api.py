@@ -422,3 +422,7 @@ def test_a_scale_that_gives_no_reflectance_is_noted(model, tmp_path, scale, said
     result = mask_to_folder(opened, tmp_path / "out", model=model, options=options)
     assert any("hardly right" in note for note in result.notes) == said
     assert ("picture" in result.paths) == picture
+    item = json.loads(result.paths["item"].read_text(encoding="utf-8"))
+    assert item["properties"]["nubila:notes"] == list(result.notes)
+    again = mask_to_folder(opened, tmp_path / "out", model=model, options=options)
+    assert again.skipped and again.notes == result.notes

@@ -115,6 +115,23 @@ def test_a_missing_band_is_not_a_black_band_and_gives_numbers() -> None:
         assert not torch.equal(network(black), network(missing))
 
 
+def test_which_bands_there_are_can_set_the_brightness_that_is_seen() -> None:
+    """Red, green and blue alone at half of the brightness, and what they are with more bands."""
+    network = _shaken()
+    with torch.no_grad():
+        network.available.weight.zero_()
+        network.stem.weight[:, 3:] = 0
+        network.stem.bias.zero_()
+        network.gain.weight.zero_()
+        network.gain.weight[:, 3] = 1 - 2**0.5  # the stem sees the root of the reflectance
+        network.gain.bias.fill_(2**0.5)
+    image = torch.rand(1, 7, 16, 16) * 0.5
+    alone = image / 2
+    alone[:, 3:] = torch.nan
+    with torch.inference_mode():
+        torch.testing.assert_close(network(alone), network(image))
+
+
 def test_absolute_brightness_reaches_the_output() -> None:
     network = _shaken()
     image = torch.full((1, 7, 16, 16), 0.1)

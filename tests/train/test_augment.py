@@ -118,6 +118,27 @@ def test_full_bands_of_one_drops_nothing() -> None:
     assert not np.isnan(image).any()
 
 
+def test_what_dropping_leaves_in_the_visible_alone_is_shown_at_one_of_the_brightnesses() -> None:
+    spec, seen = Augment(full_bands=0.2, rgb_gains=(0.5, 0.75)), set()
+    for seed in range(200):
+        image, plain = (np.full((7, 2, 2), 0.4, np.float32) for _ in range(2))
+        drop_bands(image, spec, _ROLES, _random(seed))
+        drop_bands(plain, Augment(full_bands=0.2), _ROLES, _random(seed))
+        np.testing.assert_array_equal(np.isnan(image), np.isnan(plain))
+        alone = bool(np.isnan(image[3:]).all())
+        seen.add((alone, float(np.float32(image[0, 0, 0]))))
+    dark, middling, bright = (float(np.float32(0.4) * np.float32(g)) for g in (0.5, 0.75, 1))
+    assert seen == {(True, dark), (True, middling), (False, bright)}
+
+
+def test_what_came_in_the_visible_alone_keeps_its_brightness() -> None:
+    for seed in range(20):
+        image = np.full((7, 2, 2), 0.4, np.float32)
+        image[3:] = np.nan
+        drop_bands(image, Augment(full_bands=0, rgb_gains=(0.5,)), _ROLES, _random(seed))
+        assert (image[:3] == np.float32(0.4)).all()
+
+
 _MANY = (
     "elevation", "coastal", "blue", "green", "red", "rededge071", "rededge075", "rededge078",
     "nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir11",

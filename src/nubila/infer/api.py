@@ -157,16 +157,9 @@ def mask_to_folder(
     ):
         run, statistics = deliver(task, writer, "uint8", workers, progress)
         _check_valid(statistics, task)
-    paths = write_rest(files, task.grid, task.provenance, legend, statistics, run.preview)
-    return MaskResult(
-        task.scene.id,
-        False,
-        paths,
-        statistics,
-        task.grid,
-        task.notes(run),
-        run,
-    )
+    notes = task.notes(run)
+    paths = write_rest(files, task.grid, task.provenance, legend, statistics, run.preview, notes)
+    return MaskResult(task.scene.id, False, paths, statistics, task.grid, notes, run)
 
 
 def _check_apart(scene: Scene, files: FileSet) -> None:
@@ -211,7 +204,8 @@ def _finished(task: Task, files: FileSet) -> MaskResult | None:
         paths={k: files.folder / a["href"] for k, a in item["assets"].items()} | {"item": path},
         statistics=Statistics.from_record(item["properties"]["nubila:statistics"]),
         grid=task.grid,
-        notes=task.notes(),
+        # Among them what only the masking itself could tell.
+        notes=tuple(item["properties"].get("nubila:notes", task.notes())),
     )
 
 

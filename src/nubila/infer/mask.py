@@ -85,4 +85,6 @@ class CloudMask:
             writer.write(self.classes, self.validity)
             if self.probabilities is not None:
                 writer.write_probabilities(scale_probabilities(self.probabilities))
-        return write_rest(files, self.grid, provenance, legend, self.statistics, self.image)
+        return write_rest(
+            files, self.grid, provenance, legend, self.statistics, self.image, self.notes
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC
@@ -153,6 +153,7 @@ def write_rest(
     legend: Legend,
     statistics: Statistics,
     image: NDArray[np.float32] | None,
+    notes: Sequence[str] = (),
 ) -> dict[str, Path]:
     """Write style and picture, take away what an earlier run left, write the STAC item last.
 
@@ -184,6 +185,7 @@ def write_rest(
         legend=legend,
         files=paths,
         folder=files.folder,
+        notes=notes,
     )
     _write_text(files.path("item"), json.dumps(item, indent=2, ensure_ascii=False) + "\n")
     return paths | {"item": files.path("item")}

@@ -47,6 +47,7 @@ def stac_item(
     legend: Legend,
     files: Mapping[str, Path],
     folder: Path,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the item; hrefs are relative to `folder`, where the item is written.
 
@@ -57,6 +58,7 @@ def stac_item(
         legend: of the mask file's values.
         files: ``mask`` and, where written, ``probabilities``, ``validity``, ``style``, ``picture``.
         folder: the item's folder.
+        notes: what a person should know of the mask, as ``nubila:notes``.
     """
     geometry = _geometry(provenance, grid)
     item: dict[str, Any] = {
@@ -68,6 +70,7 @@ def stac_item(
         "properties": {
             **_times(provenance),
             **_properties(provenance, statistics, grid),
+            "nubila:notes": list(notes),
         },
         "links": [_derived_from(provenance, folder)],
         "assets": _assets(files, folder, legend, provenance),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,9 @@ class CompactUNet(nn.Module):
     The input is (N, B, H, W) float32, NaN where there is no data or no such band;
     H and W are multiples of `stride`. The square root (the noise of photon counting becomes even,
     dark surfaces are spread) keeps absolute brightness, and no normalisation looks at the image.
+    Which bands there are sets gain and bias of the first features (feature-wise modulation, Perez
+    et al. 2018, arXiv:1709.07871): images in red, green and blue alone come from elsewhere and are
+    often darker.
     """
 
     takes_nan = True
@@ -50,6 +53,9 @@ class CompactUNet(nn.Module):
         first, last = self.widths[0], len(self.widths) - 1
         self.stem = nn.Conv2d(inputs, first, 2, stride=2)
         self.available = nn.Conv2d(inputs, first, 1, bias=False)
+        self.gain = nn.Conv2d(inputs, first, 1)
+        nn.init.zeros_(self.gain.weight)
+        nn.init.ones_(cast(Tensor, self.gain.bias))
         self.encoders = nn.ModuleList(
             _Residual(width) if level else _ConvUnit(width, width, 3)
             for level, width in enumerate(self.widths)
@@ -96,7 +102,8 @@ class CompactUNet(nn.Module):
         # One look at every other pixel is enough to tell which bands there are.
         available = (~missing[:, :, ::2, ::2]).to(reflectance.dtype)
         values = torch.where(missing, 0.0, reflectance).clamp(0.0, _BRIGHTEST).sqrt()
-        features = functional.relu(self.stem(values) + self.available(available))
+        features = self.stem(values) * self.gain(available) + self.available(available)
+        features = functional.relu(features)
         skips: list[Tensor] = []
         for level, encoder in enumerate(self.encoders):
             features = encoder(self.downs[level - 1](features) if level else features)
@@ -130,7 +137,7 @@ class CompactUNet(nn.Module):
 
     def flops_per_pixel(self) -> float:
         """Return floating-point operations (2 x multiply-adds of convolutions) an input pixel."""
-        flops = 2 * self.inputs * self.widths[0] * 5 / 4  # stem 2x2 and availability 1x1
+        flops = 2 * self.inputs * self.widths[0] * 6 / 4  # stem 2x2, availability and gain 1x1
         flops += 2 * self.widths[0] * 4 * self.outputs / 4
         last = len(self.widths) - 1
         for level, width in enumerate(self.widths):

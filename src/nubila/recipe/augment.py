@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from nubila.recipe.section import Section
@@ -25,6 +27,8 @@ class Augment(Section):
         optical: greatest radial distortion, as a share of the distance at the middle of an edge.
         full_bands: chance that all bands of a sample stay; else some that are not required are
             dropped, as a sensor or a collection lacks them.
+        rgb_gains: brightnesses, one of which a chip is shown at of which dropping leaves red, green
+            and blue alone: quick-looks are often darker than the reflectance they are read as.
         drop_band: chance that a single band that is not required is lost.
         gamma: spread of the logarithm of the exponent of reflectance.
         gain: relative brightness, all bands together.
@@ -52,6 +56,7 @@ class Augment(Section):
     grid: float = Field(default=0.0, ge=0, le=0.5)
     optical: float = Field(default=0.0, ge=0, le=0.1)
     full_bands: float = Field(default=0.4, ge=0, le=1)
+    rgb_gains: tuple[Annotated[float, Field(gt=0, le=4)], ...] = ()
     drop_band: float = Field(default=0.0, ge=0, le=1)
     gamma: float = Field(default=0.0, ge=0, le=0.5)
     gain: float = Field(default=0.08, ge=0, le=1)

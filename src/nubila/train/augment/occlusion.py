@@ -11,9 +11,14 @@ __all__ = ["drop_band", "drop_bands", "erase", "tear"]
 
 
 def drop_bands(image: Image, spec: Augment, bands: BandRoles, random: np.random.Generator) -> None:
-    """Take optional bands away in place, so that one network serves every set of bands."""
+    """Take optional bands away in place, so that one network serves every set of bands.
+
+    What red, green and blue are left of is shown at one of the brightnesses `spec.rgb_gains`, as
+    quick-looks are; what comes in red, green and blue alone stays as it is.
+    """
     if random.random() < spec.full_bands:
         return
+    had_more = not np.isnan(image[list(bands.optional)]).all()
     if random.random() < 0.8:
         left = bands.kept[int(random.integers(len(bands.kept)))]
     else:
@@ -21,6 +26,8 @@ def drop_bands(image: Image, spec: Augment, bands: BandRoles, random: np.random.
     for band in bands.optional:
         if band not in left:
             image[band] = np.nan
+    if spec.rgb_gains and had_more and np.isnan(image[list(bands.optional)]).all():
+        image *= np.float32(random.choice(spec.rgb_gains))
 
 
 def drop_band(image: Image, spec: Augment, bands: BandRoles, random: np.random.Generator) -> None:

@@ -1,0 +1,157 @@
+"""Train without each source in turn: what it adds, and how its images fare unseen.
+
+    python recipes/leave_one_out.py recipes/small-first.yaml FOLDER --steps 700 -o runs/sources
+
+FOLDER is as for default_manifest.py, and `make weights` has made runs/labels. One network is
+trained on all sources, one more with another seed (what is chance), and one without each of the
+sources and without synthetic scenes. All are judged on the validation images; the one without a
+source, beside that with all and ukis-csmask, also on every image of the source that a person
+labelled, of which it alone has seen none. Networks are judged as they are after the last step. Run
+again, it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nubila.datasets import read_manifest
+from nubila.detect import Detector
+from nubila.evaluate.compare_detectors import compare_detectors, open_detectors
+
+RECIPES = Path(__file__).resolve().parent
+DRAWN = RECIPES / "default.csv"
+PEERS = ("ukis-csmask", "ukis-csmask-4")
+SYNTHETIC = "synth"
+ALL, AGAIN = "all", "all, another seed"
+CLASSES = ("cloud", "cloud shadow")
+
+
+def main() -> None:
+    """Train, judge, and write both tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("root", type=Path, help="folder of the sources")
+    parser.add_argument("--steps", type=int, required=True, help="of each training")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    given = parser.parse_args()
+    given.output.mkdir(parents=True, exist_ok=True)
+    labels = RECIPES.parent / "runs" / "labels" / "manifest.csv"
+    sources = sorted({spec.folder for spec in read_manifest(labels, root=given.root)})
+    plans = {ALL: [], AGAIN: ["seed=2"]}
+    plans |= {source: [f"data.weights.{source}=0"] for source in sources}
+    plans[SYNTHETIC] = ["synth.share=0"]
+    networks = {name: train(given, name, settings) for name, settings in plans.items()}
+    found = {
+        "validation": on_validation(networks, given.root),
+        "unseen": {s: d for s in sources if (d := on_source(s, networks, given.root))},
+    }
+    path = given.output / "scores.json"
+    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print("\n".join([*validation_table(found["validation"]), "", *unseen_table(found["unseen"])]))
+    print(path)
+
+
+def train(given: argparse.Namespace, name: str, settings: Sequence[str]) -> Detector:
+    """Return the network of a plan, trained and exported where it is not there yet."""
+    stem = name.replace(", ", "-").replace(" ", "-")
+    run: Path = given.output / stem
+    model: Path = given.output / f"{stem}.onnx"
+    if not model.exists():
+        steps = [f"steps={given.steps}", f"validate_every={given.steps}"]
+        options = [part for value in [*steps, *settings] for part in ("--set", value)]
+        nubila("train", given.recipe, "-o", run, *options)
+        nubila("export", run, "-o", model)
+    (detector,) = open_detectors([str(model)]).values()
+    return detector
+
+
+def on_validation(networks: Mapping[str, Detector], root: Path) -> dict[str, Any]:
+    """Return network -> folder -> class -> IoU and, but for the first's, its difference."""
+    specs = read_manifest(DRAWN, root=root, split="validation")
+    specs += read_manifest(DRAWN, root=root, split="same place")
+    comparison = compare_detectors(networks, specs)
+    folders = [None, *dict.fromkeys(spec.folder for spec in specs)]
+    pairs = {folder: comparison.pairs(folder) for folder in folders}
+    found: dict[str, Any] = {}
+    for name, scores in comparison.scores().items():
+        if name in networks:
+            parts = {None: scores["overall"]} | scores["folders"]
+            found[name] = {
+                folder or "all": _classes(parts[folder], pairs[folder].get(f"{name} − {ALL}", {}))
+                for folder in folders
+            }
+    return found
+
+
+def _classes(scores: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return class -> IoU, and the interval of what that is more than the first network's."""
+    return {
+        one: {"iou": scores[one]["iou"], "interval": more.get(one, {}).get("iou_interval")}
+        for one in CLASSES
+        if one in scores
+    }
+
+
+def on_source(source: str, networks: Mapping[str, Detector], root: Path) -> dict[str, Any]:
+    """Return the scores on all that people labelled of a source; {} if that is nothing."""
+    specs = [spec for spec in read_manifest(DRAWN, root=root) if spec.folder == source]
+    if not specs:
+        return {}
+    detectors = {"without": networks[source], "with": networks[ALL], **open_detectors(PEERS)}
+    comparison = compare_detectors(detectors, specs)
+    overall = {name: scores["overall"] for name, scores in comparison.scores().items()}
+    return {
+        "images": len(specs),
+        "scores": {
+            name: {one: scores[one] for one in CLASSES if one in scores}
+            for name, scores in overall.items()
+        },
+        "differences": comparison.pairs(),
+    }
+
+
+def validation_table(found: Mapping[str, Any]) -> Iterator[str]:
+    """Return the lines of a table, a network a row, a folder and class a column."""
+    columns = [(folder, one) for folder, classes in found[ALL].items() for one in classes]
+    yield "| trained on | " + " | ".join(f"{one}, {folder}" for folder, one in columns) + " |"
+    yield "|---" * (len(columns) + 1) + "|"
+    for name, folders in found.items():
+        cells = []
+        for folder, one in columns:
+            values = folders.get(folder, {}).get(one, {})
+            low_high = values.get("interval")
+            told = f"{100 * values['iou']:.1f}" if values.get("iou") is not None else "-"
+            if low_high and None not in low_high:
+                told += f" ({100 * low_high[0]:+.1f} to {100 * low_high[1]:+.1f})"
+            cells.append(told)
+        trained = name if name in (ALL, AGAIN) else f"without {name}"
+        yield f"| {trained} | " + " | ".join(cells) + " |"
+
+
+def unseen_table(found: Mapping[str, Any]) -> Iterator[str]:
+    """Return the lines of a table, a source and class a row, a detector a column."""
+    detectors = list(dict.fromkeys(name for part in found.values() for name in part["scores"]))
+    yield "| source | images | class | " + " | ".join(detectors) + " |"
+    yield "|---" * (len(detectors) + 3) + "|"
+    for source, part in found.items():
+        for one in CLASSES:
+            ious = [part["scores"].get(name, {}).get(one, {}).get("iou") for name in detectors]
+            if any(iou is not None for iou in ious):
+                cells = ["-" if iou is None else f"{100 * iou:.1f}" for iou in ious]
+                yield f"| {source} | {part['images']} | {one} | " + " | ".join(cells) + " |"
+
+
+def nubila(*arguments: object) -> None:
+    """Run the command of this environment."""
+    command = Path(sys.executable).with_name("nubila")
+    subprocess.run([command, *map(str, arguments)], check=True)
+
+
+if __name__ == "__main__":
+    main()
