@@ -189,3 +189,8 @@ def test_a_row_without_a_mask_is_refused_elsewhere(manifest):
 
     with pytest.raises(ManifestError, match=r"line 2.*'mask': empty"):
         read_manifest(manifest)
+
+
+def test_masks_made_without_the_cirrus_band_are_told_from_others():
+    told = {Means((), cirrus=cirrus).told for cirrus in (True, False)}
+    assert len(told) == 2 and Means(()).told in told

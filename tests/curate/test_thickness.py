@@ -127,6 +127,7 @@ def test_cirrus_does_not_thin_a_cloud_that_a_person_drew():
     outputs = (Output(0, ("clear", "snow", "water")), Output(1, ("cloud", "thin cloud")))
     clear = Detection(np.array([[[1.0]], [[0.0]]], np.float32), outputs)
     assert automatic_label(view, clear, None)[0, 0] == class_set(["clear", "thin cloud"])
+    assert automatic_label(view, clear, None, cirrus=False)[0, 0] == class_set(["clear"])
     drawn = _one(class_set(["cloud", "thin cloud"]))
     assert automatic_label(view, clear, drawn)[0, 0] == drawn[0, 0]
 

@@ -118,6 +118,17 @@ def test_full_bands_of_one_drops_nothing() -> None:
     assert not np.isnan(image).any()
 
 
+def test_near_infrared_stays_alone_as_often_as_its_odds_say() -> None:
+    counts = dict.fromkeys(("alone", "else"), 0)
+    for seed in range(1000):
+        image = np.zeros((7, 1, 1), np.float32)
+        drop_bands(image, Augment(full_bands=0, nir_odds=5), _ROLES, _random(seed))
+        left = np.isnan(image[3:, 0, 0]).tolist() == [False, True, True, True]
+        counts["alone" if left else "else"] += 1
+    # Five of nine of the usual sets, which are four of five; of any sets, one of sixteen.
+    assert counts["alone"] / 1000 == pytest.approx(0.8 * 5 / 9 + 0.2 / 16, abs=0.05)
+
+
 def test_what_dropping_leaves_in_the_visible_alone_is_shown_at_one_of_the_brightnesses() -> None:
     spec, seen = Augment(full_bands=0.2, rgb_gains=(0.5, 0.75)), set()
     for seed in range(200):

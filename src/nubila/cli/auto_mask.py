@@ -61,7 +61,14 @@ def auto_mask(
             help="Tell snow and water by index where the sky is clear, thick cloud from thin by "
             "brightness, and shadow by the sun's place (columns sun_elevation and sun_azimuth, or "
             "the product's metadata). They overrule detectors where what these call shadow is "
-            "bright, or what they call open shows in the cirrus band."
+            "bright."
+        ),
+    ] = True,
+    cirrus: Annotated[
+        bool,
+        typer.Option(
+            help="With indices: leave open whether ground that detectors call open is under thin "
+            "cloud where the cirrus band shows some."
         ),
     ] = True,
     snow_line: Annotated[
@@ -113,7 +120,7 @@ def auto_mask(
     if water is not None and not water.is_file():
         raise InputError(f"--water {water}: no such file")
     detectors = tuple(open_detector(name) for name in clouds or ())
-    means = Means(detectors, flips, Sureness(least), indices, snow_line=line, water=water)
+    means = Means(detectors, flips, Sureness(least), indices, cirrus, snow_line=line, water=water)
     with Progress(transient=True) as progress:
         bar = progress.add_task("labelling", total=None)
         found = label_all(

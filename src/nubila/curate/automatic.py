@@ -82,6 +82,7 @@ def automatic_label(
     *,
     sureness: Sureness | None = None,
     indices: bool = True,
+    cirrus: bool = True,
     aids: Aids | None = None,
 ) -> NDArray[np.uint8]:
     """Return a label of what a detection and indices tell, within what a person has drawn.
@@ -93,7 +94,9 @@ def automatic_label(
         sureness: what of the detection is ruled out.
         indices: tell snow, water and clear apart by index where the sky is clear, shadow by the
             sun's place, and thick cloud from thin by its brightness; overrule detectors where what
-            they call shadow is bright, or what they call open shows in the cirrus band.
+            they call shadow is bright.
+        cirrus: with indices, leave open whether ground that detectors call open is under thin cloud
+            where the cirrus band shows some.
         aids: what else helps to tell them.
 
     Returns:
@@ -107,7 +110,7 @@ def automatic_label(
         bright = lit(view)
         told[bright] &= np.uint8(_ALL & ~_SHADOW)
         told[bright & (told == 0)] = _ALL & ~_SHADOW
-        told = _grounded(view, told, _believed(drawn, told), aids or Aids())
+        told = _grounded(view, told, _believed(drawn, told), aids or Aids(), cirrus=cirrus)
     label = _believed(drawn, told)
     missing = np.isnan(view.image).all(axis=0)
     return np.where(missing | (label == _ALL), 0, label).astype(np.uint8)
@@ -119,7 +122,12 @@ def _believed(drawn: NDArray[np.uint8] | None, told: NDArray[np.uint8]) -> NDArr
 
 
 def _grounded(
-    view: View, told: NDArray[np.uint8], sky: NDArray[np.uint8], aids: Aids
+    view: View,
+    told: NDArray[np.uint8],
+    sky: NDArray[np.uint8],
+    aids: Aids,
+    *,
+    cirrus: bool,
 ) -> NDArray[np.uint8]:
     """Return what is left of sets of classes once indices, sun and cirrus have told.
 
@@ -135,7 +143,7 @@ def _grounded(
         told = _within(told, shadow_sets(view, sky, surface, aids.sun))
     told = _within(told, surface | np.uint8(_ALL & ~SURFACE))
     told = _within(told, thickness_sets(view, sky, surface))
-    return under_cirrus(view, told, sky, surface)
+    return under_cirrus(view, told, sky, surface) if cirrus else told
 
 
 @dataclass(frozen=True)
@@ -149,7 +157,9 @@ class Means:
         sureness: what of the detectors' mean is ruled out.
         indices: tell snow, water and clear apart by index where the sky is clear, shadow by the
             sun's place, and thick cloud from thin by its brightness; overrule detectors where what
-            they call shadow is bright, or what they call open shows in the cirrus band.
+            they call shadow is bright.
+        cirrus: with indices, leave open whether ground that detectors call open is under thin cloud
+            where the cirrus band shows some.
         replace: a drawn label has no say, and is only compared with.
         snow_line: metres below which there is no snow, one for all the year or one a month; empty
             for what an image itself tells. It needs a band of elevation.
@@ -160,6 +170,7 @@ class Means:
     flips: str = "none"
     sureness: Sureness = field(default_factory=Sureness)
     indices: bool = True
+    cirrus: bool = True
     replace: bool = False
     snow_line: tuple[float, ...] = ()
     water: Path | None = None
@@ -176,10 +187,8 @@ class Means:
     def told(self) -> str:
         """The same in words: masks carry it, so that those made in another way are made anew."""
         names = ", ".join(teacher_version(detector) for detector in self.detectors) or "none"
-        return (
-            f"{names}; flips {self.flips}; {self.sureness}; "
-            f"indices {self.indices and _RULES}; replace {self.replace}"
-        )
+        rules = f"indices {self.indices and _RULES}" + ("" if self.cirrus else ", no cirrus")
+        return f"{names}; flips {self.flips}; {self.sureness}; {rules}; replace {self.replace}"
 
     def told_of(self, spec: SampleSpec) -> str:
         """The same with what helps to label one image, where anything does."""
@@ -227,7 +236,13 @@ def _label(spec: SampleSpec, means: Means, folder: Path) -> AutomaticLabel:
     rows, columns = view.image.shape[1:]
     aids = find_aids(spec, (rows, columns), means.snow_line, means.water) if means.indices else None
     label = automatic_label(
-        view, detection, kept, sureness=means.sureness, indices=means.indices, aids=aids
+        view,
+        detection,
+        kept,
+        sureness=means.sureness,
+        indices=means.indices,
+        cirrus=means.cirrus,
+        aids=aids,
     )
     judged = 0.0 if detection is None else float(detection.judged.mean())
     sure = 1.0 if detection is None else sure_share(detection, means.sureness)

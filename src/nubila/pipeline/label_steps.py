@@ -85,6 +85,7 @@ def _auto_mask(job: StepJob, step: AutoMask) -> Found:
         step.flips,
         Sureness(step.least),
         step.indices,
+        step.cirrus,
         snow_line=step.snow_line,
         water=step.water,
     )

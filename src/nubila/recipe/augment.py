@@ -27,6 +27,8 @@ class Augment(Section):
         optical: greatest radial distortion, as a share of the distance at the middle of an edge.
         full_bands: chance that all bands of a sample stay; else some that are not required are
             dropped, as a sensor or a collection lacks them.
+        nir_odds: how often RGB and near infrared are what stays of a sample, against each other
+            usual set of bands.
         rgb_gains: brightnesses, one of which a chip is shown at of which dropping leaves red, green
             and blue alone: quick-looks are often darker than the reflectance they are read as.
         drop_band: chance that a single band that is not required is lost.
@@ -56,6 +58,7 @@ class Augment(Section):
     grid: float = Field(default=0.0, ge=0, le=0.5)
     optical: float = Field(default=0.0, ge=0, le=0.1)
     full_bands: float = Field(default=0.4, ge=0, le=1)
+    nir_odds: float = Field(default=1.0, gt=0)
     rgb_gains: tuple[Annotated[float, Field(gt=0, le=4)], ...] = ()
     drop_band: float = Field(default=0.0, ge=0, le=1)
     gamma: float = Field(default=0.0, ge=0, le=0.5)

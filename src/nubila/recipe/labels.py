@@ -56,8 +56,9 @@ class AutoMask(Section):
         least: what is less probable than this is ruled out.
         keep: images without a drawn label of which less than this share is certain are left out.
         indices: tell snow and water by index, thick cloud from thin by its brightness, and shadow
-            by the sun's place; overrule detectors where what they call shadow is bright, or what
-            they call open shows in the cirrus band.
+            by the sun's place; overrule detectors where what they call shadow is bright.
+        cirrus: with indices, leave open whether ground that detectors call open is under thin cloud
+            where the cirrus band shows some.
         snow_line: metres below which there is no snow, for all the year or for each of twelve
             months; without it, what the image itself tells.
         water: map of water in place of the water index; relative to the recipe.
@@ -71,6 +72,7 @@ class AutoMask(Section):
     least: float = Field(default=0.1, ge=0, le=0.5)
     keep: _Share = 0.0
     indices: bool = True
+    cirrus: bool = True
     snow_line: tuple[float, ...] = ()
     water: Path | None = None
 

@@ -54,6 +54,7 @@ class BandRoles:
         visible: places of blue, green and red, those that there are.
         optional: places of bands that a sample may lack.
         kept: for each usual set of bands, the places of the optional ones that stay.
+        near: of these sets, that of RGB and near infrared.
         haze: (bands, 1, 1) float32 strength of haze against that in the blue.
         ice: (bands, 1, 1) float32 brightness of thin ice cloud against that in the visible.
     """
@@ -62,6 +63,7 @@ class BandRoles:
     visible: tuple[int, ...]
     optional: tuple[int, ...]
     kept: tuple[frozenset[int], ...]
+    near: frozenset[int]
     haze: NDArray[np.float32]
     ice: NDArray[np.float32]
 
@@ -90,6 +92,7 @@ class BandRoles:
             visible=tuple(bands.index(name) for name in _VISIBLE if name in bands),
             optional=tuple(bands.index(name) for name in optional),
             kept=tuple(dict.fromkeys(kept)),
+            near=kept[sets.index(_INFRARED)],
             haze=_column([_HAZE.get(name, 0.0) for name in bands]),
             ice=_column([_ICE.get(n, 1.0) if n not in _OTHER else 0.0 for n in bands]),
         )

@@ -20,7 +20,7 @@ def drop_bands(image: Image, spec: Augment, bands: BandRoles, random: np.random.
         return
     had_more = not np.isnan(image[list(bands.optional)]).all()
     if random.random() < 0.8:
-        left = bands.kept[int(random.integers(len(bands.kept)))]
+        left = _usual_set(spec, bands, random)
     else:
         left = frozenset(band for band in bands.optional if random.random() < 0.5)
     for band in bands.optional:
@@ -28,6 +28,14 @@ def drop_bands(image: Image, spec: Augment, bands: BandRoles, random: np.random.
             image[band] = np.nan
     if spec.rgb_gains and had_more and np.isnan(image[list(bands.optional)]).all():
         image *= np.float32(random.choice(spec.rgb_gains))
+
+
+def _usual_set(spec: Augment, bands: BandRoles, random: np.random.Generator) -> frozenset[int]:
+    """Return which optional bands stay: near infrared alone by its odds, the other sets alike."""
+    if spec.nir_odds == 1:
+        return bands.kept[int(random.integers(len(bands.kept)))]
+    odds = np.array([spec.nir_odds if left == bands.near else 1.0 for left in bands.kept])
+    return bands.kept[int(random.choice(len(odds), p=odds / odds.sum()))]
 
 
 def drop_band(image: Image, spec: Augment, bands: BandRoles, random: np.random.Generator) -> None:
