@@ -17,7 +17,7 @@ from nubila.errors import BandError, MissingFileError
 from nubila.raster import Grid, Window
 from nubila.scenes import Band, BandFile, Saturation, Scene
 from nubila.scenes.array import ArraySource
-from tests.scenes.safe_product import SafeSpec, write_safe
+from tests.scenes.safe_product import SafeSpec, write_jp2, write_safe
 
 RESOLUTIONS = (5, 10, 15, 20, 25, 30, 40, 45, 60, 80)
 
@@ -95,11 +95,61 @@ def test_a_coarser_level_is_the_files_own(product: Scene, resolution: float, fac
     source = product.band("blue").finest.source
     level = {2: 0, 4: 1}[factor]
     with rasterio.open(source.name, overview_level=level) as data:
-        raw = data.read(1).astype(np.float64)
+        raw = (data.read(1).astype(np.float64) - 1000) / 10_000
+    # Its samples are centred on the first of the fine pixels that they stand for.
+    after = (1 - 1 / factor) / 2
+    for axis in (0, 1):
+        following = np.concatenate([raw, raw.take([-1], axis)], axis).take(
+            np.arange(1, raw.shape[axis] + 1), axis
+        )
+        raw = (1 - after) * raw + after * following
     read = product.read(["blue"], resolution=resolution).reflectance[0]
     assert read.shape == raw.shape
     kept = ~np.isnan(read)
-    np.testing.assert_allclose(read[kept], ((raw - 1000) / 10_000)[kept], atol=1e-6)
+    # All but those beside no data, which has no weight.
+    assert np.isclose(read[kept], raw[kept], atol=1e-6).mean() > 0.999
+
+
+@pytest.mark.parametrize("resolution", [10, 20, 40, 60, 80])
+def test_levels_lie_where_the_fine_pixels_do(tmp_path: Path, resolution: float) -> None:
+    """A bright spot stays where it is, in bands of 10 and of 20 m alike."""
+    folder, places = write_safe(tmp_path, SafeSpec(size=768)), {}
+    east, north = 3210.0, 4330.0  # metres from the upper left corner
+    for label, size in (("B02", 10), ("B11", 20)):
+        path = next(folder.rglob(f"*_{label}.jp2"))
+        with rasterio.open(path) as data:
+            transform, crs, shape = data.transform, data.crs, data.shape
+        y, x = (np.indices(shape) + 0.5) * size
+        values = 2000 + 8000 * np.exp(-((x - east) ** 2 + (y - north) ** 2) / 2 / 250**2)
+        write_jp2(path, values.round().astype(np.uint16), transform, crs.to_string())
+    read = open_scene(folder).read(["blue", "swir16"], resolution=resolution)
+    for name, spot in zip(("blue", "swir16"), read.reflectance - 0.1, strict=True):
+        y, x = (np.indices(spot.shape) + 0.5) * resolution
+        places[name] = (x * spot).sum() / spot.sum(), (y * spot).sum() / spot.sum()
+    np.testing.assert_allclose(list(places.values()), [(east, north)] * 2, atol=0.02 * resolution)
+
+
+def test_of_two_files_as_coarse_the_less_decimated_is_read() -> None:
+    class Levelled(ArraySource):
+        factors = (1, 2, 4)
+
+    fine = BandFile(Levelled(np.ones((8, 8), np.uint16)), grid(8, 10))
+    coarse = BandFile(ArraySource(np.ones((4, 4), np.uint16)), grid(4, 20))
+    both = Band("blue", "B02", (fine, coarse), resolution=10)
+    assert both.level(20) == (coarse, 1)
+    assert both.level(10) == (fine, 1) and both.level(40) == (fine, 4)
+
+
+def test_saturation_of_a_wavelets_level(tmp_path: Path) -> None:
+    folder = write_safe(tmp_path, SafeSpec(size=192))
+    path = next(folder.rglob("*_B02.jp2"))
+    with rasterio.open(path) as data:
+        transform, crs, values = data.transform, data.crs, np.full(data.shape, 9000, np.uint16)
+    values[100, 60] = 65_535
+    write_jp2(path, values, transform, crs.to_string())
+    opened = open_scene(folder)
+    assert opened.read(["blue"], resolution=10).validity[100, 60] == 2
+    assert opened.read(["blue"], resolution=20).validity[50, 30] == 2
 
 
 @pytest.mark.parametrize("resolution", [120, 240, 300, 500])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from affine import Affine
 from numpy.typing import NDArray
 
 from nubila.errors import MissingFileError
@@ -59,8 +60,23 @@ class BandFile:
 
         Wavelets know nothing of no data, so in JPEG 2000 such pixels are no data too.
         """
+        return _WAVELET_SPILL if self._wavelet else 0
+
+    def level(self, factor: int) -> Affine:
+        """Return where the pixels of a coarser level lie: what takes them to the CRS.
+
+        An overview's pixel is made of `factor` x `factor` pixels and lies where they do. A
+        wavelet's low-pass sample is centred on the first of them (ISO/IEC 15444-1, annex F: each
+        step keeps the even samples), half a pixel of its own less half a fine one before that.
+        """
+        before = (1 - factor) / 2 if self._wavelet else 0.0
+        found: Affine = self.grid.transform * Affine.translation(before, before)
+        return found * Affine.scale(factor)
+
+    @property
+    def _wavelet(self) -> bool:
         name = self.source.name.partition("?")[0].lower()
-        return _WAVELET_SPILL if name.endswith((".jp2", ".j2k")) else 0
+        return name.endswith((".jp2", ".j2k"))
 
 
 @dataclass(frozen=True)
@@ -82,7 +98,8 @@ class Band:
         scale, offset: to reflectance (1.0 = 100 %), sun elevation included where it applies.
         scale_from: where the two were read, for people.
         nodata: count that means no data, or None. NaN and infinity always do.
-        saturated: counts from here up are saturated, or None.
+        saturated: counts from here up are saturated, or None. In a wavelet's coarser level such a
+            count is mixed with its neighbours, and only what is brighter than any surface is told.
         saturation: flags raster, or None.
         resolution: native ground resolution in metres; a coarser file never stands in silently
             for a request at this resolution.
@@ -108,7 +125,7 @@ class Band:
         """Return the file and decimation to read for a target resolution in metres.
 
         The coarsest level that is not coarser than the target, so that nothing finer than needed
-        is decoded.
+        is decoded; of two as coarse the file that is less decimated, which lies where it says.
 
         Raises:
             MissingFileError: only files coarser than asked for (and than native) are there.
@@ -117,7 +134,11 @@ class Band:
         for file in self.files:
             for factor in file.source.factors:
                 size = file.grid.resolution * factor
-                if size <= resolution * 1.001 and (best is None or size > best[0] * 1.001):
+                if size <= resolution * 1.001 and (
+                    best is None
+                    or size > best[0] * 1.001
+                    or (size > best[0] * 0.999 and factor < best[2])
+                ):
                     best = size, file, factor
         if best is not None:
             return best[1], best[2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from affine import Affine
@@ -15,6 +15,9 @@ from nubila.raster.resample import Axis, plan_axis, resample
 from nubila.scenes.band import Band, BandFile, Saturation
 
 __all__ = ["leave_out_fill", "read_band"]
+
+# Reflectance that neither snow nor cloud reaches, with the sun low and facing it (about 1.6).
+_BRIGHTEST: Final = 2.0
 
 
 def leave_out_fill(bands: Mapping[int, Band], reflectance: NDArray[np.float32]) -> None:
@@ -68,13 +71,21 @@ def read_band(
     if not same:
         target[...] = resample(values, rows, columns)
     limit = None
+    saturated = _saturated(band, mixed=factor > 1 and bool(file.spill))
     # Asked this way round because the largest of counts with NaN among them is NaN.
-    if band.saturated is not None and not counts.max() < band.saturated:
-        limit = _any(counts >= band.saturated, rows, columns)
+    if saturated is not None and not counts.max() < saturated:
+        limit = _any(counts >= saturated, rows, columns)
     if band.saturation is not None:
         flagged = _read_flags(band.saturation, grid, window)
         limit = flagged if limit is None else limit | flagged
     return limit
+
+
+def _saturated(band: Band, *, mixed: bool) -> float | None:
+    """Return from which count on a pixel is saturated; `mixed` with its neighbours, some are."""
+    if band.saturated is None or not mixed or not band.scale > 0:
+        return band.saturated
+    return min(band.saturated, (_BRIGHTEST - band.offset) / band.scale)
 
 
 def _missing(counts: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | None:
@@ -134,7 +145,7 @@ def _read_flags(saturation: Saturation, grid: Grid, window: Window) -> NDArray[n
 def _axes(file: BandFile, factor: int, grid: Grid, window: Window) -> tuple[Axis, Axis]:
     """Return how the pixels of a window of the target grid weigh those of a file's level."""
     rows, columns = (-(-n // factor) for n in file.source.shape)
-    to_source = _to_source(file.grid.transform, factor, grid.transform)
+    to_source = _to_source(file.level(factor), grid.transform)
     return (
         _axis(window.row, window.stop_row, to_source.e, to_source.f, rows),
         _axis(window.column, window.stop_column, to_source.a, to_source.c, columns),
@@ -142,9 +153,9 @@ def _axes(file: BandFile, factor: int, grid: Grid, window: Window) -> tuple[Axis
 
 
 @lru_cache(maxsize=64)
-def _to_source(source: Affine, factor: int, target: Affine) -> Affine:
+def _to_source(level: Affine, target: Affine) -> Affine:
     """Return what takes target pixel corners to a level's: the scenes hold both to be parallel."""
-    found: Affine = ~(source * Affine.scale(factor)) * target
+    found: Affine = ~level * target
     return found
 
 
