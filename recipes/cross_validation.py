@@ -4,11 +4,11 @@
 
 FOLDER is as for default_manifest.py, and `make weights` has made runs/labels. The labelled places
 are dealt out to folds; for each, a network is trained on the other folds and on everything that has
-no label of a person, as the recipe says, and judged beside ukis-csmask on the images of its fold,
-whose masks are those that people drew. The folds' counts are joined, so that intervals are over all
-scenes. Networks are judged as they are after the last step, so that nothing is chosen on what is
-scored; only the temperature is fitted there, which hardly changes what is called. Run again, it
-goes on.
+no label of a person, as the recipe says but from new weights, and judged beside ukis-csmask on the
+images of its fold, whose masks are those that people drew. The folds' counts are joined, so that
+intervals are over all scenes. Networks are judged as they are after the last step, so that nothing
+is chosen on what is scored; only the temperature is fitted there, which hardly changes what is
+called. Run again, it goes on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,17 +136,27 @@ def place(row: Mapping[str, str]) -> str:
 
 
 def train(given: argparse.Namespace, table: Path) -> Path:
-    """Return the model of a fold, trained and exported where it is not there yet."""
-    run: Path = given.output / table.stem
-    model: Path = given.output / f"{table.stem}.onnx"
-    if not model.exists():
-        values = {
-            "data.manifest": os.path.relpath(table, given.recipe.parent),
-            "steps": given.steps,
-            "validate_every": given.steps,
-        }
-        options = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
-        nubila("train", given.recipe, "-o", run, *options)
+    """Return the model of a fold."""
+    values = {
+        "data.manifest": os.path.relpath(table, given.recipe.parent),
+        "steps": given.steps,
+        "validate_every": given.steps,
+    }
+    return trained(given.recipe, given.output / table.stem, [f"{k}={v}" for k, v in values.items()])
+
+
+def trained(recipe: Path, run: Path, settings: Sequence[str]) -> Path:
+    """Return the model of a run beside it; a run that is finished is not done again.
+
+    It starts from new weights whatever the recipe says: those that a second run starts from have
+    seen what is to be judged. A folder that holds a run of another recipe or other data is refused
+    by `nubila train`.
+    """
+    model = run.with_name(f"{run.name}.onnx")
+    options = [part for one in [*settings, "finetune.start_from=null"] for part in ("--set", one)]
+    nubila("train", recipe, "-o", run, *options)
+    best = run / "best.ckpt"
+    if not model.exists() or model.stat().st_mtime < best.stat().st_mtime:
         nubila("export", run, "-o", model)
     return model
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from cross_validation import trained
 
 from nubila.datasets import read_manifest
 from nubila.detect import Detector
@@ -46,7 +46,12 @@ def main() -> None:
     plans = {ALL: [], AGAIN: ["seed=2"]}
     plans |= {source: [f"data.weights.{source}=0"] for source in sources}
     plans[SYNTHETIC] = ["synth.share=0"]
-    networks = {name: train(given, name, settings) for name, settings in plans.items()}
+    networks = {}
+    for name, settings in plans.items():
+        run = given.output / name.replace(", ", "-").replace(" ", "-")
+        steps = [f"steps={given.steps}", f"validate_every={given.steps}"]
+        model = trained(given.recipe, run, [*steps, *settings])
+        (networks[name],) = open_detectors([str(model)]).values()
     found = {
         "validation": on_validation(networks, given.root),
         "unseen": {s: d for s in sources if (d := on_source(s, networks, given.root))},
@@ -55,20 +60,6 @@ def main() -> None:
     path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print("\n".join([*validation_table(found["validation"]), "", *unseen_table(found["unseen"])]))
     print(path)
-
-
-def train(given: argparse.Namespace, name: str, settings: Sequence[str]) -> Detector:
-    """Return the network of a plan, trained and exported where it is not there yet."""
-    stem = name.replace(", ", "-").replace(" ", "-")
-    run: Path = given.output / stem
-    model: Path = given.output / f"{stem}.onnx"
-    if not model.exists():
-        steps = [f"steps={given.steps}", f"validate_every={given.steps}"]
-        options = [part for value in [*steps, *settings] for part in ("--set", value)]
-        nubila("train", given.recipe, "-o", run, *options)
-        nubila("export", run, "-o", model)
-    (detector,) = open_detectors([str(model)]).values()
-    return detector
 
 
 def on_validation(networks: Mapping[str, Detector], root: Path) -> dict[str, Any]:
@@ -145,12 +136,6 @@ def unseen_table(found: Mapping[str, Any]) -> Iterator[str]:
             if any(iou is not None for iou in ious):
                 cells = ["-" if iou is None else f"{100 * iou:.1f}" for iou in ious]
                 yield f"| {source} | {part['images']} | {one} | " + " | ".join(cells) + " |"
-
-
-def nubila(*arguments: object) -> None:
-    """Run the command of this environment."""
-    command = Path(sys.executable).with_name("nubila")
-    subprocess.run([command, *map(str, arguments)], check=True)
 
 
 if __name__ == "__main__":

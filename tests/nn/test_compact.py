@@ -132,6 +132,19 @@ def test_which_bands_there_are_can_set_the_brightness_that_is_seen() -> None:
         torch.testing.assert_close(network(alone), network(image))
 
 
+def test_weights_from_before_there_was_a_gain_read_as_they_were() -> None:
+    network = CompactUNet()
+    old = {name: v for name, v in network.state_dict().items() if not name.startswith("gain.")}
+    other = CompactUNet()
+    torch.nn.init.normal_(other.gain.weight)
+    other.load_state_dict(old)
+    image = torch.rand(1, 7, 16, 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(network.eval()(image), other.eval()(image))
+    with pytest.raises(RuntimeError, match=r"stem\.weight"):
+        other.load_state_dict({})
+
+
 def test_absolute_brightness_reaches_the_output() -> None:
     network = _shaken()
     image = torch.full((1, 7, 16, 16), 0.1)

@@ -142,6 +142,21 @@ def test_what_dropping_leaves_in_the_visible_alone_is_shown_at_one_of_the_bright
     assert seen == {(True, dark), (True, middling), (False, bright)}
 
 
+def test_required_infrared_keeps_the_brightness_and_elevation_is_none() -> None:
+    spec = Augment(full_bands=0, rgb_gains=(0.5,))
+    for bands, required, dark in (
+        ((*_SEVEN, "elevation"), (*_VISIBLE, "nir"), False),
+        ((*_SEVEN, "elevation"), _VISIBLE, True),
+    ):
+        seen = set()
+        for seed in range(100):
+            image = np.full((8, 2, 2), 0.4, np.float32)
+            drop_bands(image, spec, BandRoles.of(bands, required), _random(seed))
+            assert image[7, 0, 0] in (np.float32(0.4),) or np.isnan(image[7, 0, 0])
+            seen.add(bool(image[0, 0, 0] < 0.3))
+        assert (True in seen) == dark
+
+
 def test_what_came_in_the_visible_alone_keeps_its_brightness() -> None:
     for seed in range(20):
         image = np.full((7, 2, 2), 0.4, np.float32)

@@ -160,6 +160,17 @@ def test_weights_of_zero_leave_nothing(toy: Path) -> None:
         Chips(recipe, load_split(recipe, "train"), [])
 
 
+def test_a_source_that_is_left_out_gives_no_clouds_to_paste_either() -> None:
+    clear, cloudy = _samples(1, label=1)[0], _samples(1, label=1)[0]
+    cloudy = Labelled(cloudy.image, cloudy.label.copy(), "elsewhere")
+    cloudy.label[:20] = 2
+    recipe = _recipe(data={"weights": {"elsewhere": 0}}, augment=_PLAIN | {"paste_clouds": 1})
+    chips = Chips(recipe, [clear, cloudy], [])
+    assert all((chips[number].label & 2 == 0).all() for number in range(50))
+    both = Chips(_recipe(augment=_PLAIN | {"paste_clouds": 1}), [clear, cloudy], [])
+    assert any((both[number].label & 2 != 0).any() for number in range(50))
+
+
 def test_a_favoured_class_is_drawn_more_often() -> None:
     real = [*_samples(1), *_samples(2, label=16)[1:]]
     real.append(Labelled(np.full((7, 40, 40), 2 / 256, np.float16), real[0].label.copy(), "f"))

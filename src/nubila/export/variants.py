@@ -139,7 +139,9 @@ def _make(
         halve(output, _named(card, "fp16"), folder / "fp16.onnx")
         yield "fp16", folder / "fp16.onnx"
     if options.int8:
-        images = source.train[:: max(1, len(source.train) // _CALIBRATION)][:_CALIBRATION]
+        # From first to last: tables go source by source.
+        count = min(len(source.train), _CALIBRATION)
+        images = [source.train[i] for i in np.linspace(0, len(source.train) - 1, count).astype(int)]
         inputs = feeds(images, card, batch=shape.batch, largest=source.recipe.chip)
         quantise(output, _named(card, "int8"), folder / "int8.onnx", inputs)
         yield "int8", folder / "int8.onnx"

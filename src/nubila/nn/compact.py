@@ -10,7 +10,7 @@ the nearest value, so that the receptive field stays small.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Final, cast
 
 import torch
@@ -70,6 +70,7 @@ class CompactUNet(nn.Module):
             _ConvUnit(self.widths[i], self.widths[i], 3) for i in reversed(range(last))
         )
         self.head = nn.Conv2d(first, 4 * outputs, 1)
+        self.register_load_state_dict_pre_hook(_without_gain)
 
     @property
     def stride(self) -> int:
@@ -170,6 +171,17 @@ class CompactUNet(nn.Module):
                     shift = (biases[1] - biases[0],) if self.outputs == 1 else tuple(biases)
                     twin.head.bias += torch.tensor(shift).repeat_interleave(4)
         return twin
+
+
+def _without_gain(
+    network: nn.Module, state: MutableMapping[str, Tensor], prefix: str, *_: object
+) -> None:
+    """Read weights from before there was a gain as what they were: one of 1."""
+    assert isinstance(network, CompactUNet)
+    if f"{prefix}stem.weight" in state:
+        for name, own in network.gain.named_parameters():
+            plain = torch.ones_like(own) if name == "bias" else torch.zeros_like(own)
+            state.setdefault(f"{prefix}gain.{name}", plain)
 
 
 def _interleaved(sub_pixels: Tensor) -> Tensor:

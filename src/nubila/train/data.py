@@ -76,7 +76,9 @@ class Chips(Dataset[Chip]):
         self._outputs = output_sets(recipe.classes)
         self._bands = BandRoles.of(recipe.bands, recipe.required)
         cloudy = recipe.augment.paste_clouds > 0
-        self._cloudy = _cloudy(real) if cloudy else np.zeros(0, np.intp)
+        found = _cloudy(real) if cloudy else np.zeros(0, np.intp)
+        # A source that is left out gives no clouds either.
+        self._cloudy = found[self._odds[found] > 0]
 
     def __len__(self) -> int:
         return self._recipe.steps * self._recipe.batch

@@ -13,12 +13,12 @@ __all__ = ["drop_band", "drop_bands", "erase", "tear"]
 def drop_bands(image: Image, spec: Augment, bands: BandRoles, random: np.random.Generator) -> None:
     """Take optional bands away in place, so that one network serves every set of bands.
 
-    What red, green and blue are left of is shown at one of the brightnesses `spec.rgb_gains`, as
-    quick-looks are; what comes in red, green and blue alone stays as it is.
+    Of what red, green and blue are left alone of the reflective bands, these are shown at one of
+    the brightnesses `spec.rgb_gains`, as quick-looks are; what comes so stays as it is.
     """
     if random.random() < spec.full_bands:
         return
-    had_more = not np.isnan(image[list(bands.optional)]).all()
+    had_more = not _is_visible_alone(image, bands)
     if random.random() < 0.8:
         left = _usual_set(spec, bands, random)
     else:
@@ -26,8 +26,13 @@ def drop_bands(image: Image, spec: Augment, bands: BandRoles, random: np.random.
     for band in bands.optional:
         if band not in left:
             image[band] = np.nan
-    if spec.rgb_gains and had_more and np.isnan(image[list(bands.optional)]).all():
-        image *= np.float32(random.choice(spec.rgb_gains))
+    if spec.rgb_gains and had_more and _is_visible_alone(image, bands):
+        image[list(bands.visible)] *= np.float32(random.choice(spec.rgb_gains))
+
+
+def _is_visible_alone(image: Image, bands: BandRoles) -> bool:
+    others = np.flatnonzero(bands.reflective)
+    return bool(np.isnan(image[np.setdiff1d(others, bands.visible)]).all())
 
 
 def _usual_set(spec: Augment, bands: BandRoles, random: np.random.Generator) -> frozenset[int]:
