@@ -6,13 +6,24 @@ a product calls it (``B02``, ``SR_B2``) is looked up here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from nubila.errors import BandError, nearest
 
-__all__ = ["BANDS", "SENSORS", "STANDS_IN", "BandInfo", "Sensor", "band_name", "parse_bands"]
+__all__ = [
+    "BANDS",
+    "SENSORS",
+    "STANDS_IN",
+    "BandInfo",
+    "Sensor",
+    "band_name",
+    "label_names",
+    "parse_bands",
+    "plain_label",
+]
 
 
 @dataclass(frozen=True)
@@ -108,8 +119,14 @@ SENSORS: Final[dict[str, Sensor]] = {
     )
 }
 
-# Sentinel-2's labels (B02, B8A) mean one band each; Landsat's (B2, B5) depend on the sensor, and
-# B10 and B11 are thermal there.
+_LABEL: Final = re.compile(r"B0*([0-9]{1,2}[A-Z]?)", re.IGNORECASE)
+# The same in Sentinel-2 and in HLS's Landsat; not b01, for MODIS has its red there.
+_SAME: Final = {"B01", "B02", "B03", "B04"}
+# Sentinel-2's own images are named so: T33UUU_20170216T102101_B02.jp2.
+_OWN_FILE: Final = re.compile(r"(?:^|[/\\_])T\d{2}[C-X][A-Z]{2}_\d{8}T\d{6}_")
+
+# Sentinel-2's labels (B02, B8A) as a person gives them; Landsat's (B2, B5) depend on the sensor,
+# and B10 and B11 are thermal there. `label_names` tells what a file or an item means by a label.
 _ALIASES: Final = {
     **{k.lower(): name for k, (name, _) in _S2.items() if k not in ("B10", "B11")},
     "near infrared": "nir",
@@ -144,6 +161,46 @@ def band_name(name: str) -> str:
             f"unknown band name {name!r}{nearest(wanted, [*BANDS, *_ALIASES])} (known: {known})"
         )
     return wanted
+
+
+def plain_label(text: str) -> str:
+    """Return a product's band label without leading zeros, or ``""`` for what is none.
+
+    >>> plain_label("b05"), plain_label("B8A"), plain_label("blue")
+    ('B5', 'B8A', '')
+    """
+    found = _LABEL.fullmatch(text.strip())
+    return f"B{found[1].upper()}" if found else ""
+
+
+def label_names(
+    labels: Iterable[str], sensor: str = "unknown", files: Iterable[str] = ()
+) -> dict[str, str]:
+    """Return what the labels of a product mean: plain label -> common name.
+
+    B05 is a red edge of Sentinel-2 and the near infrared of Landsat in HLS, which numbers both
+    alike (HLS User Guide 2.0, NASA LP DAAC); Google Earth Engine writes B5 for either. So where the
+    sensor is not known, labels are Sentinel-2's only if one shows it that no Landsat product has:
+    B8A, B12, or B08 (B8 is Landsat's panchromatic band, which HLS leaves out), or if a file is
+    named as Sentinel-2's own images are. B01 to B04 alone are the same in Sentinel-2 and HLS.
+
+    Args:
+        labels: all of the product; texts that are none do not count.
+        sensor: a key of `SENSORS`.
+        files: names or addresses of the product's files.
+
+    Returns:
+        Nothing where the labels may be either's.
+    """
+    table = SENSORS[sensor if sensor != "unknown" else "sentinel-2-msi"].bands
+    names = {plain_label(label): name for label, (name, _) in table.items()}
+    if sensor != "unknown" or any(_OWN_FILE.search(file) for file in files):
+        return names
+    there = {label for text in labels if plain_label(label := text.strip())}
+    plain = {plain_label(label) for label in there}
+    shown = not plain.isdisjoint({"B8A", "B12"}) or not there.isdisjoint({"B08", "b08"})
+    # A label that Sentinel-2 has not, such as ASTER's B3N, is of neither.
+    return names if plain <= set(names) and (shown or there <= _SAME) else {}
 
 
 def parse_bands(text: str | Sequence[str]) -> tuple[str, ...]:

@@ -185,3 +185,12 @@ def test_a_huge_member_is_not_read_whole(folder: Path, monkeypatch: pytest.Monke
     for place in (folder, pack(folder, "zip"), pack(folder, "tar")):
         with pytest.raises(ProductError, match=rf"^{re.escape(str(place))}: 'MTD.xml' .*larger"):
             open_tree(place).read("MTD.xml")
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+def test_what_macos_puts_beside_files_is_left_out(folder: Path, kind: str) -> None:
+    for name in ("._MTD.xml", "Granule/._B2.TIF", "__MACOSX/Granule/B2.TIF"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    tree = open_tree(folder if kind == "folder" else pack(folder, kind))
+    assert tree.names == ("Granule/B2.TIF", "MTD.xml")

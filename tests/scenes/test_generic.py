@@ -82,7 +82,20 @@ def test_given_bands_and_scale(tmp_path):
         (["SR_B1", "SR_B2", "SR_B3", "SR_B4"], "landsat-tm", ["blue", "green", "red", "nir08"]),
         (["B2 blue", "B3 green", "swir1", "B10 tir"], None, ["blue", "green", "swir16", None]),
         (["red", "QA", "", "blue/red"], None, ["red", None, None, None]),
-        (["B02", "B10", "B11", "rededge3"], None, ["blue", "cirrus", "swir16", "rededge078"]),
+        (["B02", "B8A", "B10", "B11"], None, ["blue", "nir08", "cirrus", "swir16"]),
+        (["B02", "B03", "B04", "QA"], None, ["blue", "green", "red", None]),
+        (["B2", "B8A", "B9", "B11"], None, ["blue", "nir08", "nir09", "swir16"]),
+        (
+            ["B02_10m", "B04_10m", "B05_20m", "B8A_20m"],
+            None,
+            ["blue", "red", "rededge071", "nir08"],
+        ),
+        (["B02", "B05", "B06", "B09"], "landsat-oli", ["blue", "nir08", "swir16", "cirrus"]),
+        (
+            ["B05 nir", "B06 swir16", "B07 swir22", "B2 blue"],
+            None,
+            ["nir", "swir16", "swir22", "blue"],
+        ),
     ],
 )
 def test_names_from_the_file(tmp_path, descriptions, sensor, expected):
@@ -100,9 +113,34 @@ def test_names_that_say_nothing(tmp_path):
     path = write(tmp_path / "a.tif", counts(), names=["B2", "B3", "B10", "B11"])
     with pytest.raises(BandError, match=r"'B2', 'B3', 'B10', 'B11'(.|\n)*--bands"):
         open_raster(path, scale=1e-4)
+    for labels in (
+        ["B02", "B05", "B06", "B07"],
+        ["B2", "B3", "B4", "B8"],
+        ["B04", "B05", "nir", "x"],
+    ):
+        path = write(tmp_path / "c.tif", counts(), names=labels)
+        with pytest.raises(BandError, match=r"B.*is not the same for each sensor(.|\n)*--bands"):
+            open_raster(path, scale=1e-4)
     twice = write(tmp_path / "b.tif", counts(2), names=["red", "red"])
     with pytest.raises(BandError, match="twice"):
         open_raster(twice, scale=1e-4)
+
+
+def test_all_labels_of_sentinel_2_as_earth_engine_writes_them(tmp_path):
+    labels = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12"]
+    path = write(tmp_path / "a.tif", counts(12), names=labels)
+    assert list(open_raster(path, scale=1e-4).bands) == [
+        *("coastal", "blue", "green", "red", "rededge071", "rededge075", "rededge078", "nir"),
+        *("nir08", "nir09", "swir16", "swir22"),
+    ]
+
+
+def test_files_named_like_sentinel_2s_own_images_have_its_labels(tmp_path):
+    paths = [
+        write(tmp_path / f"T33UUU_20170216T102101_{label}.tif", counts(1), names=[label])
+        for label in ("B04", "B05")
+    ]
+    assert list(open_raster(paths, scale=1e-4).bands) == ["red", "rededge071"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import rasterio
 
 from nubila import open_scene, open_scenes
 from nubila.errors import DamagedFileError, InputError, MissingFileError, ProductError
+from tests.scenes.safe_product import SafeSpec, write_safe, zip_product
 
 
 @pytest.fixture
@@ -45,7 +49,15 @@ def test_rasters(tmp_path: Path, called: list) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    [["a.tif", "b.tif"], "https://example.org/a.tif?x=1", "s3://bucket/a.tif", "/vsimem/a.tif"],
+    [
+        *(
+            ["a.tif", "b.tif"],
+            "https://example.org/a.tif?x=1",
+            "s3://bucket/a.tif",
+            "/vsimem/a.tif",
+        ),
+        *("https://example.org/items/S2A_1/B04.TIF?x=1", "https://example.org/items/B04.jp2"),
+    ],
 )
 def test_lists_and_addresses_of_rasters(source: object, called: list) -> None:
     open_scene(source)
@@ -195,3 +207,41 @@ def test_a_raster_opens_for_real(tmp_path: Path) -> None:
     scene = open_scene(path, bands="blue,green,red", scale=1e-4)
     read = scene.read(["red", "blue"]).reflectance
     np.testing.assert_allclose(read, values[[2, 0]] / 10_000, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+def test_products_copied_by_a_mac(tmp_path: Path, kind: str) -> None:
+    product = write_safe(tmp_path, SafeSpec(level="L2A", size=24))
+    files = [file for file in product.rglob("*") if file.is_file()]
+    for file in files:
+        file.with_name(f"._{file.name}").write_bytes(b"\0\5\x16\7")
+    path = product if kind == "folder" else product.with_suffix(f".{kind}")
+    if kind == "zip":
+        path = zip_product(product)
+    if kind == "tar":
+        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+            archive.add(product, product.name)
+    assert open_scene(path).id == product.stem
+    images = next(product.rglob("R10m"))
+    shutil.copytree(images, tmp_path / "images")
+    assert len(open_scene(tmp_path / "images").bands) == 4
+
+
+def test_a_folder_above_that_cannot_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may list every folder, so that the system does not refuse it is played."""
+    product = write_safe(tmp_path, SafeSpec(level="L2A", size=24))
+    images = next(product.rglob("R10m"))
+    bare = Path(shutil.copytree(images, tmp_path / "home" / "user" / "images"))
+    closed = {images.parent, tmp_path / "home"}
+    listed = Path.iterdir
+
+    def iterdir(folder: Path) -> Iterator[Path]:
+        if folder in closed:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert any("no product XML" in note for note in open_scene(bare).notes)
+    assert open_scene(images).id == product.stem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -189,6 +190,35 @@ def test_old_product_of_several_granules(old: Path) -> None:
         open_scene(old)
 
 
+def test_granules_of_one_tile_are_told_apart(tmp_path: Path) -> None:
+    tiles = ("T33UUU", "T33UVU", "T33UWU")
+    spec = SafeSpec(layout="old", baseline="02.01", offset=None, tiles=tiles, size=24)
+    folder = write_safe(tmp_path, spec)
+    first, second, other = (spec.granule(tile) for tile in tiles)
+    renamed = first.replace("155600", "155700")  # the same tile, of another datastrip
+    for file in sorted(folder.rglob("*"), reverse=True):
+        if file.suffix in (".xml", ".safe"):
+            text = file.read_text().replace(second, renamed)
+            file.write_text(text.replace(second[:-7], renamed[:-7]))
+        if second[:-7] in file.name:
+            file.rename(file.with_name(file.name.replace(second[:-7], renamed[:-7])))
+    scenes = open_scenes(folder)
+    product = Path(spec.name).stem
+    ends = [f"T33UUU_{first}", f"T33UUU_{renamed}", "T33UWU"]
+    assert [s.id for s in scenes] == [f"{product}_{end}" for end in ends]
+    for scene, tile in zip(scenes, tiles, strict=True):
+        raw = counts(tile, "B11", 20, (12, 12))
+        read = scene.read(["swir16"], resolution=20).reflectance[0]
+        np.testing.assert_allclose(read, expected(raw, 0, 10_000), atol=1e-6)
+    for granule in (renamed, ends[1].lower()):
+        assert open_scene(folder, granule=granule).id == scenes[1].id
+    assert [s.id for s in open_scenes(folder, granule="33UUU")] == [s.id for s in scenes[:2]]
+    with pytest.raises(InputError, match=f"by its identifier(.|\n)*{renamed}"):
+        open_scene(folder)
+    with pytest.raises(InputError, match=f"{renamed}, T33UWU"):
+        open_scene(folder, granule=other[:5])
+
+
 @pytest.mark.parametrize("granule", ["T33UVU", "33uvu"])
 def test_one_granule_chosen(old: Path, granule: str) -> None:
     assert open_scene(old, granule=granule).id.endswith("T33UVU")
@@ -231,6 +261,16 @@ def test_impossible_special_values_are_not_used(tmp_path: Path) -> None:
     scene = open_scene(write_safe(tmp_path, SafeSpec(mtd=change)))
     assert scene.band("blue").saturated is None
     assert any("SATURATED" in note for note in scene.notes)
+
+
+@pytest.mark.parametrize("level", ["L1C", "L2A"])
+def test_count_0_is_no_data_where_the_xml_does_not_say(tmp_path: Path, level: str) -> None:
+    spec = SafeSpec(level=level, mtd={"<SPECIAL_VALUE_TEXT>NODATA<": "<SPECIAL_VALUE_TEXT>X<"})
+    scene = open_scene(write_safe(tmp_path, spec))
+    assert any("NODATA" in note for note in scene.notes)
+    pixels = scene.read(["blue"])
+    raw = counts("T33UUU", "B02", 10, pixels.grid.shape)
+    np.testing.assert_array_equal(pixels.validity == 1, raw == 0)
 
 
 # What must be refused, or said.
@@ -532,6 +572,23 @@ def test_real_pixels_at_60_m(shared_data: Path) -> None:
         assert read.grid.bounds == pytest.approx(
             (499980 + 700 * 60, 5900040 - 1200 * 60, 499980 + 1100 * 60, 5900040 - 900 * 60)
         )
+
+
+def test_the_edge_of_a_real_swath_is_no_data_without_special_values(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    path = real(shared_data, "T29UNU")
+    copied = Path(shutil.copytree(path, tmp_path / path.name, copy_function=shutil.copyfile))
+    main = copied / "MTD_MSIL2A.xml"
+    text = re.sub(r"<Special_Values>.*?</Special_Values>", "", main.read_text(), flags=re.DOTALL)
+    main.write_text(text)
+    window = Window(0, 0, 300, 300)
+    scene = open_scene(copied)
+    assert any("NODATA" in note for note in scene.notes)
+    np.testing.assert_array_equal(
+        scene.read(["blue"], window, 60).validity,
+        open_scene(path).read(["blue"], window, 60).validity,
+    )
 
 
 def test_real_pixels_at_20_m_name_what_is_missing(shared_data: Path) -> None:

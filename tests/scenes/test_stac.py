@@ -329,6 +329,182 @@ def test_planetary_computer_sentinel(tmp_path, baseline, offset):
     assert any("states no scale" in note for note in scene.notes)
 
 
+def rewrite(path, values, *, tags=None, nodata=None):
+    """Put other values into a file, as somebody does who derives one."""
+    with rasterio.open(path) as data:
+        profile = data.profile | {"dtype": values.dtype, "nodata": nodata}
+    path.unlink()
+    with rasterio.open(path, "w", **profile) as data:
+        data.write(np.broadcast_to(values, (profile["height"], profile["width"])), 1)
+        if tags:
+            data.scales, data.offsets = (tags[0],), (tags[1],)
+
+
+def derived(folder, catalogue, values, **keywords):
+    """An item that states no scale, of files that somebody derived."""
+    if catalogue == "sentinel":
+        item, _ = planetary_sentinel(folder, baseline="05.09")
+    elif catalogue == "landsat":
+        item, _ = planetary_landsat(folder, stated=False)
+    else:
+        item, _ = earth_search(folder, applied=True)
+        for asset in item["assets"].values():
+            asset.pop("raster:bands", None)
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() == ".tif" and path.name[:2] not in ("qa", "SC"):
+            rewrite(path, values, **keywords)
+    return item
+
+
+CATALOGUES = ["sentinel", "landsat", "flag"]
+
+
+@pytest.mark.parametrize("catalogue", CATALOGUES)
+@pytest.mark.parametrize("nodata", [None, -9999])
+def test_floats_are_no_counts_of_a_habit(tmp_path, catalogue, nodata):
+    item = derived(tmp_path, catalogue, np.float32(0.3), nodata=nodata)
+    file = {"sentinel": "B04_10m.tif", "landsat": "SR_B4.TIF", "flag": "B04.tif"}[catalogue]
+    with rasterio.open(tmp_path / file, "r+") as data:
+        data.write(
+            np.full((1, 5, data.width), nodata or 0, "float32"), window=((0, 5), (0, data.width))
+        )
+    scene = open_stac(save(item, tmp_path))
+    red = scene.read(["red"], resolution=scene.bands["red"].resolution)
+    np.testing.assert_array_equal(red.reflectance[0, 5:], np.float32(0.3))
+    empty = nodata is not None
+    assert (red.validity[:5] == (Validity.NO_DATA if empty else Validity.VALID)).all()
+    (note,) = (note for note in scene.notes if "taken as reflectance" in note)
+    assert "float32" in note
+    assert file in note
+
+
+def test_floats_of_0_in_every_band_are_no_data(tmp_path):
+    values = np.full(SIZE[20], 0.3, "float32")
+    values[:10] = 0
+    item = derived(tmp_path, "landsat", values)
+    scene = open_stac(save(item, tmp_path))
+    validity = scene.read(["red", "swir16"]).validity
+    assert (validity[:, :10] == Validity.NO_DATA).all()
+    assert (validity[:, 10:] != Validity.NO_DATA).all()
+    assert any("0 in every band" in note for note in scene.notes)
+
+
+@pytest.mark.parametrize("catalogue", CATALOGUES)
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_tags_of_a_file_that_contradict_a_habit(tmp_path, catalogue, dtype):
+    offset = 0.0 if catalogue != "flag" else -0.1
+    item = derived(tmp_path, catalogue, np.array(3000, dtype), tags=(1e-4, offset))
+    with pytest.raises(
+        MetadataError, match=r"B0?\d.*: contradiction: the file's tags(.|\n)*list of"
+    ):
+        open_stac(save(item, tmp_path))
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_tags_of_a_file_that_say_what_a_habit_says(tmp_path, dtype):
+    item = derived(tmp_path, "sentinel", np.array(3000, dtype), tags=(1e-4, -0.1))
+    scene = open_stac(save(item, tmp_path))
+    np.testing.assert_allclose(reflectance(scene, "red"), 0.2, atol=1e-6)
+    assert scene.bands["red"].nodata == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "tags", "said"),
+    [
+        (np.float32(0.3), None, "holds float32 values without a scale(.|\n)*list of rasters"),
+        (np.uint16(3000), (1e-4, 0), "contradiction: the file's tags(.|\n)*list of rasters"),
+    ],
+)
+def test_a_habit_is_held_to_a_remote_file_when_it_is_read(tmp_path, values, tags, said):
+    item = derived(tmp_path, "sentinel", values, tags=tags)
+    with serve(tmp_path) as server:
+        for key, (size, _) in PLANETARY.items():
+            item["assets"][key]["href"] = f"{server.url}/{key}_{size}m.tif?sig=secret"
+        server.query = "sig=secret"
+        scene = open_stac(item)
+        assert not server.asked()
+        with pytest.raises(MetadataError, match=rf"{server.url}/B04_10m\.tif: {said}") as told:
+            scene.read(["red"])
+    assert "secret" not in str(told.value)
+
+
+def test_a_file_that_is_not_on_disk_fails_only_when_it_is_read(tmp_path):
+    item, counts = planetary_sentinel(tmp_path, baseline="05.09")
+    (tmp_path / "B02_10m.tif").unlink()
+    scene = open_stac(item)
+    expect(scene, "red", counts["B04"], 1e-4, -0.1)
+    with pytest.raises(MissingFileError, match=r"B02_10m\.tif"):
+        scene.read(["blue"])
+
+
+# HLS User Guide 2.0, NASA LP DAAC: Landsat by Sentinel-2's numbers, but for its own wavelengths.
+HLS_LANDSAT = {
+    **{"B01": "coastal", "B02": "blue", "B03": "green", "B04": "red", "B05": "nir08"},
+    **{"B06": "swir16", "B07": "swir22", "B09": "cirrus", "B10": "lwir11", "B11": "lwir12"},
+}
+
+
+def hls(folder, properties, common=None):
+    """An item of HLS's Landsat; its keys are its labels."""
+    item = skeleton("HLS.L30.T33UUU.2021110T101010.v2.0", properties)
+    write(folder / "a.tif", 20)
+    for label, name in HLS_LANDSAT.items():
+        band = {"name": label} | (
+            {"common_name": (common or {}).get(label, name)} if common else {}
+        )
+        raster = [{"scale": 1e-4, "nodata": -9999}]
+        item["assets"][label] = {"href": "a.tif", "eo:bands": [band], "raster:bands": raster}
+    return save(item, folder)
+
+
+@pytest.mark.parametrize("common", [None, {"B05": "nir08"}, {"B05": "nir"}])
+@pytest.mark.parametrize("instrument", ["OLI", None])
+def test_labels_of_landsat_in_hls(tmp_path, common, instrument):
+    properties = {"platform": "LANDSAT-8", "instruments": ["OLI"]} if instrument else {}
+    path = hls(tmp_path, properties, common)
+    if instrument is None and common is None:
+        with pytest.raises(BandError, match="B05, which is another band of Sentinel-2"):
+            open_stac(path)
+        return
+    scene = open_stac(path)
+    expected = [name for name in HLS_LANDSAT.values() if not name.startswith("lwir")]
+    if instrument is None:
+        expected[4] = common["B05"]
+    assert list(scene.bands) == expected
+
+
+def test_a_label_of_landsat_that_its_common_name_contradicts(tmp_path):
+    properties = {"platform": "LANDSAT-8", "instruments": ["OLI"]}
+    path = hls(tmp_path, properties, {"B05": "rededge071"})
+    with pytest.raises(MetadataError, match=r"'B05' \(nir08\), but its common name 'rededge071'"):
+        open_stac(path)
+
+
+@pytest.mark.parametrize("labels", [["B02", "B05", "B8A"], ["B2", "B5", "B8A"], ["B05", "B08"]])
+def test_labels_of_sentinel_2_without_a_platform(tmp_path, labels):
+    item, _ = planetary_sentinel(tmp_path, baseline="05.09")
+    for asset in item["assets"].values():
+        asset["raster:bands"] = [{"scale": 1e-4, "offset": -0.1, "nodata": 0}]
+    band = item["assets"]["B04"]
+    commons = {"B5": "rededge", "B05": "rededge", "B8A": "rededge"}
+    item["assets"] = {}
+    for label in labels:
+        named = {"name": label} | ({"common_name": commons[label]} if label in commons else {})
+        item["assets"][label] = band | {"eo:bands": [named]}
+    del item["properties"]["platform"], item["properties"]["constellation"]
+    names = {"2": "blue", "5": "rededge071", "8": "nir", "8A": "nir08"}
+    assert list(open_stac(item).bands) == [names[label.lstrip("B0")] for label in labels]
+
+
+def test_a_common_name_beats_a_label_of_a_sensor_that_is_not_told(tmp_path):
+    item = skeleton("x", {})
+    write(tmp_path / "a.tif", 20)
+    for label, name in (("B08", "nir"), ("B04", "green")):
+        bands = {"eo:bands": [{"name": label, "common_name": name}]}
+        item["assets"][label] = {"href": "a.tif", **bands, "raster:bands": [{"scale": 1e-4}]}
+    assert list(open_stac(save(item, tmp_path)).bands) == ["nir", "green"]
+
+
 def test_sentinel_without_scale_and_baseline(tmp_path):
     item, _ = planetary_sentinel(tmp_path, baseline="04.00")
     del item["properties"]["s2:processing_baseline"]

@@ -35,7 +35,7 @@ class Tree:
 
     Attributes:
         path: the folder or archive, as given.
-        names: files as relative names with ``/``, sorted.
+        names: files as relative names with ``/``, sorted; without what macOS puts beside them.
     """
 
     path: str
@@ -126,7 +126,8 @@ def _folder_names(folder: Path) -> tuple[str, ...]:
     names: list[str] = []
     for parent, _, files in os.walk(folder):
         relative = Path(parent).relative_to(folder)
-        names.extend((relative / file).as_posix() for file in files)
+        places = ((relative / file).as_posix() for file in files)
+        names.extend(place for place in places if not _is_of_macos(place))
         if len(names) > _MOST_MEMBERS:
             raise ProductError(
                 f"{folder}: more than {_MOST_MEMBERS} files in it; give the folder of one product"
@@ -168,7 +169,7 @@ def _checked(archive: Path, members: Iterable[tuple[str, bool]]) -> tuple[str, .
         parts = name.replace("\\", "/").split("/")
         if parts[0] == "" or ":" in parts[0] or ".." in parts or "\0" in name:
             raise _trick(archive, name, "leads out of the archive")
-        if not is_folder:
+        if not (is_folder or _is_of_macos(name)):
             names.append(name.removeprefix("./"))
     if len(names) > _MOST_MEMBERS:
         raise ProductError(f"{archive}: {len(names)} files in it, more than any product has")
@@ -177,6 +178,16 @@ def _checked(archive: Path, members: Iterable[tuple[str, bool]]) -> tuple[str, .
         if first == second:
             raise _trick(archive, first, "stands in it twice")
     return tuple(names)
+
+
+def _is_of_macos(name: str) -> bool:
+    """Tell whether a file holds only what macOS keeps of another, whose name it has after ``._``.
+
+    It lies beside the other on file systems such as exFAT or SMB and in a tar, and below
+    ``__MACOSX`` in a zip.
+    """
+    folders, _, base = name.replace("\\", "/").rpartition("/")
+    return base.startswith("._") or "__MACOSX" in folders.split("/")
 
 
 def _trick(archive: Path, member: str, why: str) -> ProductError:

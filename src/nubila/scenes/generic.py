@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from nubila.bands import BANDS, SENSORS, band_name, parse_bands
+from nubila.bands import BANDS, SENSORS, band_name, label_names, parse_bands, plain_label
 from nubila.errors import BandError, InputError, MetadataError, nearest
 from nubila.raster.gdal import GdalSource, RasterInfo, open_source
 from nubila.scenes.grids import common_grid
@@ -69,7 +69,8 @@ def open_raster(
         scale: reflectance = value * scale + offset, for all bands.
         offset: see `scale`; default the file's, or 0.
         nodata: value that means no data; default the file's.
-        sensor: a key of `nubila.bands.SENSORS`, whose own labels (``B2``) bands may then have.
+        sensor: a key of `nubila.bands.SENSORS`, whose own labels (``B2``) bands may then have;
+            without it labels count where they can only be Sentinel-2's.
 
     Raises:
         BandError: a band's name is unknown, or no band can be named.
@@ -132,12 +133,16 @@ def _names(
             )
         return list(given), []
     said = [layer.description for layer in layers]
-    names = [_name_of(text, said, sensor) for text in said]
-    if set(names) == {"-"}:
+    words = [word for text in said for word in _words(text)]
+    labels = label_names(words, sensor or "unknown", [layer.path for layer in layers])
+    names = [_name_of(text, labels) for text in said]
+    open_labels = [] if labels else [text for text in said if plain_label(text)]
+    if open_labels or set(names) == {"-"}:
+        why = f" ({open_labels[0]} is not the same for each sensor)" if open_labels else ""
         raise BandError(
-            f"the bands have no names that nubila knows: {_listing(layers)}\nSay which is which "
-            f"with --bands, such as --bands blue,green,red,nir ('-' leaves a band out; known: "
-            f"{', '.join(BANDS)})"
+            f"the bands have no names that nubila knows{why}: {_listing(layers)}\nSay which is "
+            f"which with --bands, such as --bands blue,green,red,nir ('-' leaves a band out; "
+            f"known: {', '.join(BANDS)})"
         )
     for name in names:
         if name != "-" and names.count(name) > 1:
@@ -162,41 +167,27 @@ def _listing(layers: Sequence[_Layer]) -> str:
     )
 
 
-def _name_of(description: str, all_descriptions: Sequence[str], sensor: str | None) -> str:
+def _name_of(description: str, labels: Mapping[str, str]) -> str:
     """Return the common name that a description means, or ``-``.
 
-    It may be a name or an alias, a sensor's label, or hold just one name (``B2 blue``).
+    It may be a name or an alias, a label, or hold just one of these (``SR_B2``, ``B2 blue``).
     """
-    if not description:
-        return "-"
-    labels = _labels(all_descriptions, sensor)
-    label = description.upper().removeprefix("SR_")
-    if label in labels:
-        return labels[label][0]
-    names = {name for name in (_known(description),) if name}
-    words = re.split(r"[^A-Za-z0-9]+", description)
-    names |= {name for word in words if len(word) > 1 and (name := _known(word))}
+    texts = [description, *_words(description)]
+    names = {name for text in texts if (name := _known(text, labels))}
     return names.pop() if len(names) == 1 else "-"
 
 
-def _known(text: str) -> str:
+def _words(description: str) -> list[str]:
+    return [word for word in re.split(r"[^A-Za-z0-9]+", description) if len(word) > 1]
+
+
+def _known(text: str, labels: Mapping[str, str]) -> str:
+    if label := plain_label(text):
+        return labels.get(label, "")
     try:
         return band_name(text)
     except BandError:
         return ""
-
-
-def _labels(descriptions: Sequence[str], sensor: str | None) -> dict[str, tuple[str, float]]:
-    """Return the labels that may stand for bands.
-
-    Without a sensor only Sentinel-2's, and only if one is there that no other sensor has (``B02``,
-    ``B8A``): ``B10`` alone could as well be Landsat's.
-    """
-    if sensor is not None:
-        return SENSORS[sensor].bands
-    sentinel = SENSORS["sentinel-2-msi"].bands
-    own = {label for label in sentinel if label.startswith("B0")} | {"B8A"}
-    return sentinel if own & {text.upper() for text in descriptions} else {}
 
 
 def _bands(

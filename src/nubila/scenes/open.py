@@ -7,6 +7,7 @@ import json
 import os
 import posixpath
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from nubila.scenes.archive import Tree, is_archive, open_tree
 from nubila.scenes.jp2_folder import band_images, open_jp2_folder
 from nubila.scenes.location import is_url, unsigned
 from nubila.scenes.safe import find_manifest, find_product_xml, open_safe
+from nubila.scenes.safe_xml import tile_code
 from nubila.scenes.scene import Scene
 
 __all__ = ["open_scene", "open_scenes"]
@@ -48,9 +50,11 @@ def open_scene(
     )
     if len(scenes) > 1:
         listed = "".join(f"\n  {scene.id}" for scene in scenes)
+        end = scenes[0].id.rpartition("_")[2]
+        by = f"its tile, such as {end}" if tile_code(end) else "its identifier, which ends its name"
         raise InputError(
             f"{scenes[0].path}: a product of {len(scenes)} granules; choose one with granule= by "
-            f"its tile, such as {scenes[0].id.rpartition('_')[2]}:{listed}"
+            f"{by}:{listed}"
         )
     return scenes[0]
 
@@ -183,16 +187,20 @@ def _product_above(folder: Path) -> Path | None:
     if not folder.is_dir():
         return None
     for parent in list(folder.resolve().parents)[:4]:
-        for file in parent.iterdir():
-            if fnmatch.fnmatch(file.name.lower(), "mtd_msil??.xml"):
-                return file
+        # Folders of others above a user's own, such as /home, often cannot be listed.
+        with suppress(PermissionError):
+            for file in parent.iterdir():
+                if fnmatch.fnmatch(file.name.lower(), "mtd_msil??.xml"):
+                    return file
     return None
 
 
 def _remote(url: str, granule: str | None, options: Mapping[str, Any]) -> tuple[Scene, ...]:
     path = url.partition("?")[0].rstrip("/")
     name = posixpath.basename(path).lower()
-    if name.endswith((".json", ".geojson")) or "/items/" in path:
+    # An item's own address has no suffix; a raster may well lie below its item's.
+    is_item = "/items/" in path and not name.endswith(_RASTERS)
+    if name.endswith((".json", ".geojson")) or is_item:
         return _item(url, url, granule, options)
     if is_archive(name) or name.endswith((".safe", ".xml")):
         raise ProductError(

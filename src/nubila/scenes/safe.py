@@ -57,7 +57,8 @@ def open_safe(source: str | Path | Tree, *, granule: str | None = None) -> tuple
 
     Args:
         source: folder, zip, the product's main XML, or its ``manifest.safe``.
-        granule: only this one, by its tile (``T33UUU`` or ``33UUU``) or identifier.
+        granule: only this one, by its tile (``T33UUU`` or ``33UUU``) or identifier; where the
+            product has several of the tile, all of them.
 
     Raises:
         ProductError: no Sentinel-2 product, or several in one folder.
@@ -144,11 +145,26 @@ def _choose(product: ProductInfo, granule: str | None, where: str) -> Sequence[G
     if granule is None:
         return product.granules
     wanted = granule.upper()
+    chosen = []
     for info in product.granules:
-        if wanted in (info.id.upper(), tile_code(info.id), tile_code(info.id)[1:]):
-            return (info,)
-    known = ", ".join(tile_code(g.id) or g.id for g in product.granules)
+        names = info.id, _short_name(product, info), tile_code(info.id), tile_code(info.id)[1:]
+        if wanted in (name.upper() for name in names):
+            chosen.append(info)
+    if chosen:
+        return chosen
+    known = ", ".join(_short_name(product, info) for info in product.granules)
     raise InputError(f"{where}: no granule {granule!r} in the product (it has: {known})")
+
+
+def _short_name(product: ProductInfo, granule: GranuleInfo) -> str:
+    """Return a granule's tile or, where that does not tell it from others, its identifier too.
+
+    A mask is named after it, so two of one name would be taken for one scene.
+    """
+    code = tile_code(granule.id)
+    if code and [tile_code(other.id) for other in product.granules].count(code) == 1:
+        return code
+    return f"{code}_{granule.id}" if code else granule.id
 
 
 @dataclass
@@ -169,11 +185,10 @@ class _Granule:
         bands = dict(self._bands())
         grid, grid_notes = self._grid(bands, tile)
         several = len(self.product.granules) > 1
-        code = tile_code(self.info.id)
         product_id = self.product.id or Path(self.tree.path).stem
         corners = () if several else self.product.footprint
         return Scene(
-            id=f"{product_id}_{code}" if several else product_id,
+            id=f"{product_id}_{_short_name(self.product, self.info)}" if several else product_id,
             path=self.tree.path,
             sensor="sentinel-2-msi",
             level=self.product.level,

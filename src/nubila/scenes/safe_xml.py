@@ -66,7 +66,7 @@ class ProductInfo:
     quantification: float
     offsets: Mapping[str, float]
     scale_from: str
-    nodata: float | None
+    nodata: float
     saturated: float | None
     granules: tuple[GranuleInfo, ...]
     footprint: tuple[tuple[float, float], ...]
@@ -266,22 +266,26 @@ def _label(element: Element, name: str) -> str:
 
 def _special_values(
     root: Element, quantification: float, name: str
-) -> tuple[float | None, float | None, tuple[str, ...]]:
-    """Return the counts that mean no data and saturated."""
+) -> tuple[float, float | None, tuple[str, ...]]:
+    """Return the counts that mean no data and saturated, and what had to be assumed."""
     values: dict[str, float] = {}
     for element in find_all(root, "Special_Values"):
         key = find_text(element, "SPECIAL_VALUE_TEXT")
         value = _number(find_text(element, "SPECIAL_VALUE_INDEX"), key, name)
         if values.setdefault(key, value) != value:
             raise MetadataError(f"{name}: {key} is both {values[key]:g} and {value:g}")
-    nodata, saturated = values.get("NODATA"), values.get("SATURATED")
+    nodata, saturated = values.get("NODATA", 0.0), values.get("SATURATED")
+    told: tuple[str, ...] = ()
+    if "NODATA" not in values:
+        # As in every product so far; else the black edge of the swath would be judged as ground.
+        told = ("the XML does not say which count is no data (NODATA): taken to be 0",)
     if saturated is None or saturated >= quantification:
-        return nodata, saturated, ()
+        return nodata, saturated, told
     # Early products give other numbers here, some with the two swapped; a count below 100 %
     # reflectance cannot be the sensor's upper limit.
     fill = 0.0 if saturated == 0 else nodata
     note = f"SATURATED is {saturated:g} in the XML, no upper limit of the counts: not used"
-    return fill, None, (note,)
+    return fill, None, (*told, note)
 
 
 def _granules(root: Element) -> tuple[GranuleInfo, ...]:

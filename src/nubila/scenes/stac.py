@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +22,7 @@ from rasterio.errors import CRSError
 
 from nubila.bands import SENSORS
 from nubila.errors import BandError, GridError, MetadataError, ProductError
-from nubila.raster.gdal import GdalSource, open_source, read_info
+from nubila.raster.gdal import GdalSource, RasterInfo, open_source, read_info
 from nubila.raster.grid import Grid, Window
 from nubila.scenes.grids import common_grid
 from nubila.scenes.location import gdal_path, read_text, resolve, unsigned
@@ -28,7 +30,7 @@ from nubila.scenes.reflectance import sample_of, too_high, too_low
 from nubila.scenes.safe import default_resolution
 from nubila.scenes.scene import Band, BandFile, Saturation, Scene
 from nubila.scenes.stac_bands import Json, Layer, find_layers, number, sensor_of
-from nubila.scenes.stac_scale import Calibration, calibrate
+from nubila.scenes.stac_scale import Calibration, calibrate, hold_to_file
 
 __all__ = ["open_stac"]
 
@@ -44,6 +46,7 @@ class _LazySource:
     path: str
     index: int
     stated: Grid = field(compare=False)
+    calibration: Calibration | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -81,7 +84,19 @@ class _LazySource:
                 f"{info.grid.shape} pixels from {info.grid.bounds} in {info.grid.crs}, not "
                 f"{self.stated.shape} from {self.stated.bounds} in {self.stated.crs}"
             )
+        self._check_habit(info)
         return source
+
+    def _check_habit(self, info: RasterInfo) -> None:
+        """Refuse a file that is not as the scale by habit takes it to be."""
+        habit = self.calibration
+        if habit and habit.by_habit and hold_to_file(habit, info, self.index) is None:
+            raise MetadataError(
+                f"{self.name}: holds {info.dtypes[self.index - 1]} values without a scale, but "
+                f"counts were expected, for the item states no scale either "
+                f"({habit.scale_from}). If they are reflectance, give the assets' addresses as a "
+                f"list of rasters, with bands."
+            )
 
 
 @dataclass(frozen=True)
@@ -107,12 +122,17 @@ class _Item:
         """Return what GDAL calls an asset's file."""
         return gdal_path(resolve(str(asset["href"]), self.base))
 
-    def open(self, asset: Json, index: int = 1) -> BandFile:
+    def is_at_hand(self, asset: Json) -> bool:
+        """Tell whether to look at an asset's file costs next to nothing, or is done anyway."""
+        path = self.path(asset)
+        return os.path.exists(path) or self._grid(asset) is None  # noqa: PTH110 (as in `open`)
+
+    def open(self, asset: Json, index: int = 1, calibration: Calibration | None = None) -> BandFile:
         """Return an asset's file; over the network only if the item does not say where it lies."""
         path = self.path(asset)
         grid = self._grid(asset)
         if grid is not None:
-            return BandFile(_LazySource(path, index, grid), grid)
+            return BandFile(_LazySource(path, index, grid, calibration), grid)
         source, info = open_source(path, index)
         return BandFile(source, info.grid)
 
@@ -138,7 +158,8 @@ def open_stac(item: Any) -> Scene:  # noqa: ANN401 (pystac is no dependency, so 
 
     Bands go by their names, scale and offset by ``raster:bands`` or ``bands``, and by the habits of
     Earth Search, the Planetary Computer and others that `nubila.scenes.stac_scale` tells of. No
-    file is opened where the item's projection fields say where it lies.
+    file is fetched where the item's projection fields say where it lies; what a habit says of it
+    is then held to it when it is first read, and before that where it is on disk.
 
     Args:
         item: path or URL of the item's JSON, the item as a mapping, or an object with ``to_dict``
@@ -149,7 +170,7 @@ def open_stac(item: Any) -> Scene:  # noqa: ANN401 (pystac is no dependency, so 
         MissingFileError: the item, or a file that must be opened, is not there.
         ProductError: not a STAC item, or a server refuses it or cannot be reached.
         BandError: no asset holds a band that nubila knows.
-        MetadataError: there is no scale, or metadata contradict each other.
+        MetadataError: there is no scale, or metadata contradict each other or a file.
         GridError: bands differ in CRS or extent.
     """
     found = _load(item)
@@ -160,14 +181,17 @@ def open_stac(item: Any) -> Scene:  # noqa: ANN401 (pystac is no dependency, so 
         raise BandError(
             f"{found.name}: no asset holds a band that nubila knows (assets: "
             f"{', '.join(found.content['assets']) or 'none'}); bands are told by name or "
-            f"common name in eo:bands (STAC 1.0) or bands (1.1)"
+            f"common name in eo:bands (STAC 1.0) or bands (1.1), and by a label such as B05, which "
+            f"is another band of Sentinel-2 than of Landsat, only where the item tells the sensor"
         )
-    notes: dict[str, None] = dict.fromkeys(_signature_note(found))
+    notes: dict[str, list[str]] = {note: [] for note in _signature_note(found)}
     bands: dict[str, Band] = {}
     for name, alternatives in layers.items():
         bands[name], said = _band(found, alternatives)
-        notes |= dict.fromkeys(said)
-    return _scene(found, bands, tuple(notes))
+        for note, file in said:
+            notes.setdefault(note, []).extend([file] if file else [])
+    told = (f"{note}: {', '.join(files)}" if files else note for note, files in notes.items())
+    return _scene(found, bands, tuple(told))
 
 
 def _load(item: Any) -> _Item:  # noqa: ANN401 (see open_stac)
@@ -226,8 +250,8 @@ def _self_link(links: Any) -> str:  # noqa: ANN401 (JSON)
     return next((str(k.get("href", "")) for k in known if k.get("rel") == "self"), "")
 
 
-def _band(item: _Item, layers: Sequence[Layer]) -> tuple[Band, list[str]]:
-    """Return a band of one or more assets, and notes on what was assumed.
+def _band(item: _Item, layers: Sequence[Layer]) -> tuple[Band, list[tuple[str, str]]]:
+    """Return a band of one or more assets, and notes on what was assumed, with the file or ``""``.
 
     Where an item has a band as COG and as JPEG 2000, the COG is read: it has been calibrated as
     the item says, and comes from the network in parts.
@@ -244,9 +268,13 @@ def _band(item: _Item, layers: Sequence[Layer]) -> tuple[Band, list[str]]:
                 f"{first.key!r} has scale {one.scale:g}, offset {one.offset:g}, nodata "
                 f"{first.nodata}; {layer.key!r} {other.scale:g}, {other.offset:g}, {layer.nodata}"
             )
-    files = [item.open(layer.asset, layer.index) for layer in chosen]
+    files = [
+        item.open(layer.asset, layer.index, calibration)
+        for layer, calibration in zip(chosen, calibrations, strict=True)
+    ]
     files.sort(key=lambda file: file.grid.resolution)
-    nodata, assumed = _nodata(item, first)
+    floats = calibrations[0].floats
+    nodata, assumed = _nodata(item, first, is_count=not floats)
     sentinel = item.sensor == "sentinel-2-msi"
     band = Band(
         name=first.name,
@@ -259,16 +287,20 @@ def _band(item: _Item, layers: Sequence[Layer]) -> tuple[Band, list[str]]:
         saturated=_SENTINEL_SATURATED if sentinel else None,
         saturation=_saturation(item, first),
         resolution=_native(item, first, files[0]),
+        zero_fill=bool(floats and assumed),
     )
-    return band, [note for note in (calibrations[0].note, assumed) if note]
+    said = ((calibrations[0].note, posixpath.basename(floats)), (assumed, ""))
+    return band, [(note, file) for note, file in said if note]
 
 
 def _calibration(item: _Item, layer: Layer) -> Calibration:
     """Return the calibration by the item or, where it has none, by the file's own tags."""
     found = calibrate(layer, item.properties, item.sensor)
-    if found is not None:
+    if found is not None and not (found.by_habit and item.is_at_hand(layer.asset)):
         return found
     info = read_info(item.path(layer.asset))
+    if found is not None and (held := hold_to_file(found, info, layer.index)):
+        return held
     scale, offset = info.scales[layer.index - 1], info.offsets[layer.index - 1]
     if (scale, offset) != (1.0, 0.0):
         return Calibration(scale, offset, "tags of the file")
@@ -276,7 +308,8 @@ def _calibration(item: _Item, layer: Layer) -> Calibration:
     if dtype.startswith("float"):
         _check_reflectance(item, layer)
         note = f"{dtype} values without a scale, taken as reflectance (1 = 100 %)"
-        return Calibration(1.0, 0.0, "floating-point values taken as they are", note)
+        said = "floating-point values taken as they are"
+        return Calibration(1.0, 0.0, said, note, floats=unsigned(info.path))
     raise MetadataError(
         f"{layer.where}: no scale, neither in the item (raster:bands, or raster:scale in bands) "
         f"nor in the file. Give the assets' addresses as a list of rasters, with bands, scale "
@@ -292,27 +325,32 @@ def _check_reflectance(item: _Item, layer: Layer) -> None:
     for judge, which in ((too_high, "to"), (too_low, "down to")):
         if (value := judge(values, nodata)) is not None:
             raise MetadataError(
-                f"{layer.where}: has values {which} {value:g}, which no reflectance is, and there "
-                f"is no scale, neither in the item nor in the file. Give the assets' addresses as "
-                f"a list of rasters, with bands, scale, offset and nodata."
+                f"{layer.where}: {source.name} has values {which} {value:g}, which no reflectance "
+                f"is, and there is no scale, neither in the item nor in the file. Give the assets' "
+                f"addresses as a list of rasters, with bands, scale, offset and nodata."
             )
 
 
-def _nodata(item: _Item, layer: Layer) -> tuple[float | None, str]:
+def _nodata(item: _Item, layer: Layer, *, is_count: bool) -> tuple[float | None, str]:
     """Return the stated value; 0 for the agencies' own products; else the file's; and a note.
 
     Counts of a known sensor without any value are taken as the agencies', with a note: 0 is no data
-    in all that they give away, and where it is none, next to no pixel has it.
+    in all that they give away, and where it is none, next to no pixel has it. The agencies give
+    away no floating-point values.
     """
     if layer.nodata is not None:
         return layer.nodata, ""
     known = item.sensor != "unknown"
-    if known and _level(item.properties):
+    if known and is_count and _level(item.properties):
         return 0.0, ""
     source, info = open_source(item.path(layer.asset), layer.index)
     nodata = info.nodata[layer.index - 1]
-    if nodata is not None or source.masked or info.dtypes[layer.index - 1].startswith("float"):
+    if nodata is not None or source.masked:
         return nodata, ""
+    if not is_count:
+        return None, "pixels of exactly 0 in every band are taken as no data, for nothing tells it"
+    if info.dtypes[layer.index - 1].startswith("float"):
+        return None, ""
     if known:
         return 0.0, "neither item nor file say what means no data; taken to be count 0"
     return None, "neither item nor file say what means no data, so every pixel counts"

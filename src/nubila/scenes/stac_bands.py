@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nubila.bands import SENSORS, band_name
+from nubila.bands import band_name, label_names, plain_label
 from nubila.errors import BandError, MetadataError
 
 __all__ = ["Layer", "find_layers", "number", "sensor_of"]
@@ -86,14 +86,47 @@ def find_layers(item: Json, name: str) -> list[Layer]:
     Raises:
         MetadataError: two fields of a band contradict each other, or are of a STAC before 1.0.
     """
-    sensor = sensor_of(item["properties"])
+    properties = item["properties"]
+    sensor = sensor_of(properties)
+    assets = {key: asset for key, asset in item["assets"].items() if _is_data(key, asset)}
+    files = [str(asset["href"]).partition("?")[0] for asset in assets.values()]
+    labels = label_names(_labels(assets, name), sensor, files)
     return [
         layer
-        for key, asset in item["assets"].items()
-        if _is_data(key, asset)
-        for layer in _asset_layers(key, asset, item["properties"], sensor, name)
+        for key, asset in assets.items()
+        for layer in _asset_layers(key, asset, properties, _Words(sensor, labels), name)
         if layer.name not in _LEFT_OUT
     ]
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What an item's labels mean: a key of `nubila.bands.SENSORS`, and names by plain label."""
+
+    sensor: str
+    labels: Mapping[str, str]
+
+    def name(self, text: object) -> str | None:
+        """Return the common name that a text means, or None."""
+        if label := _label(text):
+            return self.labels.get(label)
+        try:
+            return band_name(str(text))
+        except BandError:
+            return None
+
+
+def _label(text: object) -> str:
+    """Return the plain label in a text or ``""``; some have an asset a resolution (``B02_10m``)."""
+    return plain_label(str(text).partition("_")[0])
+
+
+def _labels(assets: Mapping[str, Json], item: str) -> Iterator[str]:
+    """Give everything in an item that may be a label."""
+    for key, asset in assets.items():
+        yield key.partition("_")[0]
+        for new, optical, _ in _described(asset, f"{item}, asset {key!r}"):
+            yield str({**optical, **new}.get("name", "")).partition("_")[0]
 
 
 def _is_data(key: str, asset: Json) -> bool:
@@ -107,14 +140,14 @@ def _is_data(key: str, asset: Json) -> bool:
 
 
 def _asset_layers(
-    key: str, asset: Json, properties: Json, sensor: str, item: str
+    key: str, asset: Json, properties: Json, words: _Words, item: str
 ) -> Iterator[Layer]:
     where = f"{item}, asset {key!r}"
     described = _described(asset, where)
     for index, (new, optical, raster) in enumerate(described):
         alone = len(described) == 1
         names = {**optical, **new} or ({"name": key, **asset} if alone else {})
-        common = _common_name(names, key if alone else "", sensor, where)
+        common = _common_name(names, key if alone else "", words, where)
         if common is None:
             continue
         fields = (raster, new, asset, properties)
@@ -149,37 +182,31 @@ def _described(asset: Json, where: str) -> list[tuple[Json, Json, Json]]:
     return list(zip(new, optical, raster, strict=True))
 
 
-def _common_name(names: Json, key: str, sensor: str, where: str) -> str | None:
+def _common_name(names: Json, key: str, words: _Words, where: str) -> str | None:
     """Return the common name of a band, or None for what is no band that nubila knows.
 
     The band's own name comes first, for STAC calls Sentinel-2's B05, B06 and B07 all ``rededge``.
     """
     own, common = names.get("name"), names.get("eo:common_name") or names.get("common_name")
-    found = [_known(text, sensor) for text in (own, common, key) if text]
-    known = [name for name in found if name]
-    by_name, by_common = (_known(text, sensor) if text else None for text in (own, common))
-    if by_name and by_common and _family(by_name) != _family(by_common):
+    by_name, by_common, by_key = (words.name(t) if t else None for t in (own, common, key))
+    if by_name and by_common and not _agree(own, by_name, by_common):
+        if words.sensor == "unknown" and _label(own):
+            return by_common  # the label is of a sensor that was only inferred
         raise MetadataError(
             f"{where}: the band's name is {own!r} ({by_name}), but its common name {common!r}"
         )
-    return known[0] if known else None
+    return by_name or by_common or by_key
 
 
-def _known(text: object, sensor: str) -> str | None:
-    if sensor == "sentinel-2-msi":
-        # Some catalogues have one asset for each resolution: B02_10m, B02_20m.
-        label = str(text).upper().partition("_")[0]
-        if label in SENSORS[sensor].bands:
-            return SENSORS[sensor].bands[label][0]
-    try:
-        return band_name(str(text))
-    except BandError:
-        return None
+def _agree(own: object, by_name: str, by_common: str) -> bool:
+    """Tell whether two names are of one band; Sentinel-2's B8A goes by nir, nir08 and rededge."""
+    families = {_family(by_name), _family(by_common)}
+    return len(families) == 1 or (_label(own) == "B8A" and families == {"nir", "rededge"})
 
 
 def _family(name: str) -> str:
-    """Return what two names of one band agree in: B8A goes by nir, nir08 and rededge."""
-    return "near infrared" if name.startswith(("nir", "rededge")) else name
+    """Return what near infrareds have in common, and red edges; each goes by its plain name too."""
+    return next((family for family in ("nir", "rededge") if name.startswith(family)), name)
 
 
 def _stated(

@@ -21,6 +21,9 @@ BOA_ADD_OFFSET). Catalogues treat it in three ways:
 
 Landsat Collection 2 Level 2 is count * 2.75e-5 - 0.2 throughout (LSDS-1618, LSDS-1619, U.S.
 Geological Survey); the Planetary Computer states it, the Survey's own catalogue does not.
+
+A habit is of the catalogue's own files. Items of files that somebody derived from them often keep
+``s2:processing_baseline``, so what a habit says is held to the file (`hold_to_file`).
 """
 
 from __future__ import annotations
@@ -31,9 +34,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nubila.errors import MetadataError
+from nubila.raster.gdal import RasterInfo
+from nubila.scenes.location import unsigned
 from nubila.scenes.stac_bands import Layer
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["Calibration", "calibrate", "hold_to_file"]
 
 _SENTINEL_SCALE: Final = 1e-4
 _SENTINEL_OFFSET: Final = -0.1
@@ -48,12 +53,19 @@ _WAY_OUT: Final = (
 
 @dataclass(frozen=True)
 class Calibration:
-    """Reflectance = count * scale + offset, where that was read, and what was assumed."""
+    """Reflectance = count * scale + offset, where that was read, and what was assumed.
+
+    Attributes:
+        by_habit: whether the scale is not stated, but usual for the item's files.
+        floats: file of floating-point values that are reflectance as they are, or ``""``.
+    """
 
     scale: float
     offset: float
     scale_from: str
     note: str = ""
+    by_habit: bool = False
+    floats: str = ""
 
 
 def calibrate(layer: Layer, properties: Mapping[str, Any], sensor: str) -> Calibration | None:
@@ -83,8 +95,33 @@ def calibrate(layer: Layer, properties: Mapping[str, Any], sensor: str) -> Calib
         return Calibration(layer.scale, layer.offset or 0.0, "scale and offset in the item")
     if level.startswith("L2") and str(properties.get("landsat:collection_number")) == "02":
         note = "the item states no scale; that of Landsat Collection 2 Level 2 is used"
-        return Calibration(*_LANDSAT_LEVEL_2, f"landsat:correction {level}, collection 02", note)
+        said = f"landsat:correction {level}, collection 02"
+        return Calibration(*_LANDSAT_LEVEL_2, said, note, by_habit=True)
     return None
+
+
+def hold_to_file(habit: Calibration, info: RasterInfo, index: int) -> Calibration | None:
+    """Return a calibration by habit if a file bears it out, or None if the file has no counts.
+
+    Args:
+        habit: from `calibrate`.
+        info: of the file.
+        index: of the band in it, from 1.
+
+    Raises:
+        MetadataError: the file's own scale and offset are others.
+    """
+    scale, offset = info.scales[index - 1], info.offsets[index - 1]
+    if (scale, offset) == (1.0, 0.0):
+        return None if info.dtypes[index - 1].startswith("float") else habit
+    same = math.isclose(scale, habit.scale, rel_tol=1e-6)
+    if not (same and math.isclose(offset, habit.offset, abs_tol=1e-6)):
+        raise MetadataError(
+            f"{unsigned(info.path)}: contradiction: the file's tags say scale {scale:g} and offset "
+            f"{offset:g}; the item states none, but {habit.scale_from}, which usually means scale "
+            f"{habit.scale:g} and offset {habit.offset:g}. {_WAY_OUT}"
+        )
+    return habit
 
 
 def _sentinel(layer: Layer, properties: Mapping[str, Any]) -> Calibration | None:
@@ -111,6 +148,7 @@ def _sentinel(layer: Layer, properties: Mapping[str, Any]) -> Calibration | None
             by_baseline,
             f"processing baseline {baseline:05.2f}{said}",
             f"the item states no scale; that of Sentinel-2 baseline {baseline:05.2f} is used",
+            by_habit=True,
         )
     offset = layer.offset or 0.0
     if by_baseline is not None and not math.isclose(offset, by_baseline, abs_tol=1e-6):
@@ -133,7 +171,10 @@ def _already_applied(layer: Layer, flag: str, by_baseline: float | None) -> Cali
             f"{layer.where}: contradiction: {flag} is true, but an offset of {layer.offset:g} is "
             f"stated, neither 0 nor the usual {_SENTINEL_OFFSET:g}. {_WAY_OUT}"
         )
-    return Calibration(layer.scale or _SENTINEL_SCALE, 0.0, f"{flag} is true, so offset 0")
+    said = f"{flag} is true, so offset 0"
+    if layer.scale is None:
+        return Calibration(_SENTINEL_SCALE, 0.0, said, by_habit=True)
+    return Calibration(layer.scale, 0.0, said)
 
 
 def _baseline(layer: Layer, properties: Mapping[str, Any]) -> float | None:
