@@ -40,11 +40,12 @@ def ship(source: Path, scores: Path, folder: Path) -> Path:
 
     Raises:
         ModelError: the source is no model.
-        InputError: the scores or the item cannot be read, or the scores are of other models.
+        InputError: the scores or the item cannot be read, or the scores are of other models, or
+            of another file of this name.
         OutputError: the folder cannot be written to.
     """
     model = load_model(source)
-    kept = read_scores(scores, model.card.name)
+    kept = read_scores(scores, model.card.name, model.sha256)
     card = model.card.model_copy(update={"scores": kept})
     if card.calibration_error is None:
         measured = _calibration_error(scores, card.name, *kept)

@@ -70,7 +70,8 @@ class CompactUNet(nn.Module):
             _ConvUnit(self.widths[i], self.widths[i], 3) for i in reversed(range(last))
         )
         self.head = nn.Conv2d(first, 4 * outputs, 1)
-        self.register_load_state_dict_pre_hook(_without_gain)
+        # PyTorch's method has no types.
+        self.register_load_state_dict_pre_hook(_without_gain)  # type: ignore[no-untyped-call]
 
     @property
     def stride(self) -> int:
