@@ -195,6 +195,26 @@ def test_a_finished_mask_is_skipped_and_replaced_when_asked(run, tmp_path):
     assert run(image, "--binary", "--overwrite").exit_code == 0
 
 
+def test_a_drawn_label_beside_its_image_is_not_replaced_unasked(run, tmp_path):
+    image, label = write_raster(tmp_path / "1.tif"), write_raster(tmp_path / "1_mask.tif", seed=1)
+    before = label.read_bytes()
+    result = run(image, folder=".")
+    assert isinstance(result.exception, OutputError)
+    assert "1_mask.tif" in str(result.exception) and "--overwrite" in str(result.exception)
+    assert label.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1.tif", "1_mask.tif"]
+    assert run(image, "--overwrite", folder=".").exit_code == 0
+    assert label.read_bytes() != before
+
+
+def test_bounds_of_the_whole_earth_take_the_whole_scene(run, tmp_path):
+    result = run(write_raster(tmp_path / "image.tif"), "--bounds=-180,-90,180,90")
+    assert result.exit_code == 0, result.output
+    with rasterio.open(tmp_path / "out" / "image_mask.tif") as data:
+        assert data.shape == GRID.shape
+        assert (data.read(1)[:, 20:] != 255).all()
+
+
 def test_the_exit_code_is_two_and_there_is_no_traceback(model, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", "from nubila.cli import main; main()", "mask", "nothing.SAFE",

@@ -426,3 +426,129 @@ def test_a_scale_that_gives_no_reflectance_is_noted(model, tmp_path, scale, said
     assert item["properties"]["nubila:notes"] == list(result.notes)
     again = mask_to_folder(opened, tmp_path / "out", model=model, options=options)
     assert again.skipped and again.notes == result.notes
+
+
+FOREIGN = ("X1_mask.tif", "X1_mask.png", "X1_mask.qml", "X1_validity.tif", "X1_probabilities.tif")
+
+
+def drawn(path):
+    """Write a file that is somebody's own: a raster without our tag, or a few bytes."""
+    if path.suffix == ".tif":
+        with rasterio.open(
+            path, "w", driver="GTiff", count=1, dtype="uint8", crs=GRID.crs, height=4, width=4,
+            transform=GRID.transform,
+        ) as data:  # fmt: skip
+            data.write(np.full((1, 4, 4), 3, np.uint8))
+    else:
+        path.write_bytes(b"mine")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_files_that_are_not_ours_are_left_alone_before_any_work(model, whole, tmp_path, name):
+    before = drawn(tmp_path / name)
+    seen: list[Window] = []
+    spied = scene().map_sources(lambda source: _Spy(source, seen))
+    with pytest.raises(OutputError, match=rf"{name}: is there already(.|\n)*--overwrite"):
+        mask_to_folder(spied, tmp_path, model=model)
+    assert not seen
+    with pytest.raises(OutputError, match=f"{name}: is there already"):
+        whole.write(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("through_memory", [False, True])
+def test_overwriting_replaces_what_is_written_and_deletes_nothing_of_others(
+    model, tmp_path, through_memory
+):
+    before = {name: drawn(tmp_path / name) for name in FOREIGN}
+    options = MaskOptions(picture=False)
+    if through_memory:
+        mask = mask_scene(scene(), model=model)
+        replace(mask, provenance=replace(mask.provenance, options=options)).write(
+            tmp_path, overwrite=True
+        )
+    else:
+        mask_to_folder(scene(), tmp_path, model=model, options=options, overwrite=True)
+    changed = {name for name in FOREIGN if (tmp_path / name).read_bytes() != before[name]}
+    assert changed == {"X1_mask.tif", "X1_mask.qml"}
+
+
+def test_a_damaged_or_dead_file_of_these_names_is_somebodys_too(model, tmp_path):
+    (tmp_path / "X1_mask.tif").write_bytes(b"II*\0 no more")
+    with pytest.raises(OutputError, match=r"X1_mask\.tif: is there already"):
+        mask_to_folder(scene(), tmp_path, model=model)
+    (tmp_path / "X1_mask.tif").unlink()
+    (tmp_path / "X1_mask.tif").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(OutputError, match=r"X1_mask\.tif: is there already"):
+        mask_to_folder(scene(), tmp_path, model=model)
+    assert (tmp_path / "X1_mask.tif").is_symlink()
+
+
+@pytest.mark.parametrize("lost", [(), ("X1_mask.png",), ("X1_mask.png", "X1_mask.qml")])
+def test_what_a_run_that_was_cut_short_left_is_replaced(model, tmp_path, lost):
+    first = MaskOptions(probabilities=True, validity=True)
+    mask_to_folder(scene(), tmp_path / "a", model=model, options=first)
+    # Rasters appear first, the mask's before the others; the item comes last.
+    for name in ("X1.json", *lost):
+        (tmp_path / "a" / name).unlink()
+    again = MaskOptions(picture=False)
+    for folder in ("a", "straight"):
+        assert not mask_to_folder(scene(), tmp_path / folder, model=model, options=again).skipped
+    left, straight = (
+        {p.name: p.read_bytes() for p in (tmp_path / folder).iterdir()}
+        for folder in ("a", "straight")
+    )
+    assert left == straight
+
+
+def test_a_mask_in_memory_replaces_an_earlier_one(model, whole, tmp_path):
+    options = MaskOptions(probabilities=True, validity=True)
+    mask_to_folder(scene(), tmp_path, model=model, options=options)
+    assert "validity" not in whole.write(tmp_path)
+    assert not [p.name for p in tmp_path.iterdir() if "validity" in p.name]
+
+
+def test_a_mask_in_memory_does_not_replace_the_item_that_is_its_input(whole, tmp_path):
+    path = tmp_path / "X1.json"
+    path.write_text("{}")
+    mask = replace(whole, provenance=replace(whole.provenance, path=str(path)))
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="is the input"):
+            mask.write(tmp_path, overwrite=overwrite)
+    with pytest.raises(OutputError, match=r"X1\.json: is there already"):
+        whole.write(tmp_path)
+    assert path.read_text() == "{}"
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_a_scene_of_several_files_with_long_names(model, tmp_path, monkeypatch, dated):
+    monkeypatch.chdir(tmp_path)
+    values, long = counts(GRID.shape), "surface-reflectance-of-a-long-name-" * 2
+    files = []
+    for name, band in zip(BANDS, values, strict=True):
+        files.append(f"{long}{name}.tif")
+        with rasterio.open(
+            files[-1], "w", driver="GTiff", count=1, dtype="uint16", crs=GRID.crs, nodata=0,
+            height=GRID.shape[0], width=GRID.shape[1], transform=GRID.transform,
+        ) as data:  # fmt: skip
+            data.write(band, 1)
+    assert len(", ".join(files)) > 255
+    opened = open_scene(files, bands=",".join(BANDS), scale=1e-4)
+    opened = replace(opened, acquired=scene().acquired if dated else None)
+    first = mask_to_folder(opened, tmp_path / "out", model=model)
+    assert not first.skipped
+    assert mask_to_folder(opened, tmp_path / "out", model=model).skipped
+    with pytest.raises(OutputError, match="another model, version or options"):
+        mask_to_folder(opened, tmp_path / "out", model=model, options=MaskOptions(binary=True))
+    again = mask_scene(opened, model=model).write(tmp_path / "out")
+    assert again["item"] == first.paths["item"]
+
+
+def test_a_scene_with_a_name_that_is_too_long_for_a_file_is_told_before_any_work(model, tmp_path):
+    seen: list[Window] = []
+    spied = scene("X" * 300).map_sources(lambda source: _Spy(source, seen))
+    with pytest.raises(OutputError, match="too long"):
+        mask_to_folder(spied, tmp_path, model=model)
+    assert not seen

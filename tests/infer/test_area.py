@@ -238,3 +238,120 @@ def test_an_area_cut_at_the_antimeridian_is_whole_on_a_grid_that_crosses_it():
     placed = place_area(read_area(area), grid)
     assert placed.window == Window(20, 25, 60, 50)
     assert not placed.outside(0, 60).any()
+
+
+def utm(code, left, top, size=1000.0):
+    return Grid(CRS.from_epsg(code), Affine(size, 0, left, 0, -size, top), (40, 60))
+
+
+SCENES = {
+    "in the middle of a zone": utm(32632, 480_000, 5_300_000),
+    "across 180 degrees from the west": utm(32660, 800_000, 1_000_000),
+    "across 180 degrees from the east": utm(32701, 140_000, 8_000_000),
+    "far north in a zone": utm(32633, 300_000, 9_290_000),
+    "around the south pole": utm(3031, -13_700, 21_500),
+    "around the north pole": utm(3413, -13_700, 21_500),
+    "the pole in its corner": utm(3031, 0, 40_000),
+    "the pole on its side": utm(3413, -30_000, 0),
+    "beside the pole": utm(3031, 1000, 20_000),
+    "across 180 degrees near the pole": utm(3031, -30_000, -500_000),
+    "at the end of the map": utm(3857, -20_037_508.342789244, 5_300_000),
+    "at the other end of the map": utm(3857, 20_037_508.342789244 - 60_000, 5_300_000),
+}
+
+
+def star(rng, longitude, latitude, reach):
+    """A polygon of many corners around a place, with a hole, straight between them in degrees."""
+    angles = np.sort(rng.uniform(0, 2 * np.pi, 12))
+    far = rng.uniform(0.3, 1, 12)
+    rings = []
+    for share in (1, 0.3):
+        x = longitude + share * reach * far * np.cos(angles)
+        y = np.clip(latitude + share * reach * far * np.sin(angles), -90, 90)
+        ring = np.stack([x, y], axis=1).tolist()
+        rings.append([*ring, ring[0]])
+    return rings
+
+
+@pytest.mark.parametrize("name", SCENES)
+@given(seed=st.integers(0, 2**32 - 1), reach=st.sampled_from([0.5, 2.0, 20.0, 90.0, 170.0]))
+@settings(max_examples=25, deadline=None)
+def test_areas_of_any_size_take_the_pixels_whose_centres_they_hold(name, seed, reach):
+    grid, rng = SCENES[name], np.random.default_rng(seed)
+    longitude, latitude = centres(grid)
+    middle = rng.integers(longitude.size)
+    x = (longitude[middle] + rng.uniform(-1.2, 1.2) * reach + 180) % 360 - 180
+    rings = star(rng, x, latitude[middle] + rng.uniform(-1, 1) * min(reach, 40), reach)
+    expected = np.zeros(longitude.size, bool)
+    for turn in (-360, 0, 360):
+        here = [inside_polygon(longitude + turn, latitude, ring) for ring in rings]
+        expected |= here[0] ^ here[1]
+    found = np.zeros(grid.shape, bool)
+    try:
+        placed = place_area(read_area({"type": "Polygon", "coordinates": rings}), grid)
+        outside = placed.outside(0, placed.window.height)
+        found[placed.window.slices] = ~outside
+    except GridError as error:
+        assert "scene" in str(error) and "transform" not in str(error)
+    assert (found.ravel() != expected).sum() <= 4  # centres a hair from an edge
+
+
+@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("bounds", [(-180, -90, 180, 90), (-360, -90, 0, 90), (0, -90, 360, 90)])
+def test_bounds_of_the_whole_earth_hold_every_scene(name, bounds):
+    placed = place_area(read_area(bounds), SCENES[name])
+    assert placed.window == Window.whole(SCENES[name].shape)
+    assert not placed.outside(0, placed.window.height).any()
+
+
+def test_the_other_side_of_the_earth_is_not_on_the_scene():
+    for bounds in ((-60, -60, 60, 60), (-100, -80, 100, 80)):
+        with pytest.raises(GridError, match=r"lies outside the scene \(179\."):
+            place_area(read_area(bounds), utm(32660, 740_000, 1_000_000))
+
+
+def test_parallels_around_a_pole_are_round():
+    grid = utm(3031, -30_000, 20_000)
+    placed = place_area(read_area((-180, -90, 180, -89.87)), grid)
+    _, latitude = centres(placed.grid)
+    outside = placed.outside(0, placed.window.height).ravel()
+    np.testing.assert_array_equal(outside, latitude > -89.87)
+
+
+@pytest.mark.parametrize(
+    ("left", "across", "bounds", "columns"),
+    [
+        (170, 20, (-180, 180), [(0, 200)]),
+        (170, 20, (-175, 175), [(0, 50), (150, 200)]),
+        (0, 360, (-10, 10), [(0, 100), (3500, 3600)]),
+        (0, 360, (350, 360), [(3500, 3600)]),
+        (-180, 360, (170, 190), [(0, 100), (3500, 3600)]),
+        (-180, 360, (-180, 180), [(0, 3600)]),
+        (-180, 360, (0, 360), [(0, 3600)]),
+    ],
+)
+def test_an_area_meets_a_grid_of_degrees_on_both_sides(left, across, bounds, columns):
+    grid = Grid(CRS.from_epsg(4326), Affine(0.1, 0, left, 0, -0.1, 50), (20, across * 10))
+    placed = place_area(read_area((bounds[0], 48, bounds[1], 50)), grid)
+    expected = np.zeros(grid.shape, bool)
+    for first, stop in columns:
+        expected[:, first:stop] = True
+    found = np.zeros(grid.shape, bool)
+    found[placed.window.slices] = ~placed.outside(0, placed.window.height)
+    np.testing.assert_array_equal(found, expected)
+    assert bool(placed.notes) == (across == 20), "beyond the scene only where it is"
+    own = place_area(read_area((bounds[0], 48, bounds[1], 50), 4326), grid)
+    assert own.window == placed.window
+    outside = own.outside(0, own.window.height)
+    np.testing.assert_array_equal(
+        ~np.zeros(own.window.shape, bool) if outside is None else ~outside,
+        expected[own.window.slices],
+    )
+
+
+def test_a_polygon_without_rings_is_none():
+    with pytest.raises(InputError, match="must hold polygons"):
+        read_area({"type": "Polygon", "coordinates": []})
+    assert read_area({"type": "MultiPolygon", "coordinates": [[], TRIANGLE["coordinates"]]}) == (
+        read_area(TRIANGLE)
+    )

@@ -178,7 +178,10 @@ def mask(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace masks that are there already.", rich_help_panel=_RUN
+            "--overwrite",
+            help="Replace masks that are there already, and whatever else has the names of files "
+            "that are written.",
+            rich_help_panel=_RUN,
         ),
     ] = False,
     threads: Annotated[
@@ -207,6 +210,8 @@ def mask(
 
     A scene that fails is reported and the next one is masked; the exit code
     is then 2. Run the same command again and only what is missing is done.
+    Files of these names that are not of nubila's making are left alone, and
+    their scene fails, unless --overwrite is given.
 
     \b
     nubila mask S2A_MSIL1C_20240705T101031.SAFE -o masks

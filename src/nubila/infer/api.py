@@ -137,18 +137,22 @@ def mask_to_folder(
         model: a loaded model, the name of one that ships, or a path; default the first that ships.
         options: resolution, area of interest, thresholds, kind of output.
         threads: default one a processor.
-        overwrite: replace a mask that is there, whatever it is.
+        overwrite: replace a mask that is there, whatever it is, and other files of the names that
+            are written. Without it, what a run that was cut short left is replaced all the same.
         progress: called with pixels done and pixels in all.
 
     Raises:
         BandError, GridError, InputError, ModelError, ProductError: as `mask_scene`.
-        OutputError: files cannot be written, or the folder holds another mask of this name.
+        OutputError: files cannot be written, or the folder holds another mask of this name, or
+            files of such names that are not nubila's.
     """
     task = prepare(scene, model, options or MaskOptions())
     files = FileSet(Path(folder), task.scene.id)
-    _check_apart(task.scene, files)
-    if not overwrite and (done := _finished(task, files)):
-        return done
+    files.check_apart(task.scene.path)
+    if not overwrite:
+        if done := _finished(task, files):
+            return done
+        files.check_ours()
     legend = legend_of(task.options)
     workers = default_threads() if threads is None else threads
     with (
@@ -162,15 +166,6 @@ def mask_to_folder(
     return MaskResult(task.scene.id, False, paths, statistics, task.grid, notes, run)
 
 
-def _check_apart(scene: Scene, files: FileSet) -> None:
-    """Refuse to write the mask's item over the item that the scene was opened from."""
-    path = files.path("item")
-    if path.exists() and Path(scene.path).exists() and path.samefile(scene.path):
-        raise OutputError(
-            f"{path}: is the input, and the mask's own item would replace it; give another folder"
-        )
-
-
 def _finished(task: Task, files: FileSet) -> MaskResult | None:
     """Return the result of an earlier run, None if there is none.
 
@@ -178,7 +173,7 @@ def _finished(task: Task, files: FileSet) -> MaskResult | None:
         OutputError: the mask that is there is of another scene, or made otherwise.
     """
     path = files.path("item")
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises where the name is too long)
         return None
     try:
         item = json.loads(path.read_text(encoding="utf-8"))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
@@ -20,17 +19,18 @@ from rasterio.features import geometry_mask
 from rasterio.warp import transform_bounds, transform_geom
 
 from nubila.errors import GridError, InputError
+from nubila.infer.cutting import PROJ_ERRORS, box_around, circle_around, cut
 from nubila.raster import Grid, Window
 
 __all__ = ["PROJ_ERRORS", "Area", "PlacedArea", "place_area", "read_area"]
 
 # RFC 7946, section 4: longitude and latitude on WGS 84, in this order.
 _GEOJSON_CRS: Final = "OGC:CRS84"
-# A straight edge in one CRS is a curve in another; so many pieces of it are transformed.
+# A straight edge in one CRS is a curve in another; so many pieces of it are transformed, and none
+# longer than so many degrees: around a pole a circle, of which it leaves 2 in a million out.
 _PIECES: Final = 16
+_LONGEST_PIECE: Final = 0.25
 _STRIP_ROWS: Final = 1024
-# PROJ's own errors come through where rasterio does not turn them into one of its own.
-PROJ_ERRORS: Final = (RasterioError, rasterio._err.CPLE_BaseError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def place_area(area: Area, grid: Grid) -> PlacedArea:
     """Lay an area on a grid.
 
     A pixel belongs to a polygon if its centre lies inside. Bounds in the grid's own CRS take in
-    every pixel that they touch.
+    every pixel that they touch, unless they meet it on both sides of a turn of 360 degrees.
 
     Raises:
         GridError: the area lies outside the grid, the grid has no georeference, or the area does
@@ -145,7 +145,7 @@ def place_area(area: Area, grid: Grid) -> PlacedArea:
     if grid.crs is not None and grid.crs.is_geographic:
         geometry = _turned(geometry, grid)
     window = _window(geometry, area, grid)
-    whole = same and area.rectangle
+    whole = same and area.rectangle and geometry["type"] == "Polygon"
     placed = PlacedArea(
         window, None if whole else geometry, grid.crop(window), _notes(geometry, grid)
     )
@@ -175,24 +175,33 @@ def _check_degrees(area: Area, grid: Grid) -> None:
 
 
 def _window(geometry: Mapping[str, Any], area: Area, grid: Grid) -> Window:
-    west, south, east, north = geometry_bounds(geometry)
     try:
-        return grid.window_of((west, south, east, north))
+        return grid.window_of(geometry_bounds(geometry))
     except GridError as error:
-        if area.crs is None or grid.crs is None:
-            raise
-        # In the area's own CRS, where a person knows the way about.
-        try:
-            scene = transform_bounds(grid.crs, area.crs, *grid.bounds)
-        except PROJ_ERRORS:
-            raise error from None
-        given, there = (
-            " ".join(f"{v:.8g}" for v in b) for b in (geometry_bounds(area.geometry), scene)
-        )
-        raise GridError(
-            f"the area of interest ({given}) lies outside the scene ({there}); west, south, east, "
-            f"north in {area.crs.to_string()}"
-        ) from error
+        raise _elsewhere(area, grid, str(error)) from error
+
+
+def _elsewhere(
+    area: Area, grid: Grid, otherwise: str = "the area of interest lies outside the scene"
+) -> GridError:
+    """Return an error that tells where area and scene are in the area's own CRS, if it can.
+
+    There a person knows the way about.
+    """
+    blunt = GridError(otherwise)
+    if area.crs is None or grid.crs is None:
+        return blunt
+    try:
+        scene = transform_bounds(grid.crs, area.crs, *grid.bounds)
+    except PROJ_ERRORS:
+        return blunt
+    given, there = (
+        " ".join(f"{v:.8g}" for v in b) for b in (geometry_bounds(area.geometry), scene)
+    )
+    return GridError(
+        f"the area of interest ({given}) lies outside the scene ({there}); west, south, east, "
+        f"north in {area.crs.to_string()}"
+    )
 
 
 def _touches(placed: PlacedArea) -> bool:
@@ -248,7 +257,8 @@ def _rectangle(values: Sequence[float]) -> dict[str, Any]:
 def _polygons(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return the polygons of any GeoJSON object as one geometry."""
     try:
-        polygons = _each_polygon(value)
+        # One without rings is none (RFC 7946, section 3.1).
+        polygons = [polygon for polygon in _each_polygon(value) if polygon]
     except (AttributeError, TypeError) as error:
         raise InputError(f"the area of interest is no whole GeoJSON: {error}") from error
     if not polygons:
@@ -279,9 +289,17 @@ def _each_polygon(value: Mapping[str, Any]) -> list[Any]:
 
 
 def _transformed(area: Area, grid: Grid) -> dict[str, Any]:
-    dense = _each_ring(area.geometry, _densify)
+    assert area.crs is not None and grid.crs is not None
+    geometry, longest = area.geometry, math.inf
+    if area.crs.is_geographic:
+        longest = _LONGEST_PIECE
+        # On a grid in degrees too, it is cut there: see _turned.
+        box = None if grid.crs.is_geographic else box_around(grid, area.crs)
+        geometry = geometry if box is None else cut(geometry, box)
+        if not geometry["coordinates"]:
+            raise _elsewhere(area, grid)
     try:
-        found = transform_geom(area.crs, grid.crs, dense)
+        found = transform_geom(area.crs, grid.crs, _dense(geometry, longest))
         finite = all(math.isfinite(v) for v in geometry_bounds(found))
     except PROJ_ERRORS as error:
         raise GridError(
@@ -292,36 +310,32 @@ def _transformed(area: Area, grid: Grid) -> dict[str, Any]:
     return dict(found)
 
 
-def _turned(geometry: Mapping[str, Any], grid: Grid) -> dict[str, Any]:
-    """Turn each polygon by 360 degrees where only so it meets a grid in longitude and latitude.
+def _turned(geometry: Mapping[str, Any], grid: Grid) -> Mapping[str, Any]:
+    """Turn each polygon by every 360 degrees by which it meets a grid in longitude and latitude.
 
     Grids go on beyond 180 degrees where they cross it, or count from 0 to 360.
     """
     left, _, right, _ = grid.bounds
-    whole = geometry["type"] == "Polygon"
-    polygons = [geometry["coordinates"]] if whole else geometry["coordinates"]
-    turned = []
-    for polygon in polygons:
-        west, _, east, _ = geometry_bounds({"type": "Polygon", "coordinates": polygon})
-        meets = (turn for turn in (0, 360, -360) if west + turn < right and east + turn > left)
-        turn = next(meets, 0)
-        turned.append([[[x + turn, y] for x, y in ring] for ring in polygon])
-    return {"type": geometry["type"], "coordinates": turned[0] if whole else turned}
+    turned = cut(geometry, circle_around(grid), meeting=(left, right))
+    return turned if turned["coordinates"] else geometry
 
 
-def _each_ring(geometry: Mapping[str, Any], change: Any) -> dict[str, Any]:  # noqa: ANN401
+def _dense(geometry: Mapping[str, Any], longest: float) -> dict[str, Any]:
+    """Return polygons with their edges in pieces, none longer than so much."""
     parts = geometry["coordinates"]
     if geometry["type"] == "Polygon":
-        return {"type": "Polygon", "coordinates": [change(ring) for ring in parts]}
+        return {"type": "Polygon", "coordinates": [_dense_ring(ring, longest) for ring in parts]}
     return {
         "type": "MultiPolygon",
-        "coordinates": [[change(ring) for ring in polygon] for polygon in parts],
+        "coordinates": [[_dense_ring(ring, longest) for ring in polygon] for polygon in parts],
     }
 
 
-def _densify(ring: Sequence[Sequence[float]]) -> list[list[float]]:
+def _dense_ring(ring: Sequence[Sequence[float]], longest: float) -> list[list[float]]:
     corners = np.asarray(ring, np.float64)
-    share = np.arange(_PIECES)[:, None] / _PIECES
-    edges = [a + (b - a) * share for a, b in itertools.pairwise(corners)]
+    edges = [
+        np.linspace(a, b, max(_PIECES, math.ceil(math.dist(a, b) / longest)), endpoint=False)
+        for a, b in itertools.pairwise(corners)
+    ]
     points: list[list[float]] = np.concatenate([*edges, corners[-1:]]).tolist()
     return points

@@ -97,7 +97,7 @@ def mask_many(
         opening: keywords of `nubila.open_scenes` for plain rasters.
         auxiliary: bands from rasters of their own; see `nubila.scenes.auxiliary`.
         threads: default one a processor.
-        overwrite: replace masks that are there.
+        overwrite: replace masks that are there, and other files of the names that are written.
         progress: called along the way.
 
     Raises:

@@ -64,20 +64,29 @@ class CloudMask:
         """Class name -> percentage of the valid pixels of the area."""
         return self.statistics.cover
 
-    def write(self, folder: str | Path) -> dict[str, Path]:
+    def write(self, folder: str | Path, *, overwrite: bool = False) -> dict[str, Path]:
         """Write the files that ``nubila mask`` writes; those of an earlier mask are replaced.
+
+        Files of an earlier mask that this one has not are taken away.
 
         Args:
             folder: made if it is not there.
+            overwrite: replace files of the names that are written though they are not nubila's;
+                such that are not written stay.
 
         Returns:
             ``mask``, ``style``, ``picture``, ``item`` and, where there are probabilities,
             ``probabilities``: the path of each.
 
         Raises:
-            OutputError: a file cannot be written.
+            OutputError: a file cannot be written, or the folder holds files of such names that are
+                not nubila's.
         """
-        files = FileSet(make_folder(folder), self.scene_id)
+        files = FileSet(Path(folder), self.scene_id)
+        files.check_apart(self.provenance.path)
+        if not overwrite:
+            files.check_ours()
+        make_folder(folder)
         options = replace(self.provenance.options, probabilities=self.probabilities is not None)
         provenance = replace(self.provenance, options=options)
         legend = legend_of(options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,17 +15,19 @@ from typing import Any, Final
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 
 from nubila.classes import CLASS_NAMES, NO_DATA
 from nubila.errors import OutputError
 from nubila.infer.decide import PROBABILITY_NO_DATA, PROBABILITY_SCALE
 from nubila.infer.legend import VALIDITY_LEGEND, Legend, make_legend
-from nubila.infer.provenance import MaskOptions, Provenance
+from nubila.infer.provenance import VERSION_TAG, MaskOptions, Provenance
 from nubila.infer.stac import stac_item
 from nubila.infer.statistics import Statistics, percent
 from nubila.raster import Grid
 from nubila.raster.atomic import atomic_path
 from nubila.raster.cog import CogLook, CogWriter, open_cog
+from nubila.raster.gdal import gdal_env
 
 __all__ = ["PICTURE_SIZE", "FileSet", "MaskWriter", "legend_of", "open_files", "write_rest"]
 
@@ -50,6 +53,56 @@ class FileSet:
         stem = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", self.scene_id).lstrip(".") or "scene"
         return self.folder / f"{stem}{_ENDS[kind]}"
 
+    def is_ours(self, kind: str) -> bool:
+        """Tell whether a file that is there was left by nubila, finished or not; false if none is.
+
+        A raster says so itself. Style, picture and item are told by the mask beside them, which is
+        the first that is written.
+        """
+        path = self.path(kind)
+        # Not Path.exists, which raises where a name is too long; a dead link is somebody's too.
+        if not os.path.lexists(path):
+            return False
+        if kind not in _RASTERS:
+            return self.is_ours("mask")
+        try:
+            with gdal_env(), rasterio.open(path, driver="GTiff") as data:
+                return VERSION_TAG in data.tags()
+        except RasterioError:
+            return False
+
+    def check_ours(self) -> None:
+        """Refuse to write where files of these names are that are not nubila's.
+
+        Raises:
+            OutputError: there is one.
+        """
+        for kind in _ENDS:
+            path = self.path(kind)
+            if os.path.lexists(path) and not self.is_ours(kind):
+                raise OutputError(
+                    f"{path}: is there already, and it is no file of a mask that nubila made. Name "
+                    "another folder, or use --overwrite (overwrite=True in Python), which replaces "
+                    "it if it is to be written and otherwise leaves it"
+                )
+
+    def check_apart(self, source: str) -> None:
+        """Refuse to write the mask's item over the item that the scene was opened from.
+
+        Args:
+            source: what the scene was opened from; need not be a file.
+
+        Raises:
+            OutputError: they are one file.
+        """
+        path = self.path("item")
+        # Not Path.exists: a scene of many files names them all, which is too long for one name.
+        if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):  # noqa: PTH110, PTH121
+            raise OutputError(
+                f"{path}: is the input, and the mask's own item would replace it; give another "
+                "folder"
+            )
+
     def remove(self, kind: str) -> None:
         """Take away a file of an earlier mask, and what GDAL keeps beside it.
 
@@ -74,6 +127,7 @@ _ENDS: Final = {
     "picture": "_mask.png",
     "item": ".json",
 }
+_RASTERS: Final = ("mask", "probabilities", "validity")
 
 
 def legend_of(options: MaskOptions) -> Legend:
@@ -116,13 +170,16 @@ def open_files(
 ) -> Iterator[MaskWriter]:
     """Open the rasters of a mask; they appear under their names together, when all are whole.
 
-    An earlier mask stays, its item too, until then: a run that fails takes nothing away. Overviews
-    are made and pixels compressed on so many threads.
+    An earlier mask stays, its item too, until then: a run that fails takes nothing away. Of its
+    files those that are not wanted any more go then; files of these names that are not nubila's
+    stay. Overviews are made and pixels compressed on so many threads.
 
     Raises:
         OutputError: a file cannot be written.
     """
     options, tags = provenance.options, provenance.tags()
+    # Asked before there is a mask of ours, by which pictures are told.
+    stale = [kind for kind, keep in _wanted(options).items() if not keep and files.is_ours(kind)]
 
     with ExitStack() as stack:
 
@@ -144,6 +201,19 @@ def open_files(
         assert mask is not None
         yield MaskWriter(legend, mask, probabilities, validity)
         files.remove("item")
+    for kind in stale:
+        files.remove(kind)
+
+
+def _wanted(options: MaskOptions) -> dict[str, bool]:
+    """Return of each kind of file but the item whether the options ask for it."""
+    return {
+        "mask": True,
+        "style": True,
+        "probabilities": options.probabilities,
+        "validity": options.validity,
+        "picture": options.picture,
+    }
 
 
 def write_rest(
@@ -155,7 +225,7 @@ def write_rest(
     image: NDArray[np.float32] | None,
     notes: Sequence[str] = (),
 ) -> dict[str, Path]:
-    """Write style and picture, take away what an earlier run left, write the STAC item last.
+    """Write style and picture, and the STAC item last.
 
     Returns:
         kind -> path of every file of the mask.
@@ -167,17 +237,7 @@ def write_rest(
     _write_text(files.path("style"), _style(legend))
     if options.picture:
         _write_picture(files, grid, provenance, legend, statistics, image)
-    wanted = {
-        "mask": True,
-        "style": True,
-        "probabilities": options.probabilities,
-        "validity": options.validity,
-        "picture": options.picture,
-    }
-    for kind, keep in wanted.items():
-        if not keep:
-            files.remove(kind)
-    paths = {kind: files.path(kind) for kind, keep in wanted.items() if keep}
+    paths = {kind: files.path(kind) for kind, keep in _wanted(options).items() if keep}
     item = stac_item(
         provenance=provenance,
         grid=grid,

@@ -7,14 +7,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from nubila._version import __version__
 from nubila.infer.area import Area
 from nubila.models_io import Model, ModelCard
 from nubila.scenes import Band, Scene
 
-__all__ = ["BandScaling", "MaskOptions", "Provenance", "provenance_of"]
+__all__ = ["VERSION_TAG", "BandScaling", "MaskOptions", "Provenance", "provenance_of"]
+
+# Tag of every raster of a mask, by which nubila knows its own files.
+VERSION_TAG: Final = "NUBILA_VERSION"
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class Provenance:
         """Return the tags of a raster file."""
         tags = {
             "TIFFTAG_SOFTWARE": f"nubila {self.version}",
-            "NUBILA_VERSION": self.version,
+            VERSION_TAG: self.version,
             "NUBILA_MODEL": self.card.name,
             "NUBILA_MODEL_VERSION": self.card.version,
             "NUBILA_MODEL_SHA256": self.model_sha256,

@@ -96,7 +96,8 @@ def is_same_mask(item: Mapping[str, Any], provenance: Provenance, folder: Path) 
 
 def local_href(path: str, folder: Path) -> str:
     """Return a path relative to `folder` if it is one of this machine, otherwise as it is."""
-    if "://" in path or path.startswith("/vsi") or not Path(path).exists():
+    # Not Path.exists: a scene of many files names them all, which is too long for one name.
+    if "://" in path or path.startswith("/vsi") or not os.path.exists(path):  # noqa: PTH110
         return path
     return Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
 
@@ -153,10 +154,10 @@ def _code(grid: Grid) -> str | None:
 def _times(provenance: Provenance) -> dict[str, Any]:
     if provenance.acquired is not None:
         return {"datetime": _utc(provenance.acquired)}
-    path = Path(provenance.path)
-    known = "://" not in provenance.path and path.exists()
+    path = provenance.path
+    known = "://" not in path and os.path.exists(path)  # noqa: PTH110 (as in local_href)
     # The scene was there before its file was last written.
-    last = datetime.fromtimestamp(path.stat().st_mtime, UTC) if known else datetime.now(UTC)
+    last = datetime.fromtimestamp(Path(path).stat().st_mtime, UTC) if known else datetime.now(UTC)
     return {"datetime": None, "start_datetime": _FIRST_SCENE, "end_datetime": _utc(last)}
 
 
