@@ -38,6 +38,10 @@ def test_a_card_holds_no_path_of_the_machine_that_made_it(tmp_path: Path) -> Non
         ({"overall": {"scenes": 2}, "folders": 7}, "folders: expected a JSON object, found 7"),
         ({"overall": {"scenes": 2}, "folders": {"a": "b"}}, "folders.a: expected a JSON object"),
         ({"overall": {"scenes": 2}, "protocol": "x"}, "protocol: expected a JSON object"),
+        (
+            {"models": {"x": {"overall": {"scenes": 2}}}, "protocol": {"detectors": [1]}},
+            "protocol.detectors: expected a JSON object, found [1]",
+        ),
     ],
 )
 def test_what_is_no_scores_is_named(tmp_path: Path, content: dict[str, Any], message: str) -> None:
@@ -61,3 +65,53 @@ def test_scores_of_an_evaluation_need_no_name(tmp_path: Path) -> None:
     path = tmp_path / "scores.json"
     path.write_text(json.dumps({"overall": {"scenes": 2, "cloud": {"iou": 0.5, "dice": 0.6}}}))
     assert read_scores(path) == {"all": {"overall": {"scenes": 2, "cloud": {"iou": 0.5}}}}
+
+
+_PART = {"overall": {"scenes": 2, "cloud": {"iou": 0.5}}}
+_ALONE = {"model": "small", "model_sha256": "5ca1ab1e"}
+# As nubila evaluate writes them of one model and of several, and as nubila compare does.
+_FORMS: dict[str, dict[str, Any]] = {
+    "evaluate": _PART | {"protocol": _ALONE},
+    "evaluate several": {"models": {"small": _PART}, "protocol": {"models": {"small": _ALONE}}},
+    "compare": {
+        "models": {"small": _PART},
+        "protocol": {"detectors": {"small": {"outputs": [], "sha256": "5ca1ab1e"}}},
+    },
+}
+
+
+def _written(path: Path, scores: dict[str, Any]) -> Path:
+    path.write_text(json.dumps(scores), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("form", _FORMS)
+def test_scores_are_of_the_file_that_carries_them(tmp_path: Path, form: str) -> None:
+    path = _written(tmp_path / "scores.json", _FORMS[form])
+    expected = {"all": _PART}
+    assert read_scores(path, "small") == read_scores(path, "small", "5ca1ab1e") == expected
+    with pytest.raises(InputError, match=r"of another file, of SHA-256 5ca1ab1e; .* 0ddba11"):
+        read_scores(path, "small", "0ddba11")
+
+
+@pytest.mark.parametrize("form", _FORMS)
+def test_scores_at_an_operating_point_are_no_scores_of_a_card(tmp_path: Path, form: str) -> None:
+    scores = json.loads(json.dumps(_FORMS[form]))
+    scores["protocol"]["operating_point"] = "permissive"
+    with pytest.raises(InputError, match="operating point 'permissive'"):
+        read_scores(_written(tmp_path / "scores.json", scores), "small")
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        _PART | {"protocol": _ALONE | {"model": "somebody-elses"}},
+        _PART,
+        # Two models of one name go by their files', of which one may be another model's name.
+        {"models": {"small": _PART}, "protocol": {"models": {"small": {"model": "large"}}}},
+    ],
+)
+def test_scores_of_another_model_are_refused(tmp_path: Path, scores: dict[str, Any]) -> None:
+    path = _written(tmp_path / "scores.json", scores)
+    with pytest.raises(InputError, match=r"are of (somebody-elses|large|a model that it .*small)"):
+        read_scores(path, "small")

@@ -3,15 +3,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+import yaml
 
 from nubila.classes import CLASS_NAMES, SCORED, class_set
-from nubila.errors import InputError, NubilaError
+from nubila.errors import InputError, NubilaError, RecipeError
 from nubila.export import export_onnx
 from nubila.export import onnx as onnx_module
 from nubila.export.calibrate import _golden_section, fit_calibration
@@ -33,7 +35,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model_file(run: Path) -> Path:
     scores = run / "scores.json"
-    scores.write_text('{"overall": {"cloud": {"iou": 0.5}}}', encoding="utf-8")
+    scored = {"overall": {"cloud": {"iou": 0.5}}, "protocol": {"model": "toy"}}
+    scores.write_text(json.dumps(scored), encoding="utf-8")
     return export_onnx(run, run / "toy.onnx", scores=scores, report=lambda _: None)
 
 
@@ -122,6 +125,20 @@ def test_what_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
     (tmp_path / "best.ckpt").write_bytes(b"PK no checkpoint")
     with pytest.raises(NubilaError, match="not a checkpoint"):
         export_onnx(tmp_path, tmp_path / "x.onnx", report=lambda _: None)
+
+
+def test_a_run_whose_labels_were_remade_is_not_exported(run: Path, tmp_path: Path) -> None:
+    manifest = (run.parent / "toy.csv").read_text(encoding="utf-8")
+    remade = manifest.replace("1=cloud,train", "1=thin cloud,train")
+    (tmp_path / "toy.csv").write_text(remade, encoding="utf-8")
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    recipe["data"]["manifest"] = str(tmp_path / "toy.csv")
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    for name in ("best.ckpt", "data.json"):
+        shutil.copyfile(run / name, tmp_path / name)
+    with pytest.raises(RecipeError, match=r"data\.json tells of other samples .*\(to train\)"):
+        export_onnx(tmp_path, tmp_path / "x.onnx", report=lambda _: None)
+    assert not (tmp_path / "x.onnx").exists()
 
 
 class _Fixed(CompactUNet):

@@ -32,16 +32,20 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("variants")
     write_toy_recipe(folder)
     run = untrained(folder, "run", {})
-    options = ExportOptions(fp16=True, int8=True, prune=0.5, finetune=2, force=True)
+    scores = folder / "scores.json"
+    scored = {"overall": {"cloud": {"iou": 0.5}}, "protocol": {"model": "toy"}}
+    scores.write_text(json.dumps(scored), encoding="utf-8")
+    wanted = {"fp16": True, "int8": True, "prune": 0.5, "flips": "horizontal"}
+    options = ExportOptions(**wanted, finetune=2, force=True)
     lines: list[str] = []
-    export_onnx(run, run / "m.onnx", options=options, report=lines.append)
+    export_onnx(run, run / "m.onnx", scores=scores, options=options, report=lines.append)
     return run, "\n".join(lines)
 
 
 def test_each_variant_is_measured_beside_the_original(exported: tuple[Path, str]) -> None:
     run, told = exported
     rows = {row["name"]: row for row in json.loads((run / "variants.json").read_text())}
-    assert list(rows) == ["original", "fp16", "int8", "prune50"]
+    assert list(rows) == ["original", "fp16", "int8", "prune50", "flips-horizontal"]
     for name, row in rows.items():
         path = run / row["file"]
         model = load_model(path)
@@ -52,6 +56,21 @@ def test_each_variant_is_measured_beside_the_original(exported: tuple[Path, str]
         assert f"{row['megabytes']:.2f}" in told and name in told
         item = json.loads(path.with_suffix(".stac.json").read_text())
         assert item["properties"]["mlm:memory_size"] == path.stat().st_size
+
+
+def test_no_card_has_figures_of_another_network(exported: tuple[Path, str]) -> None:
+    run, _ = exported
+    cards = {row["name"]: load_model(run / row["file"]).card for row in _rows(run)}
+    assert cards.pop("original").scores == {"all": {"overall": {"cloud": {"iou": 0.5}}}}
+    assert [card.scores for card in cards.values()] == [{}] * 4
+    # Pruned weights are calibrated anew, and measured; the mean over flips is not.
+    measured = {name for name, card in cards.items() if card.calibration_error is not None}
+    assert measured == {"prune50"}
+
+
+def _rows(run: Path) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads((run / "variants.json").read_text())
+    return found
 
 
 def test_half_weights_give_nearly_the_same_from_a_smaller_file(exported: tuple[Path, str]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -22,7 +23,7 @@ def script(load_script: Callable[[str], ModuleType]) -> ModuleType:
     return load_script("ship")
 
 
-def _scores(path: Path, *names: str) -> Path:
+def _scores(path: Path, *names: str, of: Path | None = None) -> Path:
     figures = {"iou": 0.5, "iou_interval": [0.4, 0.6], "dice": 0.7}
     part = {"scenes": 3, "all_cloud_iou": 0.2, "all_clear_accuracy": 0.8, "cloud": figures}
     bins = [{"pixels": 9, "frequency": 0.0}, {"pixels": 1, "frequency": 0.5}]
@@ -32,7 +33,9 @@ def _scores(path: Path, *names: str) -> Path:
         "snow": {"ece": None, "bins": []},
     }
     one = {"overall": part, "folders": {"a": part}, "strata": {}, "calibration": reliability}
-    protocol = {"split": "validation"}
+    sha256 = hashlib.sha256((of or WEIGHTS / "small-int8.onnx").read_bytes()).hexdigest()
+    detectors = {name: {"version": "1", "sha256": sha256} for name in names}
+    protocol = {"split": "validation", "detectors": detectors}
     path.write_text(json.dumps({"models": dict.fromkeys(names, one), "protocol": protocol}))
     return path
 
@@ -64,7 +67,8 @@ def test_a_calibration_that_was_not_measured_is_that_of_the_scores(
     source.parent.mkdir()
     copy_with_card(shipped, source, card)
     shutil.copy(shipped.with_suffix(".stac.json"), source.with_suffix(".stac.json"))
-    target = script.ship(source, _scores(tmp_path / "scores.json", "small-int8"), tmp_path)
+    scores = _scores(tmp_path / "scores.json", "small-int8", of=source)
+    target = script.ship(source, scores, tmp_path)
     expected = CalibrationError(split="validation", ece={"cloud": 0.03})
     assert load_model(target).card.calibration_error == expected
 
@@ -72,6 +76,15 @@ def test_a_calibration_that_was_not_measured_is_that_of_the_scores(
 def test_scores_of_another_model_are_not_taken(script: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has scores of other; none of small-int8"):
         script.ship(WEIGHTS / "small-int8.onnx", _scores(tmp_path / "s.json", "other"), tmp_path)
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_scores_of_an_earlier_file_of_the_name_are_not_taken(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    stale = _scores(tmp_path / "s.json", "small-int8", of=WEIGHTS / "small.onnx")
+    with pytest.raises(InputError, match=r"scores of small-int8 are of another file"):
+        script.ship(WEIGHTS / "small-int8.onnx", stale, tmp_path)
     assert not list(tmp_path.glob("*.onnx"))
 
 

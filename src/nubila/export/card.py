@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Final
 import onnx
 import yaml
 
-from nubila.classes import CLASS_NAMES, class_code
+from nubila.classes import class_code
 from nubila.errors import InputError
 from nubila.export.graph import TURNS, cloudy_outputs, looks_at_all, statistics_of
 from nubila.export.options import Shape
@@ -20,7 +19,6 @@ from nubila.models_io import BandUse, CalibrationError, ModelCard, TrainingSourc
 from nubila.nn import Segmenter
 from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe
-from nubila.train.data import Labelled
 
 __all__ = ["build_card", "card_scores", "mlm_item", "read_scores", "write_item"]
 
@@ -35,8 +33,8 @@ def build_card(
     network: Segmenter,
     shape: Shape,
     *,
-    train: Sequence[Labelled],
-    validation: Sequence[Labelled],
+    training: Sequence[TrainingSource],
+    measured: Sequence[str],
     calibration: str,
     calibration_error: CalibrationError | None = None,
     scores: dict[str, Any],
@@ -48,11 +46,11 @@ def build_card(
         recipe: of the run.
         network: as trained.
         shape: of the graph.
-        train: the samples that the weights were trained on.
-        validation: those of the validation split.
+        training: what the weights were trained on.
+        measured: classes whose scores rest on labels made by people.
         calibration: how it was calibrated, for people.
-        calibration_error: what that left.
-        scores: of ``nubila evaluate``.
+        calibration_error: what that left; None where it was not measured on this graph.
+        scores: of ``nubila evaluate`` on this very network.
         suffix: of the name.
     """
     about = recipe.export
@@ -76,10 +74,10 @@ def build_card(
         output=shape.output,
         calibration=calibration,
         calibration_error=calibration_error,
-        training=_sources(recipe, train),
+        training=tuple(training),
         recipe=_portable(recipe),
         seed=recipe.seed,
-        measured=_measured(validation),
+        measured=tuple(measured),
         scores=scores,
         limits=about.limits,
         licence=about.licence,
@@ -101,15 +99,19 @@ def _classes(recipe: Recipe, shape: Shape) -> tuple[tuple[str, ...], dict[str, t
     return tuple(classes), merged
 
 
-def read_scores(path: Path | None, model: str | None = None) -> dict[str, Any]:
+def read_scores(
+    path: Path | None, model: str | None = None, sha256: str | None = None
+) -> dict[str, Any]:
     """Return what a card keeps of what ``nubila evaluate`` or ``nubila compare`` wrote.
 
     Args:
         path: its ``scores.json``; None for no scores.
-        model: which one, where the file has several.
+        model: whose they have to be; None takes those of a file of one model, whosever they are.
+        sha256: of the file that they have to be of; None for any file of this model.
 
     Raises:
-        InputError: the file cannot be read, holds something else than scores, or lacks the model.
+        InputError: the file cannot be read, holds something else than scores, or they are of
+            another model or file, of some bands alone, or at an operating point.
     """
     if path is None:
         return {}
@@ -133,13 +135,48 @@ def read_scores(path: Path | None, model: str | None = None) -> dict[str, Any]:
     for name, part in _object(path, "folders", found.get("folders") or {}).items():
         _object(path, f"folders.{name}", part)
     protocol = _object(path, "protocol", scores.get("protocol") or {})
+    if model is not None:
+        _check_model(path, protocol, model, sha256, several=bool(several))
     if protocol.get("bands"):
         raise InputError(
             f"{path}: is of images shown in {', '.join(protocol['bands'])} alone (--bands); a card "
             f"takes the scores of all bands"
         )
+    if point := protocol.get("operating_point"):
+        raise InputError(
+            f"{path}: is of the operating point {point!r} (--operating-point); a card takes the "
+            f"scores of the most probable class"
+        )
     split = protocol.get("split")
     return card_scores(found, str(split or "all"))
+
+
+def _check_model(
+    path: Path, protocol: dict[str, Any], model: str, sha256: str | None, *, several: bool
+) -> None:
+    """Raise if scores are not of the model, or not of the file, that they are taken for.
+
+    A comparison says what each model is under ``detectors``, an evaluation of several under
+    ``models``, where a key may be a file's name instead of the model's; one of a single model says
+    so itself.
+    """
+    about = protocol
+    if several:
+        kind = "detectors" if "detectors" in protocol else "models"
+        known = _object(path, f"protocol.{kind}", protocol.get(kind) or {})
+        about = _object(path, f"protocol.{kind}.{model}", known.get(model) or {})
+    name = about.get("model", model if several else None)
+    if name != model:
+        raise InputError(
+            f"{path}: its scores are of {name or 'a model that it does not name'}; expected those "
+            f"of {model}"
+        )
+    found = str(about.get("sha256", about.get("model_sha256", "not told")))
+    if sha256 is not None and found != sha256:
+        raise InputError(
+            f"{path}: its scores of {model} are of another file, of SHA-256 {found[:16]}; "
+            f"this one has {sha256[:16]}: score it with nubila compare or nubila evaluate"
+        )
 
 
 def _object(path: Path, key: str, value: object) -> dict[str, Any]:
@@ -278,23 +315,6 @@ def _mlm_output(card: ModelCard, batch: int | None) -> dict[str, Any]:
             for name in card.classes
         ],
     }
-
-
-def _sources(recipe: Recipe, train: Sequence[Labelled]) -> tuple[TrainingSource, ...]:
-    counts = Counter(sample.folder for sample in train)
-    if recipe.synth.share:
-        counts["nubila synth"] = recipe.synth.chips
-    licences = {"nubila synth": "Apache-2.0"} | recipe.export.licences
-    return tuple(
-        TrainingSource(name=name, licence=licences.get(name, "not stated"), images=images)
-        for name, images in sorted(counts.items())
-    )
-
-
-def _measured(validation: Sequence[Labelled]) -> tuple[str, ...]:
-    """Return the classes that some label of the validation split names without another."""
-    sets = {bits for sample in validation for bits in set(sample.label.ravel().tolist())}
-    return tuple(CLASS_NAMES[code] for code in CLASS_NAMES if 1 << code in sets)
 
 
 def _portable(recipe: Recipe) -> str:

@@ -14,6 +14,7 @@ from nubila.errors import InputError
 from nubila.export.calibrate import Calibration, fit_calibration
 from nubila.export.card import build_card, read_scores, write_item
 from nubila.export.graph import Graph, write_onnx
+from nubila.export.ground import check_data, drawn_classes, training_sources
 from nubila.export.options import ExportOptions, Shape
 from nubila.export.parity import check_parity
 from nubila.models_io import CalibrationError, load_model
@@ -36,7 +37,8 @@ class Source:
         run: its folder.
         recipe, network: of the best checkpoint, the weights averaged.
         train, validation: the samples of both splits.
-        scores: of ``nubila evaluate``, for the card.
+        measured: classes that some label of people's in the validation split names.
+        scores: of ``nubila evaluate`` on the network as it is, for its card.
     """
 
     run: Path
@@ -44,6 +46,7 @@ class Source:
     network: Segmenter
     train: Sequence[Labelled]
     validation: Sequence[Labelled]
+    measured: tuple[str, ...]
     scores: dict[str, Any]
 
     @classmethod
@@ -55,7 +58,9 @@ class Source:
         found = read_scores(scores, recipe.export.name)
         splits = recipe.data.train, recipe.data.validation
         train, held_back = (load_split(recipe, split) for split in splits)
-        return cls(run, recipe, network.eval(), train, held_back, found)
+        check_data(run, train, held_back)
+        measured = drawn_classes(recipe, held_back)
+        return cls(run, recipe, network.eval(), train, held_back, measured, found)
 
     @property
     def when(self) -> datetime:
@@ -81,7 +86,8 @@ def export_onnx(
         report: called with each line for people.
 
     Raises:
-        InputError: an option does not fit the network.
+        InputError: an option does not fit the network, or the scores are not of this model.
+        RecipeError: the run's manifest gives other samples now than it was trained on.
         NubilaError: no run or checkpoint there, or what the file gives differs from PyTorch by
             more than `parity.TOLERANCES`.
     """
@@ -146,14 +152,11 @@ def write_calibrated(
         recipe,
         network,
         shape,
-        train=source.train,
-        validation=source.validation,
+        training=training_sources(recipe, source.train),
+        measured=source.measured,
         calibration=calibration,
-        calibration_error=CalibrationError(
-            split=recipe.data.validation,
-            ece=dict(fitted.ece_after),
-            before=dict(fitted.ece_before),
-        ),
+        # It was measured without the turns, whose mean gives other probabilities.
+        calibration_error=_error(recipe, fitted) if shape.flips == "none" else None,
         scores=source.scores,
         suffix=suffix,
     )
@@ -172,6 +175,12 @@ def write_calibrated(
 def _biases(recipe: Recipe) -> tuple[float, ...]:
     given: dict[str, float] = dict(recipe.export.biases.items())
     return tuple(given.get(name, 0.0) for name in recipe.classes)
+
+
+def _error(recipe: Recipe, fitted: Calibration) -> CalibrationError:
+    return CalibrationError(
+        split=recipe.data.validation, ece=dict(fitted.ece_after), before=dict(fitted.ece_before)
+    )
 
 
 def _describe(fitted: Calibration, classes: Sequence[str]) -> str:

@@ -134,6 +134,8 @@ def _make(
     report: Callable[[str], None],
 ) -> Iterator[tuple[str, Path]]:
     """Write the variants into a folder; give their names and files."""
+    # What was scored is the original: no variant gives just what it gives.
+    source = replace(source, scores={})
     card = load_model(output).card
     if options.fp16:
         halve(output, _named(card, "fp16"), folder / "fp16.onnx")
@@ -173,8 +175,9 @@ def _told(report: Callable[[str], None], name: str) -> Callable[[str], None]:
 
 
 def _named(card: ModelCard, name: str) -> ModelCard:
-    # Other arithmetic gives other probabilities, whose calibration was not measured.
-    return card.model_copy(update={"name": f"{card.name}-{name}", "calibration_error": None})
+    # Other arithmetic gives other probabilities: neither they nor their calibration were scored.
+    unknown: dict[str, Any] = {"calibration_error": None, "scores": {}}
+    return card.model_copy(update=unknown | {"name": f"{card.name}-{name}"})
 
 
 def _file(output: Path, name: str) -> Path:

@@ -1,0 +1,79 @@
+"""What a card's claims rest on: what the weights were trained on, and which labels people made."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from nubila.classes import CLASS_NAMES
+from nubila.errors import RecipeError
+from nubila.models_io import TrainingSource
+from nubila.recipe import Recipe
+from nubila.tiles.store import open_store
+from nubila.train.data import Labelled
+from nubila.train.folder import check_same_data
+from nubila.train.samples import folders, read_specs
+
+__all__ = ["check_data", "drawn_classes", "training_sources"]
+
+# `auto_mask` and `pseudo_label` fill it in where they made the label, in no other row. Their column
+# `sure` would not do: `pseudo_label` empties it in rows whose masks an earlier step made.
+_MADE: Final = "judged"
+
+
+def check_data(run: Path, train: Sequence[Labelled], validation: Sequence[Labelled]) -> None:
+    """Hold a run to the samples that its manifest gives now, where the run says what it had.
+
+    Raises:
+        RecipeError: they are others: the card would name, and calibration rest on, images or
+            labels that the weights were not trained with.
+    """
+    try:
+        check_same_data(run, train, validation)
+    except RecipeError as error:
+        raise RecipeError(
+            f"{error} (of nubila train); or put the samples and labels back that it was trained "
+            f"on: card and calibration rest on them"
+        ) from error
+
+
+def training_sources(recipe: Recipe, train: Sequence[Labelled]) -> tuple[TrainingSource, ...]:
+    """Return the sources that chips were drawn from, synthetic scenes with them."""
+    weights = recipe.data.weights
+    counts = Counter(folder for folder in folders(train) if weights.get(folder, 1.0) > 0)
+    if recipe.synth.share:
+        counts["nubila synth"] = recipe.synth.chips
+    licences = {"nubila synth": "Apache-2.0"} | recipe.export.licences
+    return tuple(
+        TrainingSource(name=name, licence=licences.get(name, "not stated"), images=images)
+        for name, images in sorted(counts.items())
+    )
+
+
+def drawn_classes(recipe: Recipe, validation: Sequence[Labelled]) -> tuple[str, ...]:
+    """Return the classes that some label of people's names without another.
+
+    Labels that nubila made are passed over, also where they only go into more detail than a
+    person's did: the detail is no person's. So are those of them that a person looked at in a
+    review, for the manifest does not tell.
+
+    Args:
+        recipe: of the run.
+        validation: the samples of its validation split.
+    """
+    made = [bool(row.get(_MADE, "").strip()) for row in _tags(recipe)]
+    drawn = (s for s, by_nubila in zip(validation, made, strict=True) if not by_nubila)
+    sets = {bits for sample in drawn for bits in set(sample.label.ravel().tolist())}
+    return tuple(CLASS_NAMES[code] for code in CLASS_NAMES if 1 << code in sets)
+
+
+def _tags(recipe: Recipe) -> Sequence[Mapping[str, str]]:
+    """Return the further columns of the manifest's row of each sample or tile to validate on."""
+    data = recipe.data
+    if data.tiles is None:
+        return [spec.tags for spec in read_specs(recipe, data.validation)]
+    store = open_store(data.tiles).select(data.validation)
+    return [json.loads(text) for text in store.column("tags")]

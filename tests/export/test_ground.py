@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nubila.errors import RecipeError
+from nubila.export.ground import check_data, drawn_classes, training_sources
+from nubila.recipe import Recipe, load_recipe
+from nubila.train.data import Labelled, load_split
+from nubila.train.folder import describe_run
+from tests.toy_run import write_toy_recipe
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    return write_toy_recipe(tmp_path)
+
+
+def _splits(recipe: Recipe) -> tuple[object, object]:
+    return load_split(recipe, "train"), load_split(recipe, "validation")
+
+
+def test_a_source_that_is_never_drawn_is_no_training_data() -> None:
+    image, label = np.zeros((7, 4, 4), np.float16), np.ones((4, 4), np.uint8)
+    samples = [Labelled(image, label, folder) for folder in ("a", "a", "b", "c")]
+    data = {"manifest": "m.csv", "root": ".", "weights": {"a": 2.0, "b": 0.0}}
+    recipe = Recipe.model_validate({"steps": 1, "data": data, "synth": {"share": 0.0}})
+    told = [(source.name, source.images) for source in training_sources(recipe, samples)]
+    assert told == [("a", 2), ("c", 1)]
+
+
+def test_a_run_is_held_to_what_it_was_trained_on(toy: Path, tmp_path: Path) -> None:
+    recipe, run = load_recipe(toy), tmp_path / "run"
+    describe_run(recipe, run, *_splits(recipe))
+    check_data(run, *_splits(recipe))
+    manifest = tmp_path / "toy.csv"
+    remade = manifest.read_text().replace("1=cloud,train", "1=thin cloud,train")
+    manifest.write_text(remade)
+    with pytest.raises(RecipeError, match=r"data\.json tells of other .*\(to train\).* put the"):
+        check_data(run, *_splits(recipe))
+    (run / "data.json").unlink()  # an older run does not tell
+    check_data(run, *_splits(recipe))
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize(
+    ("judged", "expected"), [("", ("cloud", "cloud shadow")), ("0.9800", ("cloud shadow",))]
+)
+def test_labels_that_nubila_made_measure_nothing(
+    toy: Path, tmp_path: Path, judged: str, expected: tuple[str, ...], stored: bool
+) -> None:
+    manifest = tmp_path / "toy.csv"
+    header, first, second, third = manifest.read_text().splitlines()
+    drawn = second.replace("1=cloud,train", "1=cloud shadow,validation")
+    rows = [f"{header},judged,sure", f"{first},0.9,0.9", f"{drawn},,", f"{third},{judged},{judged}"]
+    manifest.write_text("\n".join(rows) + "\n")
+    recipe = load_recipe(toy, ["data.tiles=made", "tiling.size=48"] if stored else [])
+    assert drawn_classes(recipe, load_split(recipe, "validation")) == expected
