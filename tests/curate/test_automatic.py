@@ -73,6 +73,21 @@ def test_nothing_known_and_no_data_teach_nothing():
     assert _label(view, found, indices=False) == [0, 0]
 
 
+def test_where_only_the_height_is_known_nothing_is_labelled():
+    unseen = (np.nan,) * 4
+    image = np.array([(*_FIELD, 0.5), (*unseen, 0.5)], np.float32).T[:, None, :]
+    view = View(image, (*_BANDS, "elevation"))
+    detection = _detection((0.98, 0.01, 0.01), (np.nan,) * 3)
+    assert _label(view, detection) == [class_set(["clear"]), 0]
+
+
+def test_snow_without_the_band_of_its_index_is_not_called_clear():
+    snow = (*_SNOW[:3], np.nan)
+    found = _detection((0.98, 0.01, 0.01), (0.98, 0.01, 0.01))
+    label = _label(_view(snow, _FIELD), found)
+    assert label == [class_set(["clear", "snow"]), class_set(["clear"])]
+
+
 def test_codes_of_the_manifest_give_the_sets_back():
     sets = np.arange(64, dtype=np.uint8)
     np.testing.assert_array_equal(parse_codes(set_codes()).apply(sets), sets)
@@ -182,6 +197,58 @@ def test_masks_made_in_the_same_way_are_not_made_again(manifest, tmp_path):
     assert (detector.asked, again) == (2, first)
     _run(manifest, detector, tmp_path / "labels", sureness=Sureness(0.2))
     assert detector.asked == 4
+
+
+def _draw(manifest):
+    with rasterio.open(manifest.parent / "drawn.tif", "r+") as file:
+        file.write(1 - file.read())
+
+
+def _brighten(manifest):
+    with rasterio.open(manifest.parent / "images/1.tif", "r+") as file:
+        file.write(file.read() // 2)
+
+
+def _copy(manifest):
+    for path in manifest.parent.rglob("*.tif"):
+        os.utime(path, (1e9, 1e9))
+
+
+def _row(**cells):
+    def change(manifest):
+        rows = [row for _, row in manifest_rows(manifest)]
+        rows[1] |= cells
+        write_manifest(manifest, rows)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "made"),
+    [
+        (_draw, 1),
+        (_brighten, 1),
+        (_row(codes="0=thin cloud;1=cloud"), 1),
+        (_row(scale="0.0002"), 1),
+        (_row(offset="-0.1"), 1),
+        (_row(nodata="100"), 1),
+        (_row(bands="red;green;nir;swir16"), 1),
+        (_row(mask=""), 1),
+        (_row(corner="0;3"), 1),
+        (_row(coverage="drawn.tif"), 1),
+        (_row(split="validation", group="elsewhere"), 0),  # the label is the same
+        (_copy, 0),
+    ],
+)
+def test_masks_of_what_has_changed_are_made_again(manifest, tmp_path, change, made):
+    detector = _Thresholded()
+    _run(manifest, detector, tmp_path / "labels")
+    change(manifest)
+    again = _run(manifest, detector, tmp_path / "labels")
+    assert detector.asked == 2 + made
+    anew = _run(manifest, detector, tmp_path / "fresh")
+    for old, new in zip(again, anew, strict=True):
+        assert old.path.read_bytes() == new.path.read_bytes()
 
 
 def test_a_row_without_a_mask_is_refused_elsewhere(manifest):

@@ -106,6 +106,16 @@ def test_missing_pixels_may_hold_clouds():
     assert sets[30, 11] == _ALL & ~_SHADOW
 
 
+def test_pixels_of_which_only_the_height_is_known_may_hold_clouds():
+    seen = _view(np.full((60, 60), 0.35))
+    height = np.full((1, 60, 60), 0.5, np.float32)
+    view = View(np.concatenate([seen.image, height]), (*seen.bands, "elevation"), resolution=300.0)
+    view.image[:3, 45, 10] = np.nan
+    told = np.full((60, 60), _ALL & ~_CLOUD, np.uint8)
+    sets = shadow_sets(view, told, surface_sets(view), Sun(60, 180))
+    assert (sets[30, 10], sets[30, 11]) == (_ALL, _ALL & ~_SHADOW)
+
+
 @pytest.mark.parametrize(("elevation", "azimuth"), [(0, 1), (-3, 1), (91, 1), (30, math.nan)])
 def test_a_sun_below_the_horizon_is_refused(elevation, azimuth):
     with pytest.raises(InputError, match="above the horizon"):

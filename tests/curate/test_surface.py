@@ -51,6 +51,49 @@ def test_without_data_or_bands_everything_stays_open():
     assert surface_sets(_view((0.1,), bands=("red",)))[0, 0] == SURFACE
 
 
+@pytest.mark.parametrize(
+    ("pixel", "lost", "expected"),
+    [
+        ((0.80, 0.82, 0.80, 0.10), "swir16", ["clear", "snow"]),
+        ((0.80, 0.82, 0.80, 0.10), "red", ["snow"]),  # not asked
+        ((0.80, 0.82, 0.80, 0.10), "green", ["clear", "snow", "water"]),
+        ((0.80, 0.82, 0.80, 0.10), "nir", ["clear", "snow", "water"]),
+        ((0.06, 0.04, 0.02, 0.01), "swir16", ["clear", "snow", "water"]),
+        ((0.06, 0.04, 0.02, 0.01), "nir", ["clear", "snow", "water"]),
+        ((0.08, 0.05, 0.35, 0.18), "green", ["clear", "snow"]),  # swir alone rules water out
+    ],
+)
+def test_where_a_band_has_no_data_its_index_rules_nothing_out(pixel, lost, expected):
+    view = _view(pixel, (0.08, 0.05, 0.35, 0.18))
+    view.image[_BANDS.index(lost), 0, 0] = np.nan
+    sets = surface_sets(view)[0]
+    assert sets.tolist() == [class_set(expected), class_set(["clear"])]
+
+
+@pytest.mark.parametrize(
+    ("pixel", "bands", "expected"),
+    [
+        ((np.nan, 0.05, 0.35), ("green", "red", "nir"), ["clear", "snow", "water"]),
+        ((0.08, np.nan, 0.35), ("green", "red", "nir"), ["clear", "snow"]),  # no red in NDWI
+        ((0.08, 0.05, np.nan), ("green", "red", "nir"), ["clear", "snow", "water"]),
+        ((np.nan, 0.18), ("green", "swir16"), ["clear", "snow"]),  # too bright for water
+        ((np.nan, 0.01), ("green", "swir16"), ["clear", "snow", "water"]),
+        ((0.06, np.nan), ("green", "swir16"), ["clear", "snow", "water"]),
+    ],
+)
+def test_so_it_is_with_the_indices_that_stand_in(pixel, bands, expected):
+    other = (0.08, 0.05, 0.35) if "nir" in bands else (0.08, 0.18)
+    sets = surface_sets(_view(pixel, other, bands=bands))[0]
+    assert sets[0] == class_set(expected)
+    assert sets[1] == class_set(["clear"] if "nir" in bands else ["clear", "snow"])
+
+
+def test_where_only_the_height_is_known_the_ground_stays_open():
+    pixels = [(0.08, 0.05, 0.35, 0.18, 0.5), (np.nan, np.nan, np.nan, np.nan, 0.5)]
+    sets = surface_sets(_view(*pixels, bands=(*_BANDS, "elevation")), below=np.ones((1, 2), bool))
+    assert sets[0].tolist() == [class_set(["clear"]), SURFACE]
+
+
 def test_some_class_always_stays_possible():
     random = np.random.default_rng(0)
     view = View(random.uniform(0, 1.2, (4, 200, 200)).astype(np.float32), _BANDS)
@@ -86,6 +129,13 @@ def test_a_band_of_which_a_tenth_is_clear_or_less_sets_no_snow_line(clear_pixels
     view.image[:4, 0, gap] = np.array((0.80, 0.82, 0.80, 0.10), np.float32)[:, None]
     clear = gap | (metres < 500) | (metres >= 600)
     assert snow_line(view, clear[None]) == line
+
+
+@pytest.mark.parametrize("lost", _BANDS[:2] + _BANDS[3:])
+def test_pixels_of_which_a_band_has_no_data_are_not_taken_for_bare_ones(lost):
+    view, metres = _hills(1200)
+    view.image[_BANDS.index(lost), 0, (metres >= 1200) & (metres < 1295)] = np.nan
+    assert snow_line(view, np.ones((1, 2000), bool)) == 1000
 
 
 def test_no_line_without_snow_without_elevation_or_under_cloud():

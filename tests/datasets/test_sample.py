@@ -9,7 +9,9 @@ import rasterio
 from PIL import Image
 
 from nubila.datasets import load_sample, read_manifest
+from nubila.datasets.sample import unseen
 from nubila.errors import ManifestError
+from nubila.scenes.array import scene_from_array
 from tests.datasets.conftest import WriteManifest, write_raster
 
 
@@ -73,6 +75,43 @@ def test_no_data_is_nan_and_has_no_label(manifest: WriteManifest, folder: Path) 
     assert sample.label[0, 0] == 0
     assert (sample.label[0, 1:] == 0b110001).all()
     assert not np.isnan(_load(manifest()).image).any()
+
+
+def test_where_only_the_height_is_known_there_is_no_label(
+    manifest: WriteManifest, folder: Path
+) -> None:
+    image = np.full((3, 4, 6), 500, np.uint16)
+    image[:2, 0, 0] = 0
+    image[:, 0, 1] = 0
+    image[2, 0, 2] = 0
+    write_raster(folder / "alps/a.tif", image)
+    sample = _load(manifest({"nodata": "0", "bands": "blue;green;elevation"}))
+    assert sample.label[0, :3].tolist() == [0, 0, 0b110001]
+    # A height without a mark for no data hides nothing.
+    row = {"nodata": "0;0;nan", "bands": "blue;green;elevation"}
+    assert _load(manifest(row)).label[0, :3].tolist() == [0, 0, 0b110001]
+
+
+def test_where_only_the_height_of_a_product_is_known_there_is_no_label(
+    manifest: WriteManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.full((3, 4, 6), 0.2, np.float32)
+    image[:2, 0, 0] = image[2, 0, 1] = np.nan
+    bands = ("blue", "green", "elevation")
+    scene = scene_from_array(image, bands)
+    monkeypatch.setattr("nubila.datasets.sample.open_scene", lambda _: scene)
+    (spec,) = read_manifest(manifest())
+    sample = load_sample(replace(spec, scene=True, bands=bands))
+    assert np.isnan(sample.image[:, 0, 0]).tolist() == [True, True, False]
+    assert sample.label[0, :2].tolist() == [0, 0b110001]
+
+
+def test_unseen_is_what_no_reflective_band_saw() -> None:
+    image = np.array([[[1, np.nan, np.nan]], [[np.nan, np.nan, 3]]], np.float32)
+    assert unseen(image, ("blue", "elevation")).tolist() == [[False, True, True]]
+    assert unseen(image, ("blue", "lwir11")).tolist() == [[False, True, True]]
+    assert unseen(image, ("blue", "cirrus")).tolist() == [[False, True, False]]
+    assert unseen(image, ("lwir11", "elevation")).tolist() == [[False, True, False]]
 
 
 def test_nodata_of_the_file_itself(manifest: WriteManifest, folder: Path) -> None:

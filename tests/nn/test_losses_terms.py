@@ -68,7 +68,8 @@ def test_bce_of_four_classes_and_some_of_them() -> None:
 
 
 def test_pos_weight_of_38_cloud() -> None:
-    counts = (863_885_830, 374_744_570)
+    clear, cloud = 863_885_830, 374_744_570
+    counts = ((clear, cloud), (cloud, clear))
     auto = {"name": "bce", "pos_weight": "auto"}
     by_hand = {"name": "bce", "pos_weight": 2.3052658}
     logits, labels = _batch(1, 2)
@@ -78,6 +79,15 @@ def test_pos_weight_of_38_cloud() -> None:
         rtol=1e-6,
         atol=0,
     )
+
+
+def test_pos_weight_is_that_of_the_pixels_in_and_out_of_each_class() -> None:
+    term = {"name": "bce", "classes": ["cloud"]}
+    counts = ((5, 1), (4, 9), (0, 1), (0, 1))
+    found = _loss(term | {"pos_weight": "auto"}, classes=_FOUR, counts=counts)
+    expected = _loss(term | {"pos_weight": 2.25}, classes=_FOUR)
+    logits, labels = _batch(4, 4)
+    torch.testing.assert_close(found(logits, _sets(labels)), expected(logits, _sets(labels)))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -267,13 +277,17 @@ def test_says_what_it_needs() -> None:
         ({"name": "mixed_focal", "alpha": 0.5}, None, "'mixed_focal' is for two classes"),
         ({"name": "dice", "classes": ["shadow"]}, None, "'shadow'; did you mean 'cloud shadow'"),
         ({"name": "bce", "pos_weight": "auto"}, None, "no pixels were counted"),
-        ({"name": "bce", "pos_weight": "auto"}, (5, 4, 3, 0), "of 12 training pixels 0 are 'snow'"),
-        ({"name": "dice_bce", "pos_weight": "auto"}, (5, 0, 0, 0), "5 are 'clear'"),
+        (
+            {"name": "bce", "pos_weight": "auto"},
+            ((5, 7), (4, 8), (3, 9), (0, 12)),
+            "of 0 training pixels say 'snow' and no other, and those of 12 rule it out",
+        ),
+        ({"name": "dice_bce", "pos_weight": "auto"}, ((5, 0),) * 4, "of 5 .* 'clear' .* of 0 rule"),
         ({"name": "dice", "weight": 0}, None, "at least one term"),
     ],
 )
 def test_a_loss_that_does_not_fit(
-    term: dict[str, Any], counts: tuple[int, ...] | None, words: str
+    term: dict[str, Any], counts: tuple[tuple[int, int], ...] | None, words: str
 ) -> None:
     with pytest.raises(RecipeError, match=words):
         _loss(term, classes=_FOUR, counts=counts)

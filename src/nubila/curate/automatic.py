@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nubila.classes import CLASS_NAMES, class_set
 from nubila.curate.aids import Aids, aids_told, check_snow_line, find_aids
+from nubila.curate.origin import sample_digest
 from nubila.curate.predictions import raster_name
 from nubila.curate.pseudo import Sureness, mean_detection, sure_sets, sure_share
 from nubila.curate.shadow import lit, shadow_sets
@@ -27,6 +28,7 @@ from nubila.curate.surface import SURFACE, snow_line, surface_sets
 from nubila.curate.teachers import teacher_version
 from nubila.curate.thickness import thickness_sets, under_cirrus
 from nubila.datasets import SampleSpec, load_sample
+from nubila.datasets.sample import unseen
 from nubila.detect import Detection, Detector, View, view_of
 from nubila.errors import InputError
 from nubila.raster.atomic import atomic_path
@@ -42,7 +44,7 @@ __all__ = [
 
 _TOLD: Final = "NUBILA_LABEL"  # tag of a mask: how it was made
 # Counts up with the rules of what indices tell: masks that earlier rules made are made anew.
-_RULES: Final = 6
+_RULES: Final = 7
 _FIGURES: Final = ("judged", "sure", "changed", "disputed")
 _CONFIDENCE: Final = "confidence"
 _ALL: Final = (1 << len(CLASS_NAMES)) - 1
@@ -100,7 +102,7 @@ def automatic_label(
         aids: what else helps to tell them.
 
     Returns:
-        (rows, columns) uint8 sets of classes; 0 = nothing is known.
+        (rows, columns) uint8 sets of classes; 0 = nothing is known, or the pixel is unseen.
     """
     told = np.full(view.image.shape[1:], _ALL, np.uint8)
     if detection is not None:
@@ -112,7 +114,7 @@ def automatic_label(
         told[bright & (told == 0)] = _ALL & ~_SHADOW
         told = _grounded(view, told, _believed(drawn, told), aids or Aids(), cirrus=cirrus)
     label = _believed(drawn, told)
-    missing = np.isnan(view.image).all(axis=0)
+    missing = unseen(view.image, view.bands)
     return np.where(missing | (label == _ALL), 0, label).astype(np.uint8)
 
 
@@ -191,15 +193,20 @@ class Means:
         return f"{names}; flips {self.flips}; {self.sureness}; {rules}; replace {self.replace}"
 
     def told_of(self, spec: SampleSpec) -> str:
-        """The same with what helps to label one image, where anything does."""
-        more = aids_told(spec, self.snow_line, self.water) if self.indices else ""
-        return f"{self.told}; {more}" if more else self.told
+        """The same with what helps to label one image, and what that and its drawn label are.
+
+        Raises:
+            ManifestError: a column that is needed holds no such value.
+        """
+        aids = aids_told(spec, self.snow_line, self.water) if self.indices else ""
+        sample = f"sample {sample_digest(spec)}"
+        return "; ".join(part for part in (self.told, aids, sample) if part)
 
 
 def automatic_labels(
     specs: Sequence[SampleSpec], means: Means, folder: Path, *, threads: int = 1
 ) -> Iterator[AutomaticLabel]:
-    """Label samples in order; masks that are there and were made in the same way stay.
+    """Label samples in order; masks that were made of the same in the same way stay.
 
     Args:
         specs: with or without a label.
@@ -225,7 +232,9 @@ def automatic_labels(
 
 def _label(spec: SampleSpec, means: Means, folder: Path) -> AutomaticLabel:
     path = _mask_path(spec, folder)
-    if (done := _kept(spec, path, means)) is not None:
+    # Told before anything is read: of files that change meanwhile, the next run makes it anew.
+    told = means.told_of(spec)
+    if (done := _kept(spec, path, told)) is not None:
         return done
     sample = load_sample(spec)
     view = view_of(sample)
@@ -258,7 +267,7 @@ def _label(spec: SampleSpec, means: Means, folder: Path) -> AutomaticLabel:
         confidence=confidence,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(done, label, means)
+    _write(done, label, told)
     return done
 
 
@@ -280,13 +289,13 @@ def _keep_originals(specs: Sequence[SampleSpec], folder: Path) -> None:
             )
 
 
-def _kept(spec: SampleSpec, path: Path, means: Means) -> AutomaticLabel | None:
-    """Return what an earlier run made of a sample in the same way, or None."""
+def _kept(spec: SampleSpec, path: Path, told: str) -> AutomaticLabel | None:
+    """Return what an earlier run made of the same sample in the same way, or None."""
     if not path.is_file():
         return None
     with rasterio.open(path) as file:
         tags = file.tags()
-    if tags.get(_TOLD) != means.told_of(spec):
+    if tags.get(_TOLD) != told:
         return None
     judged, sure, changed, disputed = (float(tags[name]) for name in _FIGURES)
     known = tags.get(_CONFIDENCE)
@@ -336,7 +345,7 @@ def _confidence(detection: Detection, label: NDArray[np.uint8]) -> float | None:
     return round(float(total.mean()), 4)
 
 
-def _write(done: AutomaticLabel, label: NDArray[np.uint8], means: Means) -> None:
+def _write(done: AutomaticLabel, label: NDArray[np.uint8], told: str) -> None:
     rows, columns = label.shape
     profile = {"driver": "GTiff", "width": columns, "height": rows, "count": 1, "dtype": "uint8"}
     figures = {name: str(getattr(done, name)) for name in _FIGURES}
@@ -347,7 +356,7 @@ def _write(done: AutomaticLabel, label: NDArray[np.uint8], means: Means) -> None
         rasterio.open(temporary, "w", **profile, compress="deflate") as file,
     ):
         file.write(label, 1)
-        file.update_tags(**{_TOLD: means.told_of(done.spec)}, **figures)
+        file.update_tags(**{_TOLD: told}, **figures)
 
 
 def labelled_row(cells: Mapping[str, str], label: AutomaticLabel, root: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nubila.classes import CLASS_NAMES, class_set
+from nubila.datasets.sample import unseen
 from nubila.detect import View
 from nubila.errors import InputError
 
@@ -134,7 +135,7 @@ def shadow_sets(
     """
     resolution = view.resolution
     assert resolution is not None  # the caller asks only then
-    missing = np.isnan(view.image).all(axis=0)
+    missing = unseen(view.image, view.bands)
     maybe = missing | (told & _CLOUD != 0)
     certain = ~missing & (told & ~np.uint8(_CLOUD) == 0)
     sets = np.full(told.shape, _ALL, np.uint8)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nubila.classes import class_set
+from nubila.datasets.sample import unseen
 from nubila.detect import View
 
 __all__ = ["SURFACE", "UNKNOWN", "snow_line", "surface_sets"]
@@ -67,7 +68,7 @@ def surface_sets(
     """Return which of clear, snow and water each pixel can be if it is no cloud and no shadow.
 
     Without the bands of an index its class stays open, but for snow where there are leaves or the
-    ground is dark.
+    ground is dark. It stays open too where one of the bands has no data.
 
     Args:
         view: the image.
@@ -77,7 +78,7 @@ def surface_sets(
             water that the map does not know, both stay open.
 
     Returns:
-        (rows, columns) uint8 sets of classes; all of `SURFACE` where there are no data.
+        (rows, columns) uint8 sets of classes; all of `SURFACE` where nothing was seen.
     """
     green, red, nir, swir = (view.band(name) for name in ("green", "red", "nir", "swir16"))
     shape = view.image.shape[1:]
@@ -87,21 +88,23 @@ def surface_sets(
     if green is not None and nir is not None and swir is not None:
         index = _normalised(green, swir)
         snow = (index > _SNOW_INDEX[1]) & (nir > _SNOW_NIR[1])
-        snow_possible = (index > _SNOW_INDEX[0]) & (nir > _SNOW_NIR[0])
+        snow_possible = (index > _SNOW_INDEX[0]) & (nir > _SNOW_NIR[0]) | _unknown(green, nir, swir)
     elif green is not None and red is not None and nir is not None:
         leaves = _normalised(nir, red) > _SNOW_LEAVES
-        snow_possible = (green > _SNOW_GREEN) & (nir > _SNOW_NIR[0]) & ~leaves
+        bright = (green > _SNOW_GREEN) & (nir > _SNOW_NIR[0])
+        snow_possible = bright & ~leaves | _unknown(green, red, nir)
     if green is not None and nir is not None:
         index = _normalised(green, nir)
         water = (index > _WATER_INDEX[1]) & (nir < _WATER_NIR[0])
-        water_possible = (index > _WATER_INDEX[0]) & (nir < _WATER_NIR[1])
+        water_possible = (index > _WATER_INDEX[0]) & (nir < _WATER_NIR[1]) | _unknown(green, nir)
     elif green is not None and swir is not None:
         index = _normalised(green, swir)
         water = (index > _WATER_INDEX[1]) & (green < _WATER_GREEN[0])
-        water_possible = (index > _WATER_INDEX[0]) & (green < _WATER_GREEN[1])
+        dark = green < _WATER_GREEN[1]
+        water_possible = (index > _WATER_INDEX[0]) & dark | _unknown(green, swir)
     if swir is not None:
         water = water & (swir < _WATER_SWIR[0])
-        water_possible = water_possible & (swir < _WATER_SWIR[1])
+        water_possible = water_possible & ((swir < _WATER_SWIR[1]) | _unknown(swir))
     if below is not None:
         snow, snow_possible = snow & ~below, snow_possible & ~below
     sets = np.where(snow | water, 0, _CLEAR)
@@ -112,8 +115,7 @@ def surface_sets(
         sets = np.where(
             water_map == 0, np.where(sets == _WATER, _CLEAR | _WATER, sets & ~_WATER), sets
         )
-    missing = np.isnan(view.image).all(axis=0)
-    return np.where(missing, SURFACE, sets).astype(np.uint8)
+    return np.where(unseen(view.image, view.bands), SURFACE, sets).astype(np.uint8)
 
 
 def snow_line(view: View, clear: NDArray[np.bool_]) -> float | None:
@@ -130,7 +132,7 @@ def snow_line(view: View, clear: NDArray[np.bool_]) -> float | None:
     green, red, swir, height = (view.band(n) for n in ("green", "red", "swir16", "elevation"))
     if green is None or red is None or swir is None or height is None:
         return None
-    seen = np.isfinite(height) & np.isfinite(green) & np.isfinite(swir)
+    seen = ~_unknown(height, green, red, swir)
     known = clear & seen
     snow = known & (_normalised(green, swir) > _LINE_INDEX) & (red > _LINE_RED)
     if not known.any() or snow.sum() / known.sum() <= _LINE_TOTAL:
@@ -143,6 +145,12 @@ def snow_line(view: View, clear: NDArray[np.bool_]) -> float | None:
     told = (clears > _LINE_CLEAR * pixels) & (snows > _LINE_SHARE * clears)
     snowy = np.flatnonzero(told)
     return None if len(snowy) == 0 else (lowest + int(snowy[0]) - _LINE_BELOW) * _LINE_BAND
+
+
+def _unknown(*bands: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return where a band has no data: comparisons with NaN are all false, and would rule out."""
+    found: NDArray[np.bool_] = np.logical_or.reduce([np.isnan(band) for band in bands])
+    return found
 
 
 def _normalised(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import rasterio
@@ -15,6 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.warp import Resampling, reproject
 from rasterio.windows import Window as RasterioWindow
 
+from nubila.bands import BANDS
 from nubila.datasets.local import local_env
 from nubila.datasets.spec import LEFT_OUT, SampleSpec
 from nubila.errors import NubilaError
@@ -23,13 +24,16 @@ from nubila.raster.grid import Grid
 from nubila.scenes.auxiliary import with_auxiliary
 from nubila.scenes.open import open_scene
 
-__all__ = ["Sample", "SampleMeta", "load_sample", "mask_codes"]
+__all__ = ["Sample", "SampleMeta", "load_sample", "mask_codes", "unseen"]
 
 # Patches seldom have a georeference, and `Sample` says so by its resolution. A filter for each
 # read would not be safe with threads.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 _OUTSIDE = -1  # where a mask has no pixel for the image's
+
+# No sunlight that comes back: elevation, and beyond 4 micrometres the ground's own heat.
+_NO_LIGHT: Final = frozenset(b.name for b in BANDS.values() if not 0 < b.wavelength < 4)
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Sample:
     Attributes:
         image: (bands, rows, columns) float32 reflectance, 1.0 = 100 %, NaN = no data.
         label: (rows, columns) uint8, the set of classes that each pixel may be (bits as in
-            `classes.class_set`); 0 = ignored, and so is a pixel without data in any band.
+            `classes.class_set`); 0 = ignored, and so is a pixel that no reflective band saw.
         bands: common names in the order of the image's first axis.
         meta: where it is from.
     """
@@ -149,6 +153,29 @@ def mask_codes(spec: SampleSpec) -> NDArray[Any]:
     return _mask_codes(spec, _read(spec, "mask", spec.label_file))
 
 
+def unseen(image: NDArray[np.floating[Any]], bands: Sequence[str]) -> NDArray[np.bool_]:
+    """Return where no reflective band of an image has data.
+
+    Heights are known beyond the edge of what a sensor saw, and say nothing of the sky there.
+
+    Args:
+        image: (bands, rows, columns), NaN = no data.
+        bands: common names in the order of the first axis; where none is reflective, all count.
+
+    Returns:
+        (rows, columns) bool.
+    """
+    found = np.ones(image.shape[1:], bool)
+    for place in _reflective(bands):
+        found &= np.isnan(image[place])
+    return found
+
+
+def _reflective(bands: Sequence[str]) -> list[int]:
+    found = [place for place, band in enumerate(bands) if band not in _NO_LIGHT]
+    return found or list(range(len(bands)))
+
+
 def _meta(spec: SampleSpec, resolution: float | None) -> SampleMeta:
     return SampleMeta(
         id=spec.id,
@@ -178,7 +205,7 @@ def _load_scene(spec: SampleSpec) -> Sample:
     if spec.coverage is not None:
         raster = _read(spec, "coverage", spec.coverage)
         label[_on_grid(spec, "coverage", raster, pixels.grid) <= 0] = 0
-    label[np.isnan(pixels.reflectance).all(axis=0)] = 0
+    label[unseen(pixels.reflectance, bands)] = 0
     return Sample(pixels.reflectance, label, bands, _meta(spec, pixels.grid.resolution))
 
 
@@ -316,7 +343,10 @@ def _read_image(spec: SampleSpec, path: Path, shape: tuple[int, ...] | None) -> 
 def _reflectance(
     spec: SampleSpec, rasters: list[_Raster]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    """Return the bands that are used, scaled, NaN where there are no data; and where all are."""
+    """Return the bands that are used, scaled, NaN for no data; and where no reflective one has any.
+
+    None in place of an array of False.
+    """
     counts = [len(raster.values) for raster in rasters]
     if sum(counts) != len(spec.bands):
         found = " + ".join(str(n) for n in counts)
@@ -340,8 +370,9 @@ def _reflectance(
         if empty is not None:
             target[empty] = np.nan
         holes.append(empty)
-    gone = [empty for empty in holes if empty is not None]
-    return image, np.logical_and.reduce(gone) if len(gone) == len(holes) else None
+    counted = [holes[i] for i in _reflective([spec.bands[i] for i in used])]
+    gone = [empty for empty in counted if empty is not None]
+    return image, np.logical_and.reduce(gone) if len(gone) == len(counted) else None
 
 
 def _without_data(raster: _Raster, index: int, nodata: float | None) -> NDArray[np.bool_] | None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from nubila.datasets import output_sets
 from nubila.errors import RecipeError
@@ -48,7 +47,7 @@ def build_objective(recipe: Recipe, samples: Sequence[Labelled], device: torch.d
     Raises:
         RecipeError: a term does not fit the classes, or distillation has no teacher that fits.
     """
-    counts = pixel_counts(recipe, samples).tolist() if needs_counts(recipe.loss) else None
+    counts = pixel_counts(recipe, samples) if needs_counts(recipe.loss) else None
     classes = tuple(recipe.classes)
     labelled = tuple(term for term in recipe.loss if not isinstance(term, Distillation))
     return Objective(
@@ -58,8 +57,11 @@ def build_objective(recipe: Recipe, samples: Sequence[Labelled], device: torch.d
     )
 
 
-def pixel_counts(recipe: Recipe, samples: Sequence[Labelled]) -> NDArray[np.int64]:
-    """Return the pixels whose label allows an output alone, (outputs,)."""
+def pixel_counts(recipe: Recipe, samples: Sequence[Labelled]) -> list[tuple[int, int]]:
+    """Return, for each output, the pixels whose label allows it alone, and that rule it out.
+
+    Pixels whose label allows no output are ignored in training and count for neither.
+    """
     sets = np.zeros(256, np.int64)
     if isinstance(samples, TileSamples):
         found = samples.label_sets.sum(axis=0)
@@ -68,7 +70,11 @@ def pixel_counts(recipe: Recipe, samples: Sequence[Labelled]) -> NDArray[np.int6
         for sample in samples:
             sets += np.bincount(sample.label.ravel(), minlength=256)
     outputs = output_sets(recipe.classes)
-    return np.array([sets[outputs == 1 << k].sum() for k in range(len(recipe.classes))])
+    bits = [1 << place for place in range(len(recipe.classes))]
+    return [
+        (int(sets[outputs == bit].sum()), int(sets[(outputs != 0) & (outputs & bit == 0)].sum()))
+        for bit in bits
+    ]
 
 
 def _teacher(recipe: Recipe, device: torch.device) -> Segmenter:

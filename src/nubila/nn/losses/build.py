@@ -80,14 +80,15 @@ def build_loss(
     terms: Sequence[sections.LossTerm],
     *,
     classes: Sequence[str],
-    counts: Sequence[float] | None = None,
+    counts: Sequence[tuple[float, float]] | None = None,
 ) -> Loss:
     """Return the loss of a recipe.
 
     Args:
         terms: `Recipe.loss`.
         classes: names of the classes, in the order of the logits.
-        counts: training pixels of each class, in the same order; needed for ``pos_weight: auto``.
+        counts: of each class, in the same order, the training pixels whose label allows it alone
+            and those whose label rules it out; needed for ``pos_weight: auto``.
 
     Raises:
         RecipeError: a term does not fit the classes, or the sum has no term that weighs anything.
@@ -99,7 +100,9 @@ def build_loss(
 
 
 def _build(
-    term: sections.LossTerm, classes: Sequence[str], counts: Sequence[float] | None
+    term: sections.LossTerm,
+    classes: Sequence[str],
+    counts: Sequence[tuple[float, float]] | None,
 ) -> _Term:
     """Return one term, without its weight."""
     taken = _taken(term, classes)
@@ -168,7 +171,7 @@ def _bce(
     term: sections.Bce | sections.DiceBce,
     taken: Sequence[int],
     classes: Sequence[str],
-    counts: Sequence[float] | None,
+    counts: Sequence[tuple[float, float]] | None,
 ) -> _Term:
     if isinstance(term.pos_weight, float):
         factors = [term.pos_weight] * len(taken)
@@ -177,16 +180,24 @@ def _bce(
     return partial(pixelwise.binary_cross_entropy, classes=taken, pos_weight=factors)
 
 
-def _ratio(name: str, place: int, classes: Sequence[str], counts: Sequence[float] | None) -> float:
+def _ratio(
+    name: str,
+    place: int,
+    classes: Sequence[str],
+    counts: Sequence[tuple[float, float]] | None,
+) -> float:
     """Return how many times more training pixels are outside a class than in it."""
     if counts is None:
         raise RecipeError(f"loss {name!r}: pos_weight is auto, but no pixels were counted")
-    if counts[place] <= 0 or sum(counts) <= counts[place]:
+    # Those that the term itself takes as in and out, which partial labels do not count alike.
+    inside, outside = counts[place]
+    if inside <= 0 or outside <= 0:
         raise RecipeError(
-            f"loss {name!r}: pos_weight is auto, but of {sum(counts):g} training pixels "
-            f"{counts[place]:g} are {classes[place]!r}; give a number, or other classes"
+            f"loss {name!r}: pos_weight is auto, but the labels of {inside:g} training pixels say "
+            f"{classes[place]!r} and no other, and those of {outside:g} rule it out; give a "
+            f"number, or other classes"
         )
-    return (sum(counts) - counts[place]) / counts[place]
+    return outside / inside
 
 
 def _sum(*parts: tuple[float, _Term]) -> _Term:

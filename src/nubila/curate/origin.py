@@ -1,0 +1,53 @@
+"""What an automatic label is made from, as a digest: how a sample is read, and its files."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from nubila.datasets import SampleSpec
+
+__all__ = ["sample_digest"]
+
+_LENGTH: Final = 16  # hexadecimal digits, 64 bits: enough to tell versions of one sample apart
+# What decides how files are read and what detectors see. Not the place in a table, split or group.
+_READ: Final = (
+    *("bands", "scale", "offset", "nodata", "codes", "sensor", "level", "resolution", "scene"),
+    "corner",
+)
+
+
+def sample_digest(spec: SampleSpec) -> str:
+    """Return 16 hexadecimal digits that change when a sample's pixels or its drawn label would.
+
+    Files count by their content, so that a copy of the data is the same data. Products count by
+    name, and by size if they are one file: they hold gigabytes, and the agencies do not change them
+    under one name. A file that is not there counts as such, for whoever reads it to tell.
+    """
+    how = [getattr(spec, name) for name in _READ]
+    images = [_product(path) if spec.scene else _content(path) for path in spec.images]
+    drawn = [path and _content(path) for path in (spec.mask, spec.coverage)]
+    auxiliary = [(name, _content(path)) for name, path in spec.auxiliary]
+    text = repr([how, images, drawn, auxiliary])
+    return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
+
+
+def _product(path: Path) -> tuple[str, int | None]:
+    return path.name, path.stat().st_size if path.is_file() else None
+
+
+def _content(path: Path) -> str | None:
+    try:
+        status = path.stat()
+        return _hashed(path, status.st_size, status.st_mtime_ns)
+    except OSError:
+        return None
+
+
+# Many images share one large mask or map of heights; it is read once.
+@lru_cache(maxsize=1024)
+def _hashed(path: Path, _size: int, _changed: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
