@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -246,3 +248,183 @@ def test_floating_point_counts_without_a_scale_are_refused(model, signed):
     lazy = dataset(counts).chunk({"y": 64}).nubila.mask(model=model, scale=1e-4)
     expected = nubila.predict(counts, BANDS, model=model, scale=1e-4).classes
     np.testing.assert_array_equal(lazy.compute(scheduler="synchronous").values, expected)
+
+
+def renamed(values, names, **changes):
+    """Return four bands under other names, and more of the same values as `changes` say."""
+    data = dataset(values, names)
+    return data.assign({name: data[source] for name, source in changes.items()})
+
+
+def test_labels_that_may_be_landsats_are_refused(model, reflectance):
+    part = reflectance[:, :64, :64]
+    names = ("B02", "B03", "B04", "B05")  # of HLS: B05 is Landsat's near infrared
+    for more in ({}, {"B10": "B02"}, {"B10": "B02", "B11": "B02"}):
+        with pytest.raises(BandError, match=r"B05.*not the same.*rename.*bands="):
+            renamed(part, names, **more).nubila.mask(model=model)
+    with pytest.raises(BandError, match="SR_B5"):
+        renamed(part, ("SR_B2", "SR_B3", "SR_B4", "SR_B5")).nubila.mask(model=model)
+    # Thermal bands beside common names were taken for cirrus and short-wave infrared.
+    with pytest.raises(BandError, match="B10"):
+        renamed(part, BANDS, B10="blue").nubila.mask(model=model)
+    array = dataset(part, names).to_dataarray("band")
+    with pytest.raises(BandError, match=r"B05.*bands="):
+        array.nubila.mask(model=model)
+    expected = dataset(part).nubila.mask(model=model).values
+    told = array.nubila.mask(model=model, bands=BANDS)
+    np.testing.assert_array_equal(told.values, expected)
+    told = array.assign_attrs(long_name=BANDS).nubila.mask(model=model)
+    np.testing.assert_array_equal(told.values, expected)
+
+
+def test_labels_are_read_where_one_shows_them_to_be_sentinel_2s(tmp_path, reflectance):
+    wanted = ("blue", "green", "red", "nir", "swir16", "cirrus")
+    six = np.concatenate([reflectance[:, :64, :64], reflectance[1:3, 64:128, :64]])
+    model = str(write_toy(tmp_path / "six.onnx", bands=wanted))
+    expected = dataset(six, wanted).nubila.mask(model=model).values
+    for labels in (
+        ("B02", "B03", "B04", "B08", "B11", "B10"),
+        ("b02", "b03", "b04", "b08", "b11", "b10"),
+        ("B02_TOA", "B03_TOA", "B04_TOA", "B08_TOA", "B11_TOA", "B10_TOA"),
+    ):
+        np.testing.assert_array_equal(
+            dataset(six, labels).nubila.mask(model=model).values, expected
+        )
+    shown = dataset(six, ("B2", "B3", "B4", "B8", "B11", "B10"))  # as Earth Engine writes them
+    with pytest.raises(BandError, match="B11"):
+        shown.nubila.mask(model=model)
+    mask = shown.assign(B8A=shown["B8"]).nubila.mask(model=model)
+    np.testing.assert_array_equal(mask.values, expected)
+
+
+def test_two_variables_of_one_band_are_refused(model, reflectance):
+    data = renamed(reflectance[:, :64, :64], BANDS, B08="red")
+    with pytest.raises(BandError, match="nir, B08: each would be the band nir"):
+        data.nubila.mask(model=model)
+    expected = dataset(reflectance[:, :64, :64]).nubila.mask(model=model)
+    told = data.nubila.mask(model=model, bands=[*BANDS, "-"])
+    np.testing.assert_array_equal(told.values, expected.values)
+    with pytest.raises(BandError, match="4 band names for 5 bands"):
+        data.nubila.mask(model=model, bands=BANDS)
+    # Of bands that the model does not take there may be any number.
+    thermal = renamed(reflectance[:, :64, :64], BANDS, lwir="red", lwir11="red")
+    np.testing.assert_array_equal(thermal.nubila.mask(model=model).values, expected.values)
+
+
+@pytest.mark.parametrize("shape", [(60, 60), (9, 1203), (1203, 10), (13, 7)])
+def test_lazy_arrays_smaller_than_the_halo_are_masked(model, reflectance, shape):
+    part = reflectance[:, : shape[0], : shape[1]]
+    expected = dataset(part).nubila.mask(model=model)
+    lazy = dataset(part).chunk({"y": 40, "x": 40}).nubila.mask(model=model)
+    np.testing.assert_array_equal(lazy.compute(scheduler="synchronous").values, expected.values)
+    assert len(np.unique(expected)) > 1
+
+
+def test_lazy_arrays_smaller_than_the_halo_of_the_default_model(reflectance):
+    part = reflectance[:3, :60, :60]
+    expected = dataset(part, BANDS[:3]).nubila.mask()
+    lazy = dataset(part, BANDS[:3]).chunk({"y": 60}).nubila.mask()
+    np.testing.assert_array_equal(lazy.compute(scheduler="synchronous").values, expected.values)
+
+
+def test_a_model_file_that_was_replaced_is_loaded_anew(tmp_path, reflectance):
+    data = dataset(reflectance[:, :64, :64])
+    path = write_toy(tmp_path / "toy.onnx", bands=BANDS, seed=1)
+    first = data.nubila.mask(model=str(path)).values
+    write_toy(path, bands=BANDS, seed=2)
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 10**9))  # however coarse the clock
+    second = data.nubila.mask(model=str(path)).values
+    assert (first != second).any()
+    other = write_toy(tmp_path / "other.onnx", bands=BANDS, seed=2)
+    np.testing.assert_array_equal(second, data.nubila.mask(model=str(other)).values)
+
+
+def test_a_name_means_the_file_of_the_folder_one_is_in(tmp_path, monkeypatch, reflectance):
+    data = dataset(reflectance[:, :64, :64])
+    masks = []
+    for seed in (1, 2):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        path = write_toy(folder / "toy.onnx", bands=BANDS, seed=seed)
+        os.utime(path, ns=(1, 10**18))  # as old and as long as the other
+        monkeypatch.chdir(folder)
+        masks.append(data.nubila.mask(model="toy.onnx").values)
+    assert (masks[0] != masks[1]).any()
+
+
+def test_what_is_given_ends_a_disagreement(model, reflectance):
+    counts = counts_of(reflectance[:, :96, :128])
+    expected = dataset(counts).nubila.mask(model=model, scale=1e-4, offset=-0.1, nodata=0).values
+    given = {"scale": 1e-4, "offset": -0.1, "nodata": 0}
+    said = {"scale_factor": 1e-4, "add_offset": -0.1, "_FillValue": 0}
+    for key, argument in zip(said, given, strict=True):
+        data = dataset(counts, **said)
+        data["nir"].attrs[key] = 7
+        with pytest.raises(MetadataError, match=f"'nir' has .* 7.*give {argument}="):
+            data.nubila.mask(model=model)
+        others = {name: value for name, value in given.items() if name != argument}
+        with pytest.raises(MetadataError, match="nir"):
+            data.nubila.mask(model=model, **others)
+        mask = data.nubila.mask(model=model, **{argument: given[argument]})
+        np.testing.assert_array_equal(mask.values, expected)
+
+
+def test_bands_that_say_nothing_of_no_data_do_not_disagree(model, reflectance):
+    counts = counts_of(reflectance[:, :96, :128])
+    expected = dataset(counts).nubila.mask(model=model, scale=1e-4, offset=-0.1, nodata=0).values
+    for silent in BANDS:
+        data = dataset(counts, scale_factor=1e-4, add_offset=-0.1, _FillValue=0)
+        del data[silent].attrs["_FillValue"]
+        np.testing.assert_array_equal(data.nubila.mask(model=model).values, expected)
+    # Nor is an offset of 0 another than none; but a scale is another than none.
+    data = dataset(counts, scale_factor=1e-4)
+    data["red"].attrs["add_offset"] = 0.0
+    plain = dataset(counts, scale_factor=1e-4).nubila.mask(model=model)
+    np.testing.assert_array_equal(data.nubila.mask(model=model).values, plain.values)
+    del data["red"].attrs["scale_factor"]
+    with pytest.raises(MetadataError, match="give scale="):
+        data.nubila.mask(model=model)
+
+
+@pytest.mark.parametrize("place", ["encoding", "attrs"])
+@pytest.mark.parametrize("kind", ["coordinate", "variable", "array"])
+def test_the_mask_has_the_crs_of_the_bands(model, reflectance, place, kind):
+    pytest.importorskip("rioxarray")
+    data = dataset(reflectance[:, :64, :64]).rio.write_crs("EPSG:32632", grid_mapping_name="utm")
+    for variable in data.data_vars:
+        data[variable].encoding.pop("grid_mapping", None)
+        data[variable].attrs.pop("grid_mapping", None)
+        getattr(data[variable], place)["grid_mapping"] = "utm"
+    if kind == "variable":
+        data = data.reset_coords("utm")
+    elif kind == "array":
+        data = data.to_dataarray("band")
+        data.encoding.pop("grid_mapping", None)
+        data.attrs.pop("grid_mapping", None)
+        getattr(data, place)["grid_mapping"] = "utm"
+    mask = data.nubila.mask(model=model)
+    assert getattr(mask, place)["grid_mapping"] == "utm"
+    assert mask.rio.crs.to_epsg() == 32632
+    assert "flag_values" in mask.attrs
+
+
+def test_what_cannot_be_masked_is_told_before_anything_is_computed(model, reflectance):
+    lazy = dataset(reflectance[:, :64, :64]).chunk({"y": 32})
+    with pytest.raises(BandError, match="needs the band red"):
+        lazy.drop_vars("red").nubila.mask(model=model)
+    with pytest.raises(InputError, match="smoke"):
+        lazy.nubila.mask(model=model, thresholds={"smoke": 0.5})
+    with pytest.raises(InputError, match="between 0 and 1"):
+        lazy.nubila.mask(model=model, thresholds={"cloud": 1.5})
+    with pytest.raises(BandError, match="none of the bands"):
+        lazy[["red"]].rename(red="swir22").nubila.mask(model=model)
+
+
+def test_one_near_infrared_that_is_needed_stands_in_for_the_other(tmp_path, reflectance):
+    part = reflectance[:, :64, :64]
+    narrow = (*BANDS[:3], "nir08")
+    for needed, given in ((narrow, BANDS), (BANDS, narrow)):
+        model = str(write_toy(tmp_path / f"{needed[3]}.onnx", bands=needed, required=4))
+        mask = dataset(part, given).nubila.mask(model=model)
+        expected = dataset(part, needed).nubila.mask(model=model)
+        np.testing.assert_array_equal(mask.values, expected.values)

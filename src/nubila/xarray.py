@@ -11,20 +11,23 @@ trace in the mask.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nubila.bands import SENSORS, parse_bands
+from nubila.bands import STANDS_IN, band_name, label_names, parse_bands, plain_label
 from nubila.classes import CLASS_NAMES, NO_DATA
 from nubila.errors import BandError, GridError, InputError, MetadataError, MissingExtraError
 from nubila.infer import predict
+from nubila.infer.decide import threshold_list
 from nubila.infer.engine import absence_notes
-from nubila.models_io import Model, find_model, load_model
+from nubila.models_io import Model, ModelCard, find_model, load_model
 
 try:
     import xarray as xr
@@ -35,6 +38,9 @@ __all__ = ["NubilaAccessor"]
 
 _SPATIAL: Final = (("y", "x"), ("latitude", "longitude"), ("lat", "lon"))
 _BAND_DIMS: Final = ("band", "bands", "variable")
+_AFFIXES: Final = re.compile("^SR_|_TOA$", re.IGNORECASE)  # around a label, such as B02_TOA
+# What attributes say of values, and the argument that says it in their place.
+_ARGUMENTS: Final = {"scale_factor": "scale", "add_offset": "offset", "nodata": "nodata"}
 # Least side of a Dask block without its halo: smaller ones would mostly compute halos.
 _LEAST_BLOCK: Final = 512
 
@@ -61,40 +67,51 @@ class NubilaAccessor:
 
         Args:
             model: name or path; default the model that ships.
-            bands: common names in order, for a DataArray whose band coordinate does not tell.
+            bands: common names in the order of the variables or the band dimension, ``-`` leaves
+                one out. Default: what these are called: common names, or labels (``B8A``) where
+                they can only be Sentinel-2's; B05 and B10 are other bands in Landsat's products.
             scale: reflectance = value * scale + offset. Default: ``scale_factor`` among the
                 attributes of variable or dataset (of integers: in the encoding too);
                 floating-point values without are taken as reflectance if they can be. rioxarray
                 writes 1 and 0 where a file has neither scale nor offset, so these two say nothing.
             offset: default ``add_offset`` from the same place, or 0.
             nodata: value that means no data. Default: ``_FillValue`` or ``nodata`` in the same
-                places, or what rioxarray knows; NaN always does.
+                places, or what rioxarray knows, of all bands if some say nothing; NaN always does.
             thresholds: class name -> least probability.
 
         Returns:
             DataArray named ``mask``, uint8, with the dimensions of a band: 0 clear, 1 cloud,
             2 thin cloud, 3 cloud shadow, 4 snow, 5 water, 255 no data; the classes are told by
             the CF attributes ``flag_values`` and ``flag_meanings``, and ``comment`` tells what the
-            mask suffers where a band that matters is not there.
+            mask suffers where a band that matters is not there. The bands' grid mapping, which
+            holds the CRS, is the mask's too.
 
         Raises:
-            BandError: bands are unknown, or one that the model needs is missing.
+            BandError: bands are unknown, their labels may be another sensor's, two are the same,
+                or one that the model needs is missing.
             GridError: there are no two spatial dimensions.
-            InputError: without a scale, values are integers or too high for reflectance (of Dask
-                arrays the latter is found when a block is computed).
+            MetadataError: bands differ in scale, offset or nodata, and it is not given.
+            InputError: a threshold is wrong; or without a scale, values are integers or too high
+                for reflectance (of Dask arrays the latter is found when a block is computed).
+            ModelError: there is no such model.
         """
         card = _model(model).card
+        threshold_list(card, thresholds)  # now, not when a block is computed
         # Such a network sees the image as a whole, or cuts it into tiles by the whole.
         whole = card.tile is not None or bool(card.statistics)
-        stack, names = _stack(self._data, bands, {b.name for b in card.bands})
+        taken, names = _taken(self._data, bands, card)
+        stack = _stack(taken)
         rows, columns = _spatial(stack)
+        _check_required(card, names)
+        given = {"scale_factor": scale, "add_offset": offset, "nodata": nodata}
         values = stack.transpose(..., "band", rows, columns)
         settings = {
             "bands": names,
             "model": model,
             "thresholds": thresholds,
             "threads": 1,  # Dask brings its own
-            **_scaling(self._data, stack, names, scale, offset, nodata),
+            # What rioxarray was told of an array it forgets of a part of it.
+            **_scaling(taken if isinstance(taken, xr.Dataset) else self._data, stack.dtype, given),
         }
         classes = _classes(values.data, settings, None if whole else card.halo, card.stride)
         template = values.isel(band=0, drop=True)
@@ -102,12 +119,20 @@ class NubilaAccessor:
         mask.attrs = _attributes(card.name)
         if notes := absence_notes(card, names):
             mask.attrs["comment"] = "; ".join(notes)
-        return mask
+        return _with_grid_mapping(mask, self._data, taken)
+
+
+def _model(name: str | None) -> Model:
+    """Return a model, the one kept from an earlier call if its file is the same."""
+    path = find_model(name).resolve()
+    state = path.stat()
+    return _loaded(path, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=4)
-def _model(name: str | None) -> Model:
-    return load_model(find_model(name))
+def _loaded(path: Path, mtime_ns: int, size: int) -> Model:
+    # Time and size are there as keys: a file that was replaced by another is loaded anew.
+    return load_model(path)
 
 
 def _attributes(model: str) -> dict[str, Any]:
@@ -120,65 +145,132 @@ def _attributes(model: str) -> dict[str, Any]:
     }
 
 
-def _common_name(label: object) -> str | None:
-    """Return the common name for a variable's name: a common name, or a label such as ``B8A``."""
-    text = str(label)
-    try:
-        return parse_bands([text])[0]
-    except BandError:
-        pass
-    short = text.upper().removeprefix("SR_").removesuffix("_TOA")
-    # Only Sentinel-2 labels: Landsat's B5 is near infrared or short-wave, as the sensor may be.
-    found = SENSORS["sentinel-2-msi"].bands.get(short)
-    return found[0] if found else None
-
-
-def _stack(
-    data: xr.Dataset | xr.DataArray, bands: str | Sequence[str] | None, wanted: set[str]
-) -> tuple[xr.DataArray, tuple[str, ...]]:
-    """Return the wanted bands along a dimension ``band``, and their common names."""
-    wanted = wanted | {"nir08"} if "nir" in wanted else wanted
-    if isinstance(data, xr.Dataset):
-        found = {_common_name(v): v for v in data.data_vars if _common_name(v) in wanted}
-        if not found:
+def _taken(
+    data: xr.Dataset | xr.DataArray, bands: str | Sequence[str] | None, card: ModelCard
+) -> tuple[xr.Dataset | xr.DataArray, tuple[str, ...]]:
+    """Return the data with only the bands that the model takes, and their common names."""
+    dim = None if isinstance(data, xr.Dataset) else _band_dim(data)
+    labels, names = _names(data, dim, bands)
+    # One near infrared is read for the other only where that is not there.
+    wanted = {b.name if b.name in names else STANDS_IN.get(b.name) for b in card.bands}
+    keep = [n for n, name in enumerate(names) if name in wanted]
+    if not keep:
+        raise BandError(
+            f"none of the bands that model {card.name} takes is there "
+            f"({', '.join(b.name for b in card.bands)}; found: {_listed(labels)}); {_advice(dim)}"
+        )
+    found = tuple(names[n] for n in keep)
+    for name in found:
+        if found.count(name) > 1:
+            same = _listed(labels[n] for n in keep if names[n] == name)
             raise BandError(
-                f"no variable is named like a band (found: {', '.join(map(str, data.data_vars))}); "
-                "rename them to blue, green, red, nir ..."
+                f"{same}: each would be the band {name}; drop all but one, or {_advice(dim)}"
             )
-        return xr.concat(
-            [data[v] for v in found.values()], dim="band", coords="minimal", compat="override"
-        ), tuple(str(name) for name in found)
+    if isinstance(data, xr.Dataset):
+        return data[[list(data.data_vars)[n] for n in keep]], found
+    return data.isel({dim: keep}), found
+
+
+def _band_dim(data: xr.DataArray) -> Hashable:
     dim = next((d for d in _BAND_DIMS if d in data.dims), None)
     if dim is None:
         raise BandError(f"a DataArray needs a dimension 'band'; this one has {data.dims}")
-    names = _array_bands(data, dim, bands)
-    keep = [i for i, name in enumerate(names) if name in wanted]
-    stack = data.isel({dim: keep})
-    return (stack if dim == "band" else stack.rename({dim: "band"})), tuple(names[i] for i in keep)
+    return dim
 
 
-def _array_bands(
-    data: xr.DataArray, dim: str, bands: str | Sequence[str] | None
-) -> tuple[str, ...]:
-    """Return the common name of each entry of the band dimension, ``-`` for those unknown."""
-    if bands is None:
-        # rioxarray numbers the coordinate and keeps the names that the file has as an attribute.
-        coordinate = data.coords[dim].values.tolist() if dim in data.coords else ()
-        long_names = data.attrs.get("long_name", ())
-        candidates = (
-            tuple(_common_name(v) or "-" if isinstance(v, str) else "-" for v in labels)
-            for labels in (coordinate, long_names if isinstance(long_names, list | tuple) else ())
-        )
-        names = next((found for found in candidates if set(found) - {"-"}), ())
-        if not names:
-            raise BandError(
-                "the bands of this DataArray are not named; give bands='blue,green,red'"
-            )
+def _advice(dim: Hashable | None) -> str:
+    rename = "" if dim is not None else "rename the variables to blue, green, red, nir ... or "
+    return f"{rename}give bands='blue,green,red,nir' in their order ('-' leaves one out)"
+
+
+def _listed(labels: Iterable[object]) -> str:
+    return ", ".join(map(str, labels)) or "none"
+
+
+def _names(
+    data: xr.Dataset | xr.DataArray, dim: Hashable | None, bands: str | Sequence[str] | None
+) -> tuple[list[object], tuple[str, ...]]:
+    """Return what each band is called, and its common name, ``-`` for those unknown.
+
+    Args:
+        data: a Dataset with a variable a band, or a DataArray.
+        dim: the DataArray's dimension of bands, None of a Dataset.
+        bands: as given.
+    """
+    said = _said_labels(data, dim)
+    count = len(said[0]) if dim is None else data.sizes[dim]
+    if bands is not None:
+        found = said[0] or list(range(1, count + 1)), parse_bands(bands)
     else:
-        names = parse_bands(bands)
-    if len(names) != data.sizes[dim]:
-        raise BandError(f"{len(names)} band names for {data.sizes[dim]} bands")
-    return names
+        found = _first_telling(said, dim)
+    if len(found[1]) != count:
+        raise BandError(f"{len(found[1])} band names for {count} bands ({_listed(found[0])})")
+    return found
+
+
+def _said_labels(data: xr.Dataset | xr.DataArray, dim: Hashable | None) -> list[list[object]]:
+    """Return the bands' labels from each place that may tell them, the likeliest first."""
+    if isinstance(data, xr.Dataset):
+        return [list(data.data_vars)]
+    # rioxarray numbers the coordinate and keeps the names that the file has as an attribute.
+    coordinate = data.coords[dim].values.tolist() if dim in data.coords else []
+    long_names = data.attrs.get("long_name", ())
+    return [coordinate, list(long_names) if isinstance(long_names, list | tuple) else []]
+
+
+def _first_telling(
+    said: Sequence[list[object]], dim: Hashable | None
+) -> tuple[list[object], tuple[str, ...]]:
+    """Return the first labels that tell bands, and the common name of each."""
+    open_labels: list[str] = []
+    for labels in said:
+        texts = [_AFFIXES.sub("", str(label).strip()) for label in labels]
+        known = label_names(texts)
+        names = tuple(_known(text, known) for text in texts)
+        unclear = [
+            str(label)
+            for label, text in zip(labels, texts, strict=True)
+            if plain_label(text) and not known
+        ]
+        if not unclear and set(names) - {"-"}:
+            return labels, names
+        open_labels += unclear
+    if open_labels:
+        raise BandError(
+            f"{_listed(open_labels)}: such labels are not the same bands for each sensor, and "
+            f"nothing shows that these are Sentinel-2's; {_advice(dim)}"
+        )
+    what = "no variable is named like a band" if dim is None else "the bands are not named"
+    raise BandError(f"{what} (found: {_listed(said[0])}); {_advice(dim)}")
+
+
+def _known(text: str, labels: Mapping[str, str]) -> str:
+    """Return the common name for a name or an alias, or for a label as the table has it."""
+    if label := plain_label(text):
+        return labels.get(label, "-")
+    try:
+        return band_name(text)
+    except BandError:
+        return "-"
+
+
+def _check_required(card: ModelCard, names: Collection[str]) -> None:
+    """Refuse bands that the model cannot run on, before a graph is built."""
+    lacking = [b for b in card.required_bands if not {b, STANDS_IN.get(b)} & {*names}]
+    if lacking:
+        raise BandError(
+            f"model {card.name} needs the band{'s'[: len(lacking) > 1]} {', '.join(lacking)} "
+            f"(found: {', '.join(names)})"
+        )
+
+
+def _stack(taken: xr.Dataset | xr.DataArray) -> xr.DataArray:
+    """Return the bands along a dimension ``band``."""
+    if isinstance(taken, xr.Dataset):
+        parts = list(taken.data_vars.values())
+        return xr.concat(parts, dim="band", coords="minimal", compat="override")
+    dim = _band_dim(taken)
+    return taken if dim == "band" else taken.rename({dim: "band"})
 
 
 def _spatial(stack: xr.DataArray) -> tuple[str, str]:
@@ -188,48 +280,74 @@ def _spatial(stack: xr.DataArray) -> tuple[str, str]:
     raise GridError(f"no spatial dimensions among {stack.dims}; expected y and x")
 
 
+def _with_grid_mapping(
+    mask: xr.DataArray, data: xr.Dataset | xr.DataArray, taken: xr.Dataset | xr.DataArray
+) -> xr.DataArray:
+    """Return the mask with the grid mapping of the first band, without which its CRS is lost."""
+    first = next(iter(taken.data_vars.values())) if isinstance(taken, xr.Dataset) else taken
+    for holder in (first, data):
+        for place in ("encoding", "attrs"):
+            name = getattr(holder, place).get("grid_mapping")
+            if name is None:
+                continue
+            getattr(mask, place)["grid_mapping"] = name
+            # A variable, not a coordinate, where a file is opened without decode_coords="all".
+            if isinstance(data, xr.Dataset) and name in data.data_vars and not data[name].dims:
+                return mask.assign_coords({name: data[name].variable})
+            return mask
+    return mask
+
+
 def _scaling(
     data: xr.Dataset | xr.DataArray,
-    stack: xr.DataArray,
-    names: Sequence[str],
-    scale: float | None,
-    offset: float | None,
-    nodata: float | None,
+    dtype: np.dtype[Any],
+    given: Mapping[str, float | None],
 ) -> dict[str, float | None]:
-    """Return scale, offset and nodata: as given, or from the attributes, which must agree."""
-    said = _agreeing(data, names) if isinstance(data, xr.Dataset) else _said(data)
-    scale = scale if scale is not None else said.get("scale_factor")
-    offset = offset if offset is not None else said.get("add_offset")
-    nodata = nodata if nodata is not None else said.get("nodata")
-    if scale is None and stack.dtype.kind in "iu":
+    """Return scale, offset and nodata: as given, or from the attributes, which must agree.
+
+    Args:
+        data: of a Dataset only the bands that the model takes.
+        dtype: of the values that the model is given.
+        given: by what attributes call it; None = not given.
+    """
+    asked = [key for key, value in given.items() if value is None]
+    said = _agreeing(data, asked) if isinstance(data, xr.Dataset) else _said(data)
+    found = {key: said.get(key) if value is None else value for key, value in given.items()}
+    scale, offset = found["scale_factor"], found["add_offset"]
+    if scale is None and dtype.kind in "iu":
         raise InputError(
-            f"values are {stack.dtype} and no scale is known; give scale=1e-4 for reflectance x "
+            f"values are {dtype} and no scale is known; give scale=1e-4 for reflectance x "
             "10000 (and offset=-0.1 for Sentinel-2 from baseline 04.00, if it is in the counts)"
         )
     return {
         "scale": None if scale is None else float(scale),
         "offset": float(offset or 0.0),
-        "nodata": nodata,
+        "nodata": found["nodata"],
     }
 
 
-def _agreeing(data: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:
-    """Return the attributes about values, which must be the same on all bands that are used."""
+def _agreeing(taken: xr.Dataset, asked: Collection[str]) -> dict[str, Any]:
+    """Return what attributes say of the values, which must be the same on all bands.
+
+    Args:
+        taken: the bands.
+        asked: keys of `_ARGUMENTS`: those that nobody gave.
+    """
     found: dict[str, Any] = {}
-    for name, variable in data.data_vars.items():
-        if _common_name(name) not in names:
-            continue
-        said = _said(variable, data)
-        for key in ("scale_factor", "add_offset", "nodata"):
+    for name, variable in taken.data_vars.items():
+        said = {"scale_factor": None, "add_offset": 0.0, **_said(variable, taken)}
+        for key in asked:
             value = said.get(key)
+            if key == "nodata" and value is None:
+                continue  # the others' value holds for this band too: nothing contradicts it
             first = found.setdefault(key, value)
             # NaN, which floating-point bands have for no data, is not equal to itself.
             if first != value and not (first != first and value != value):
                 raise MetadataError(
-                    f"variable {name!r} has {key} {value}, another band has {found[key]}; "
-                    "give scale=, offset= and nodata= after bringing them to one scaling"
+                    f"variable {name!r} has {key} {value}, another band has {first}; bring the "
+                    f"bands to one {key}, then give {_ARGUMENTS[key]}="
                 )
-    return {key: value for key, value in found.items() if value is not None}
+    return found
 
 
 def _said(variable: xr.DataArray, dataset: xr.Dataset | None = None) -> dict[str, Any]:
@@ -278,7 +396,9 @@ def _classes(values: Any, settings: dict[str, Any], halo: int | None, stride: in
             bands_axis + 2: _block_size(values.chunks[-1], halo, stride),
         }
     )
-    depth = {axis: halo if axis > bands_axis else 0 for axis in range(values.ndim)}
+    # Of one block an axis has no neighbours, and Dask refuses a halo wider than the array.
+    sides = [halo if n > 1 else 0 for n in blocks.numblocks[-2:]]
+    depth = dict(enumerate([0] * (bands_axis + 1) + sides))
     classes = overlap(blocks, depth=depth, boundary="none").map_blocks(
         _classes_of_block,
         settings,
@@ -286,7 +406,7 @@ def _classes(values: Any, settings: dict[str, Any], halo: int | None, stride: in
         drop_axis=bands_axis,
         meta=np.empty((0,) * (values.ndim - 1), np.uint8),
     )
-    trimmed = {axis: halo if axis >= bands_axis else 0 for axis in range(classes.ndim)}
+    trimmed = dict(enumerate([0] * bands_axis + sides))
     return trim_internal(classes, trimmed, boundary="none")
 
 
