@@ -170,6 +170,59 @@ def test_empty_patches_are_left_out_where_the_collection_lists_the_others(tmp_pa
     assert found == names[1:]
 
 
+def test_the_extensions_list_names_patches_of_both_folders(tmp_path: Path) -> None:
+    write_collection("cloud95", tmp_path, count=2, size=16)
+    more = tmp_path / "95-cloud_training_only_additional_to38-cloud"
+    old, new = (
+        sorted(path.stem.removeprefix("red_") for path in folder.iterdir())
+        for folder in (
+            tmp_path / "38-Cloud_training/train_red",
+            more / "train_red_additional_to38cloud",
+        )
+    )
+    listing = "training_patches_95-cloud_nonempty.csv"
+    (more / listing).write_text("\n".join(["name", *old, *new[2:]]))
+
+    def found() -> Counter[str]:
+        specs = read_collection("cloud95", tmp_path)
+        train = [spec for spec in specs if spec.folder != "38-Cloud_test"]
+        assert {spec.tags["patch"] for spec in train} <= {*old, *new[2:]}
+        return Counter(spec.folder for spec in train)
+
+    assert found() == {"38-Cloud_training": len(old), more.name: len(new) - 2}
+    # A patch of the folder's own list is asked for even where no file of it is there.
+    for path in more.glob(f"*/*{new[2]}.TIF"):
+        path.unlink()
+    with pytest.raises(ManifestError, match=new[2]):
+        read_collection("cloud95", tmp_path)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_mask_without_its_image_is_missed(tmp_path: Path, listed: bool) -> None:
+    training = write_collection("cloud38", tmp_path, count=2, size=16) / "38-Cloud_training"
+    (training / "training_patches_38-Cloud.csv").unlink()
+    patch = next((training / "train_gt").iterdir()).stem.removeprefix("gt_")
+    if listed:
+        names = [path.stem.removeprefix("gt_") for path in (training / "train_gt").iterdir()]
+        (training / "training_patches_38-cloud_nonempty.csv").write_text(
+            "\n".join(["name", *names])
+        )
+    for band in ("blue", "green", "red", "nir"):
+        (training / f"train_{band}/{band}_{patch}.TIF").unlink()
+    problems = check_collection("cloud38", tmp_path).problems
+    assert len(problems) == 4 and all(f"{patch}.TIF: missing" in text for text in problems)
+
+
+def test_where_nothing_of_a_list_is_there_all_of_it_is_missed(tmp_path: Path) -> None:
+    write_collection("cloud38", tmp_path, count=2, size=16)
+    more = tmp_path / "95-cloud_training_only_additional_to38-cloud"
+    more.mkdir()
+    patch = "patch_1_1_by_1_LC08_L1TP_002053_20160520_20170324_01_T1"
+    (more / "training_patches_95-cloud_nonempty.csv").write_text(f"name\n{patch}")
+    with pytest.raises(ManifestError, match=patch):
+        read_collection("cloud95", tmp_path)
+
+
 def test_the_extension_brings_its_scenes(tmp_path: Path) -> None:
     specs = read_collection("cloud95", write_collection("cloud95", tmp_path, count=2, size=16))
     folders = Counter(spec.folder for spec in specs)

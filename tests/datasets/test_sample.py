@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from PIL import Image
+from rasterio.crs import CRS
 
-from nubila.datasets import load_sample, read_manifest
-from nubila.datasets.sample import unseen
+from nubila.datasets import check_manifest, load_sample, read_manifest
+from nubila.datasets.codes import NO_CODE
+from nubila.datasets.sample import mask_codes, unseen
 from nubila.errors import ManifestError
+from nubila.raster.grid import Grid
 from nubila.scenes.array import scene_from_array
 from tests.datasets.conftest import WriteManifest, write_raster
 
@@ -257,6 +261,94 @@ def test_a_file_cut_short(manifest: WriteManifest, folder: Path) -> None:
     (folder / "alps/a.tif").write_bytes(whole[: len(whole) - 60])
     with pytest.raises(ManifestError, match="cannot be decoded"):
         _load(manifest())
+
+
+def test_no_data_of_a_mask_is_no_label_unless_its_code_is_named(
+    manifest: WriteManifest, folder: Path
+) -> None:
+    mask = np.zeros((1, 4, 6), np.uint8)
+    mask[0, 0, 0], mask[0, 0, 1] = 255, 7
+    write_raster(folder / "alps/a_mask.tif", mask, nodata=255)
+    for codes, labels in (
+        ("0=clear;*=cloud", [0, 2, 1]),
+        ("*=cloud", [0, 2, 2]),
+        ("0=clear;255=thin cloud;*=cloud", [4, 2, 1]),
+        ("0=clear;255=ignored;*=cloud", [0, 2, 1]),
+    ):
+        path = manifest({"codes": codes})
+        assert _load(path).label[0, :3].tolist() == labels
+        (spec,) = read_manifest(path)
+        assert spec.codes.apply(mask_codes(spec))[0, :3].tolist() == labels
+    (spec,) = read_manifest(path := manifest({"codes": "0=clear;7=cloud"}))
+    assert mask_codes(spec)[0, :3].tolist() == [NO_CODE, 7, 0]
+    assert check_manifest(path).problems == ()
+
+
+@pytest.mark.parametrize("nodata", [-3.4028234663852886e38, np.nan, -9999])
+def test_masks_of_floats_keep_their_gaps(
+    manifest: WriteManifest, folder: Path, nodata: float
+) -> None:
+    mask = np.ones((1, 4, 6), np.float32)
+    mask[0, 0, 0], mask[0, 0, 1] = nodata, np.nan
+    utm = {"crs": "EPSG:32633", "transform": Affine(10, 0, 5e5, 0, -10, 5e6)}
+    write_raster(folder / "alps/a_mask.tif", mask, nodata=nodata, **utm)
+    path = manifest({"codes": "0=clear;*=cloud"})
+    assert _load(path).label[0, :3].tolist() == [0, 0, 2]
+    assert check_manifest(path).problems == ()
+    corner = manifest({"codes": "0=clear;*=cloud", "corner": "0;-1"})
+    assert _load(corner).label[0, :4].tolist() == [0, 0, 0, 2]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int16])
+def test_no_data_of_a_mask_on_another_grid(
+    manifest: WriteManifest, folder: Path, monkeypatch: pytest.MonkeyPatch, kind: type
+) -> None:
+    utm = {"crs": "EPSG:32633", "transform": Affine(10, 0, 5e5, 0, -10, 5e6)}
+    mask = np.ones((1, 4, 7), kind)
+    mask[0, 0, 0], mask[0, 0, 1] = -9999, np.nan if kind is np.float32 else -1
+    write_raster(folder / "alps/a_mask.tif", mask, nodata=-9999, **utm)
+    grid = Grid(CRS.from_epsg(32633), utm["transform"], (4, 8))  # a column more than the mask has
+    scene = scene_from_array(np.full((1, 4, 8), 0.2, np.float32), ("blue",), grid=grid)
+    monkeypatch.setattr("nubila.datasets.sample.open_scene", lambda _: scene)
+    (spec,) = read_manifest(manifest({"codes": "-1=snow;*=cloud", "resolution": "10"}))
+    label = load_sample(replace(spec, scene=True, bands=("blue",))).label
+    assert label[0].tolist() == [0, 0 if kind is np.float32 else 16, *[2] * 5, 0]
+
+
+def test_no_data_of_a_painted_mask_is_one_colour(manifest: WriteManifest, folder: Path) -> None:
+    painted = np.full((3, 4, 6), 80, np.uint8)
+    painted[:, 0, 0], painted[:, 0, 1] = 0, (0, 255, 0)
+    write_raster(folder / "alps/m.tif", painted, nodata=0)
+    row = {"mask": "alps/m.tif", "codes": "65280=cloud shadow;*=clear|cloud"}
+    assert _load(manifest(row)).label[0, :3].tolist() == [0, 8, 3]
+
+
+def test_a_part_of_a_painted_mask(manifest: WriteManifest, folder: Path) -> None:
+    painted = np.random.default_rng(1).choice(np.array([0, 255], np.uint8), (3, 9, 9))
+    write_raster(folder / "alps/m.tif", painted)
+    codes = "65280=cloud shadow;16711680=snow;*=cloud"
+    row = {"mask": "alps/m.tif", "codes": codes, "corner": "7;2"}
+    names = np.moveaxis(painted[:, 7:, 2:8], 0, -1).tolist()
+    table = {(0, 255, 0): 8, (255, 0, 0): 16}
+    expected = [[table.get(tuple(colour), 2) for colour in line] for line in names]
+    assert _load(manifest(row)).label.tolist() == [*expected, [0] * 6, [0] * 6]
+    write_raster(folder / "alps/m.tif", painted[:2])
+    with pytest.raises(ManifestError, match=r"column 'mask': .*expected one band of codes"):
+        _load(manifest(row))
+
+
+def test_coverage_tells_where_there_are_labels(manifest: WriteManifest, folder: Path) -> None:
+    covered = np.ones((1, 4, 6), np.float32)
+    covered[0, 0, :2] = 0, np.nan
+    write_raster(folder / "alps/c.tif", covered)
+    label = _load(manifest({"coverage": "alps/c.tif"})).label
+    assert label[0].tolist() == [0, 0, *[0b110001] * 4]
+    # An image without a label yet may have one.
+    (spec,) = read_manifest(manifest({"coverage": "alps/c.tif"}))
+    assert not load_sample(replace(spec, mask=None)).label.any()
+    write_raster(folder / "alps/c.tif", covered / 2)
+    with pytest.raises(ManifestError, match=r"column 'coverage': .*c\.tif holds fractions"):
+        load_sample(replace(spec, mask=None))
 
 
 def test_masks_of_fractions(manifest: WriteManifest, folder: Path) -> None:

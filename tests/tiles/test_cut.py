@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +86,20 @@ def test_filters_leave_tiles_out():
     assert len(cut(sample, size=16, least_valid=0.6).valid) == 4
     assert cut(sample, size=16, least_share={"cloud": 0.9}).corners.tolist() == [[0, 0]]
     assert cut(sample, size=16, least_share={"snow": 0.1}).corners.tolist() == []
+
+
+def test_only_reflective_bands_tell_where_a_tile_has_data():
+    image = np.full((4, 16, 32), 0.2, np.float32)
+    image[:3, :, 16:] = np.nan  # beyond the edge of the swath; its height is known
+    sample = replace(toy_sample(image, np.ones((16, 32), np.uint8)), bands=(*BANDS, "elevation"))
+    for bands in (sample.bands, sample.bands[::-1]):
+        found = cut_sample(sample, Tiling(size=16), bands=bands, required=bands)
+        assert found.valid.tolist() == [1, 0]
+        kept = cut_sample(sample, Tiling(size=16, least_valid=0.5), bands=bands, required=bands)
+        assert kept.corners.tolist() == [[0, 0]]
+        coarse = cut_sample(sample, Tiling(size=16, resolution=20.0), bands=bands, required=bands)
+        label = coarse.labels[0, :8]
+        assert (label[:, :8] == 1).all() and not label[:, 8:].any()
 
 
 def test_windows_are_as_many_as_asked_for_inside_and_bound_to_the_sample_and_the_seed():

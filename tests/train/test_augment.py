@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nubila.datasets.sample import unseen
 from nubila.recipe.augment import Augment
 from nubila.train.augment import BandRoles, crop, cut_chip, turn, vary
 from nubila.train.augment.occlusion import drop_band, drop_bands, erase, tear
@@ -83,6 +84,28 @@ def test_a_chip_is_what_its_seed_makes_it_whatever_else_is_going_on() -> None:
     assert not np.array_equal(one[0], other[0], equal_nan=True)
     assert (one[0].dtype, one[1].dtype) == (np.float32, np.uint8)
     assert (one[0].shape, one[1].shape) == ((7, 48, 48), (48, 48))
+
+
+@pytest.mark.parametrize("bands", [(*_SEVEN, "elevation"), ("elevation", *_SEVEN)])
+def test_what_no_reflective_band_saw_has_no_label(bands: tuple[str, ...]) -> None:
+    image = np.full((8, 6, 6), 0.3, np.float32)
+    label = np.ones((6, 6), np.uint8)
+    reflective = [i for i, name in enumerate(bands) if name != "elevation"]
+    image[reflective, 0] = np.nan  # beyond the edge of the swath
+    image[bands.index("elevation"), 1] = np.nan
+    image[bands.index("blue"), 2] = np.nan
+    spec = Augment(**_OFF | {"full_bands": 1})
+    roles = BandRoles.of(bands, bands)
+    _, found = vary((image, label), spec, roles, _random(), _random(1))
+    assert found[:, 0].tolist() == [0, 1, 1, 1, 1, 1]
+
+
+def test_roles_and_names_tell_the_same_pixels_unseen() -> None:
+    bands = ("elevation", "lwir11", "blue", "red")
+    image = np.where(_random().random((4, 16, 16)) < 0.6, np.nan, 0.5).astype(np.float32)
+    for some in (bands, bands[::-1], bands[:2], bands[2:]):
+        part = image[[bands.index(name) for name in some]]
+        np.testing.assert_array_equal(BandRoles.of(some, some).unseen(part), unseen(part, some))
 
 
 def test_an_augmentation_more_leaves_the_others_as_they_are() -> None:

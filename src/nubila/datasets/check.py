@@ -18,6 +18,7 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
+from nubila.datasets.codes import NO_CODE
 from nubila.datasets.collections import collection_rows
 from nubila.datasets.layouts.common import Cells
 from nubila.datasets.local import local_env
@@ -190,8 +191,7 @@ def _mask_problems(spec: SampleSpec, *, compare: bool) -> list[str]:
             )
     if spec.codes.other:
         return found
-    values = codes[~np.isnan(codes)] if codes.dtype.kind == "f" else codes
-    unknown = sorted({int(v) for v in np.unique(values)} - {*spec.codes.codes})
+    unknown = sorted({int(v) for v in np.unique(codes)} - {*spec.codes.codes, NO_CODE})
     if unknown:
         shown = ", ".join(str(code) for code in unknown[:_CODES_SHOWN])
         more = f" and {len(unknown) - _CODES_SHOWN} more" if len(unknown) > _CODES_SHOWN else ""

@@ -18,10 +18,14 @@ from numpy.typing import NDArray
 from nubila.classes import CLASS_NAMES, class_set
 from nubila.errors import InputError, ManifestError
 
-__all__ = ["NUBILA_CODES", "LabelCodes", "output_sets", "parse_codes"]
+__all__ = ["NO_CODE", "NUBILA_CODES", "LabelCodes", "output_sets", "parse_codes"]
 
 _OTHER: Final = "*"
 _IGNORED: Final = "ignored"
+
+# In a mask that has been read: where it says nothing, outside of it or by its own "no data". Lower
+# than any code that a product has.
+NO_CODE: Final = -(2**31)
 
 NUBILA_CODES: Final = ";".join(f"{code}={name}" for code, name in CLASS_NAMES.items())
 
@@ -49,19 +53,19 @@ class LabelCodes:
         """Return the set of allowed classes for each pixel of a mask, in the mask's shape.
 
         Args:
-            mask: codes, of any integer type, bool, or float with whole numbers (NaN = ignored).
+            mask: codes, of any integer type, bool, or float with whole numbers; `NO_CODE` and
+                NaN are ignored, and ``*`` does not stand for them.
         """
-        if not self.codes:
-            return np.full(mask.shape, self.other, np.uint8)
-        missing = np.isnan(mask) if mask.dtype.kind == "f" else None
-        values = (mask if missing is None else np.where(missing, 0, mask)).astype(np.int64)
-        codes = np.array(self.codes, np.int64)
-        place = np.minimum(np.searchsorted(codes, values), len(codes) - 1)
-        named = codes[place] == values
-        label = np.where(named, np.array(self.sets, np.uint8)[place], np.uint8(self.other))
-        if missing is not None:
-            label[missing] = 0
-        return label.astype(np.uint8, copy=False)
+        missing = ~np.isfinite(mask) if mask.dtype.kind == "f" else mask == NO_CODE
+        label = np.full(mask.shape, self.other, np.uint8)
+        if self.codes:
+            values = np.where(missing, 0, mask).astype(np.int64)
+            codes = np.array(self.codes, np.int64)
+            place = np.minimum(np.searchsorted(codes, values), len(codes) - 1)
+            named = codes[place] == values
+            label[named] = np.array(self.sets, np.uint8)[place[named]]
+        label[missing] = 0
+        return label
 
 
 @lru_cache(maxsize=256)  # a collection repeats the same text in thousands of rows

@@ -18,7 +18,8 @@ scale      reflectance = value x scale + offset: one number, or one   1
 offset     a band or a file joined by ``;``                           0
 nodata     value without data: one, or one a band or a file           what the file itself says
 codes      ``64=cloud shadow;128=clear|snow|water;0=ignored``;        nubila's own class codes
-           ``*=...`` for any other code; codes not named are ignored
+           ``*=...`` for any other code; codes not named are ignored,
+           and so is the mask's own nodata unless it is named
 sensor     for the record                                             ``unknown``
 level      for the record                                             ``""``
 split      ``train``, ``validation``, ``test`` ...                    ``""``

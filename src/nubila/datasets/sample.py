@@ -16,6 +16,7 @@ from rasterio.warp import Resampling, reproject
 from rasterio.windows import Window as RasterioWindow
 
 from nubila.bands import BANDS
+from nubila.datasets.codes import NO_CODE
 from nubila.datasets.local import local_env
 from nubila.datasets.spec import LEFT_OUT, SampleSpec
 from nubila.errors import NubilaError
@@ -29,8 +30,6 @@ __all__ = ["Sample", "SampleMeta", "load_sample", "mask_codes", "unseen"]
 # Patches seldom have a georeference, and `Sample` says so by its resolution. A filter for each
 # read would not be safe with threads.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
-
-_OUTSIDE = -1  # where a mask has no pixel for the image's
 
 # No sunlight that comes back: elevation, and beyond 4 micrometres the ground's own heat.
 _NO_LIGHT: Final = frozenset(b.name for b in BANDS.values() if not 0 < b.wavelength < 4)
@@ -115,7 +114,7 @@ def load_sample(spec: SampleSpec) -> Sample:
         rasters = [_read_image(spec, path, None) for path in spec.images]
         mask = np.zeros(rasters[0].values.shape[1:], np.uint8)
     elif spec.corner is None:
-        mask = _mask_codes(spec, _read(spec, "mask", spec.label_file))
+        mask = mask_codes(spec)
         rasters = [_read_image(spec, path, mask.shape) for path in spec.images]
     else:
         rasters = [_read(spec, "image", path) for path in spec.images]
@@ -132,10 +131,8 @@ def load_sample(spec: SampleSpec) -> Sample:
     label = np.zeros_like(mask) if spec.mask is None else spec.codes.apply(mask)
     if empty is not None:
         label[empty] = 0
-    if spec.corner is not None:
-        label[mask == _OUTSIDE] = 0
     if spec.coverage is not None:
-        label[_coverage(spec, mask.shape) == 0] = 0
+        label[_coverage(spec, mask.shape) <= 0] = 0
     return Sample(
         image=image,
         label=label,
@@ -147,10 +144,14 @@ def load_sample(spec: SampleSpec) -> Sample:
 def mask_codes(spec: SampleSpec) -> NDArray[Any]:
     """Read a sample's whole mask file: (rows, columns) codes.
 
+    `codes.NO_CODE` where the file says that it has no data by a value that the manifest's codes do
+    not name (``*`` names none), or by NaN.
+
     Raises:
         ManifestError: it cannot be decoded, or holds no codes.
     """
-    return _mask_codes(spec, _read(spec, "mask", spec.label_file))
+    path = spec.label_file
+    return _mask_codes(spec, _read(spec, "mask", path), "mask", path)
 
 
 def unseen(image: NDArray[np.floating[Any]], bands: Sequence[str]) -> NDArray[np.bool_]:
@@ -199,19 +200,17 @@ def _load_scene(spec: SampleSpec) -> Sample:
         raise spec.error("image", str(error)) from error
     label = np.zeros(pixels.grid.shape, np.uint8)
     if spec.mask is not None:
-        codes = _on_grid(spec, "mask", _read(spec, "mask", spec.mask), pixels.grid)
-        label = spec.codes.apply(codes)
-        label[codes == _OUTSIDE] = 0
+        label = spec.codes.apply(_on_grid(spec, "mask", spec.mask, pixels.grid))
     if spec.coverage is not None:
-        raster = _read(spec, "coverage", spec.coverage)
-        label[_on_grid(spec, "coverage", raster, pixels.grid) <= 0] = 0
+        label[_on_grid(spec, "coverage", spec.coverage, pixels.grid) <= 0] = 0
     label[unseen(pixels.reflectance, bands)] = 0
     return Sample(pixels.reflectance, label, bands, _meta(spec, pixels.grid.resolution))
 
 
-def _on_grid(spec: SampleSpec, column: str, raster: _Raster, grid: Grid) -> NDArray[Any]:
-    """Return whole numbers of a raster on a grid, by the nearest pixel; -1 outside of it."""
-    codes = _mask_codes(spec, raster).astype(np.int32)
+def _on_grid(spec: SampleSpec, column: str, path: Path, grid: Grid) -> NDArray[Any]:
+    """Return a raster's codes on a grid, by the nearest pixel; `NO_CODE` outside of it."""
+    raster = _read(spec, column, path)
+    codes = _mask_codes(spec, raster, column, path).astype(np.int32)
     if raster.grid is None or raster.grid.crs is None:
         if codes.shape != grid.shape:
             raise spec.error(
@@ -222,7 +221,7 @@ def _on_grid(spec: SampleSpec, column: str, raster: _Raster, grid: Grid) -> NDAr
         return codes
     if raster.grid == grid:
         return codes
-    found = np.full(grid.shape, _OUTSIDE, np.int32)
+    found = np.full(grid.shape, NO_CODE, np.int32)
     reproject(
         codes,
         found,
@@ -237,29 +236,29 @@ def _on_grid(spec: SampleSpec, column: str, raster: _Raster, grid: Grid) -> NDAr
 
 
 def _mask_part(spec: SampleSpec, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return the part of a larger mask that lies under an image, -1 outside of the mask."""
-    row, column = spec.corner or (0, 0)
+    """Return the part of a larger mask that lies under an image, `NO_CODE` outside of the mask."""
+    (row, column), path = spec.corner or (0, 0), spec.label_file
+    found = np.full(shape, NO_CODE, np.int64)
     try:
-        with local_env(), rasterio.open(spec.label_file) as data:
+        with local_env(), rasterio.open(path) as data:
             top, left = max(row, 0), max(column, 0)
             height = max(min(row + shape[0], data.height) - top, 0)
             width = max(min(column + shape[1], data.width) - left, 0)
-            found = np.full(shape, _OUTSIDE, np.int32)
-            if height and width:
-                part = data.read(1, window=RasterioWindow(left, top, width, height))
-                place = (
-                    slice(top - row, top - row + height),
-                    slice(left - column, left - column + width),
-                )
-                found[place] = part
+            if not (height and width):
+                return found
+            window = RasterioWindow(left, top, width, height)
+            part = _Raster(data.read(window=window), data.nodatavals)
     except (RasterioError, OSError) as error:
-        raise _undecodable(spec, "mask", spec.label_file, error) from error
+        raise _undecodable(spec, "mask", path, error) from error
+    place = slice(top - row, top - row + height), slice(left - column, left - column + width)
+    found[place] = _mask_codes(spec, part, "mask", path)
     return found
 
 
 def _coverage(spec: SampleSpec, shape: tuple[int, ...]) -> NDArray[Any]:
     assert spec.coverage is not None
-    values = _mask_codes(spec, _read(spec, "coverage", spec.coverage))
+    raster = _read(spec, "coverage", spec.coverage)
+    values = _mask_codes(spec, raster, "coverage", spec.coverage)
     if values.shape != shape:
         raise spec.error(
             "coverage", f"{spec.coverage} has {_size(values.shape)} pixels, expected {_size(shape)}"
@@ -288,33 +287,44 @@ def _read(spec: SampleSpec, column: str, path: Path) -> _Raster:
         raise _undecodable(spec, column, path, error) from error
 
 
-def _mask_codes(spec: SampleSpec, raster: _Raster) -> NDArray[Any]:
+def _mask_codes(spec: SampleSpec, raster: _Raster, column: str, path: Path) -> NDArray[Any]:
     """Return (rows, columns) codes; painted colours become red * 65536 + green * 256 + blue.
 
     A fourth band (alpha) is not looked at. An .npy of three layers of 0 and 1, as the Sentinel-2
-    Cloud Mask Catalogue has, comes out as 65536, 256 and 1.
+    Cloud Mask Catalogue has, comes out as 65536, 256 and 1. `NO_CODE` where there are no data.
     """
-    values = raster.values
-    if (
-        spec.label_file.suffix.lower() == ".npy"
-        and values.ndim == 3
-        and values.shape[-1] in (1, 3, 4)
-    ):
+    values, nodata = raster.values, [n for n in raster.nodata[:3] if n is not None]
+    if path.suffix.lower() == ".npy" and values.ndim == 3 and values.shape[-1] in (1, 3, 4):
         values = np.moveaxis(values, -1, 0)  # an .npy of (rows, columns, layers)
     if values.ndim == 2 or (values.ndim == 3 and len(values) == 1):
         codes = values.reshape(values.shape[-2:])
+        empty = nodata[0] if nodata else None
     elif values.ndim == 3 and len(values) in (3, 4) and values.dtype in (np.uint8, np.bool_):
         red, green, blue = values[:3].astype(np.int32)
         codes = red * 65536 + green * 256 + blue
+        empty = nodata[0] * 65536 + nodata[1] * 256 + nodata[2] if len(nodata) == 3 else None
     else:
         raise spec.error(
-            "mask",
-            f"{spec.mask} has shape {raster.values.shape} and type {values.dtype}; expected one "
+            column,
+            f"{path} has shape {raster.values.shape} and type {values.dtype}; expected one "
             f"band of codes, or three of 8 bits (red, green, blue)",
         )
-    if codes.dtype.kind == "f" and not np.array_equal(codes, np.round(codes), equal_nan=True):
-        raise spec.error("mask", f"{spec.mask} holds fractions; expected whole numbers as codes")
+    # A code that a person gave a meaning has it, whatever the file says.
+    is_named = column == "mask" and empty in spec.codes.codes
+    missing = _without_codes(codes, None if is_named else empty)
+    if codes.dtype.kind == "f" and (codes != np.round(codes))[~missing].any():
+        raise spec.error(column, f"{path} holds fractions; expected whole numbers as codes")
+    if missing.any():
+        codes = np.where(missing, 0, codes).astype(np.int64)
+        codes[missing] = NO_CODE
     return codes
+
+
+def _without_codes(codes: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    missing: NDArray[np.bool_] = ~np.isfinite(codes)
+    if nodata is not None:
+        missing |= codes == nodata
+    return missing
 
 
 def _read_image(spec: SampleSpec, path: Path, shape: tuple[int, ...] | None) -> _Raster:

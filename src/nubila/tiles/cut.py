@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nubila.classes import CLASS_NAMES, class_code
 from nubila.datasets import Sample
 from nubila.datasets.order import order_bands
+from nubila.datasets.sample import unseen
 from nubila.errors import ManifestError
 from nubila.raster.resample import plan_axis, resample
 from nubila.scenes.statistics import scene_statistics
@@ -50,7 +51,7 @@ class Cut:
         images: (tiles, bands, size, size) float16 reflectance, NaN = no data.
         labels: (tiles, size, size) uint8 sets of classes, 0 = ignored.
         corners: (tiles, 2) row and column of the first pixel in the resampled sample.
-        valid: (tiles,) share of a tile's pixels that have data in any band.
+        valid: (tiles,) share of a tile's pixels that have data in a reflective band.
         sets: (tiles, SETS) pixels of each label set.
         statistics: (len(SCENE_STATISTICS), bands) of the whole sample.
     """
@@ -79,13 +80,13 @@ def cut_sample(
             tiling asks for one.
     """
     image = order_bands(sample.image, sample.bands, bands, required)
-    image, label = _at_resolution(image, sample, tiling.resolution)
+    image, label = _at_resolution(image, sample, tiling.resolution, bands)
     size = tiling.size
     half = image.astype(np.float16)
     kept = (
         tile
         for corner in _corners(label.shape, tiling, sample.meta.id)
-        if (tile := _tile(half, label, corner, size)).is_kept(tiling)
+        if (tile := _tile(half, label, corner, size, bands)).is_kept(tiling)
     )
     tiles = list(islice(kept, tiling.windows or None))
     return Cut(
@@ -140,7 +141,11 @@ class _Tile:
 
 
 def _tile(
-    image: NDArray[np.float16], label: NDArray[np.uint8], corner: tuple[int, int], size: int
+    image: NDArray[np.float16],
+    label: NDArray[np.uint8],
+    corner: tuple[int, int],
+    size: int,
+    bands: Sequence[str],
 ) -> _Tile:
     row, column = corner
     window = slice(row, row + size), slice(column, column + size)
@@ -149,7 +154,7 @@ def _tile(
         missing = [(0, size - length) for length in mask.shape]
         tile = np.pad(tile, ((0, 0), *missing), constant_values=np.float16(np.nan))
         mask = np.pad(mask, missing)
-    empty = int(np.isnan(tile).all(axis=0).sum())
+    empty = int(unseen(tile, bands).sum())
     sets = np.bincount(mask.ravel(), minlength=SETS)
     return _Tile(tile, mask, corner, 1 - empty / mask.size, sets)
 
@@ -169,7 +174,7 @@ def _corners(shape: tuple[int, ...], tiling: TilingPlan, name: str) -> list[tupl
 
 
 def _at_resolution(
-    image: NDArray[np.float32], sample: Sample, resolution: float | None
+    image: NDArray[np.float32], sample: Sample, resolution: float | None, bands: Sequence[str]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Return image and label at a resolution in metres; labels take the nearest pixel."""
     own = sample.meta.resolution
@@ -198,7 +203,7 @@ def _at_resolution(
          for band in image]
     )  # fmt: skip
     label = sample.label[np.ix_(*nearest)]
-    label[np.isnan(brought).all(axis=0)] = 0
+    label[unseen(brought, bands)] = 0
     return brought, label
 
 

@@ -13,6 +13,10 @@ from nubila.tiles.cut import TilingPlan
 
 __all__ = ["made_of", "sample_date", "tiling_text"]
 
+# How files become tiles: raise it when the same files give others. 2: what no reflective band saw,
+# or where a mask says that it has no data, has no label.
+_RULES: Final = 2
+
 _FIELDS: Final = (
     *("size", "overlap", "resolution", "least_valid", "least_share", "windows", "dates"),
     *("splits", "seed"),
@@ -40,7 +44,8 @@ def made_of(
     no longer than listing them; where they lie does not count.
     """
     found = hashlib.sha256()
-    head = {"tiling": tiling_text(tiling), "bands": list(bands), "required": list(required)}
+    named = {"bands": list(bands), "required": list(required)}
+    head = {"tiling": tiling_text(tiling), **named, "rules": _RULES}
     found.update(json.dumps(head, sort_keys=True).encode())
     for spec in specs:
         found.update(_spec_text(spec).encode())

@@ -42,6 +42,8 @@ def vary(
 ) -> Pair:
     """Vary what a chip shows without moving its pixels, in the order in which light meets it.
 
+    In the end a pixel where no reflective band has data has no label.
+
     Args:
         pair: a chip, which is changed.
         spec: all but what `cut_chip`, `mix` and `paste_clouds` do.
@@ -58,7 +60,6 @@ def vary(
     radiometry(image, spec, bands, random)
     tear(image, label, spec, random)
     erase(image, label, spec, more)
-    empty = np.isnan(image[0])
-    if empty.any():
-        label[empty & np.isnan(image).all(axis=0)] = 0
+    # For all that was done to the chip before, too, where bands go without their names.
+    label[bands.unseen(image)] = 0
     return image, label

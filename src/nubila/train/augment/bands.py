@@ -67,6 +67,26 @@ class BandRoles:
     haze: NDArray[np.float32]
     ice: NDArray[np.float32]
 
+    def unseen(self, image: Image) -> NDArray[np.bool_]:
+        """Return where no reflective band has data, as `datasets.sample.unseen` does by names.
+
+        Elevation has data beyond the edge of a swath too, where nothing tells clouds from clear.
+
+        Args:
+            image: (bands, rows, columns), NaN = no data; where no band is reflective, all count.
+
+        Returns:
+            (rows, columns) bool.
+        """
+        counted = self.reflective if self.reflective.any() else np.ones(len(image), np.bool_)
+        first, *others = np.flatnonzero(counted)
+        found: NDArray[np.bool_] = np.isnan(image[first])
+        for band in others:
+            if not found.any():  # most chips have data everywhere
+                break
+            found &= np.isnan(image[band])
+        return found
+
     @classmethod
     def of(cls, bands: Sequence[str], required: Sequence[str]) -> BandRoles:
         """Return the roles of a recipe's bands, of which those `required` are never dropped."""
