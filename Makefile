@@ -26,7 +26,7 @@ types: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/scene.py
 
-# The shipped weights again: labels, four trainings, exports, scores; hours on two cores (docs/models.md).
+# The shipped weights again: labels, two trainings, exports, scores; hours on two cores (docs/models.md).
 LABELS := --root ../shared/data --split train --flips hflip --least 0.35 --no-cirrus \
 	--clouds ukis-csmask --clouds ukis-csmask-4-native
 SHIPPED := runs/default/tuned.onnx runs/default/compact.onnx \
@@ -34,12 +34,10 @@ SHIPPED := runs/default/tuned.onnx runs/default/compact.onnx \
 weights: export OMP_NUM_THREADS = 1
 weights: $(VENV)/.dev
 	$(BIN)/nubila auto-mask recipes/default.csv recipes/default-unlabelled.csv $(LABELS) -o runs/labels
-	$(BIN)/nubila train recipes/default-first.yaml -o runs/default-first
 	$(BIN)/nubila train recipes/default.yaml -o runs/default
 	$(BIN)/nubila export runs/default -o runs/default/compact.onnx --int8
 	$(BIN)/nubila tune runs/default/compact-int8.onnx --data recipes/default.csv \
 		--root ../shared/data --trials 25 -o runs/default/tuned.onnx
-	$(BIN)/nubila train recipes/small-first.yaml -o runs/small-first
 	$(BIN)/nubila train recipes/small.yaml -o runs/small
 	$(BIN)/nubila export runs/small -o runs/small/small.onnx --int8
 	$(BIN)/nubila compare $(SHIPPED) --data recipes/default.csv --root ../shared/data \

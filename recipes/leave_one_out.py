@@ -1,6 +1,6 @@
 """Train without each source in turn: what it adds, and how its images fare unseen.
 
-    python recipes/leave_one_out.py recipes/small-first.yaml FOLDER --steps 700 -o runs/sources
+    python recipes/leave_one_out.py recipes/small.yaml FOLDER --steps 700 -o runs/sources
 
 FOLDER is as for default_manifest.py, and `make weights` has made runs/labels. One network is
 trained on all sources, one more with another seed (what is chance), and one without each of the

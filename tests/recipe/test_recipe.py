@@ -128,7 +128,7 @@ def test_without_torch_the_extra_is_named(tmp_path: Path) -> None:
     assert 'pip install "nubila[train]"' in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("name", ["default-first", "default", "small"])
+@pytest.mark.parametrize("name", ["default", "small"])
 def test_the_recipes_of_the_shipped_weights_hold(name: str) -> None:
     path = Path(__file__).parents[2] / "recipes" / f"{name}.yaml"
     recipe = load_recipe(path)
