@@ -29,8 +29,8 @@ pytest.importorskip("torch")
 _RECIPE = Path(__file__).resolve().parents[2] / "recipes/oncloudn-labels.yaml"
 _TOY = (
     *("batch=4", "chip=48", "workers=0", "threads=1", "precision=32-true", "validate_every=20"),
-    *("steps=30", "epochs=null", "steps_per_epoch=null", "track.to=[]", "track.pictures=0"),
-    *("model={widths: [8, 16]}", "loss=cross_entropy", "normalise=reflectance", "optim.lr=0.03"),
+    *("steps=20", "epochs=null", "steps_per_epoch=null", "track.to=[]", "track.pictures=0"),
+    *("model={widths: [8, 16]}", "loss=cross_entropy", "normalise=reflectance", "optim.lr=0.015"),
     *("labels.flips=vflip", "data.dataset=null"),
 )
 _STEPS = (
