@@ -117,12 +117,12 @@ def validation_table(found: Mapping[str, Any]) -> Iterator[str]:
         for folder, one in columns:
             values = folders.get(folder, {}).get(one, {})
             low_high = values.get("interval")
-            told = f"{100 * values['iou']:.1f}" if values.get("iou") is not None else "-"
+            cell = f"{100 * values['iou']:.1f}" if values.get("iou") is not None else "-"
             if low_high and None not in low_high:
-                told += f" ({100 * low_high[0]:+.1f} to {100 * low_high[1]:+.1f})"
-            cells.append(told)
-        trained = name if name in (ALL, AGAIN) else f"without {name}"
-        yield f"| {trained} | " + " | ".join(cells) + " |"
+                cell += f" ({100 * low_high[0]:+.1f} to {100 * low_high[1]:+.1f})"
+            cells.append(cell)
+        told = name if name in (ALL, AGAIN) else f"without {name}"
+        yield f"| {told} | " + " | ".join(cells) + " |"
 
 
 def unseen_table(found: Mapping[str, Any]) -> Iterator[str]:
