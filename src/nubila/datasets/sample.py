@@ -18,9 +18,16 @@ from rasterio.windows import Window as RasterioWindow
 from nubila.bands import BANDS
 from nubila.datasets.codes import NO_CODE
 from nubila.datasets.local import local_env
+from nubila.datasets.rasters import (
+    Raster,
+    raster_codes,
+    read_image,
+    read_raster,
+    size_told,
+    undecodable,
+)
 from nubila.datasets.spec import LEFT_OUT, SampleSpec
 from nubila.errors import NubilaError
-from nubila.raster.gdal import masked_bands
 from nubila.raster.grid import Grid
 from nubila.scenes.auxiliary import with_auxiliary
 from nubila.scenes.open import open_scene
@@ -76,28 +83,6 @@ class Sample:
     meta: SampleMeta
 
 
-@dataclass(frozen=True)
-class _Raster:
-    """Values (bands, rows, columns), and what the file says of itself.
-
-    Attributes:
-        nodata: of each band, or empty.
-        empty: (rows, columns) for each band, where a mask or an alpha band says that there are no
-            data, or None; or empty.
-        grid: where the pixels lie, or None for an .npy.
-    """
-
-    values: NDArray[Any]
-    nodata: tuple[float | None, ...] = ()
-    empty: tuple[NDArray[np.bool_] | None, ...] = ()
-    grid: Grid | None = None
-
-    @property
-    def resolution(self) -> float | None:
-        """Metres a pixel, where the file has a CRS."""
-        return self.grid.resolution if self.grid and self.grid.crs else None
-
-
 def load_sample(spec: SampleSpec) -> Sample:
     """Read a sample's pixels.
 
@@ -111,21 +96,21 @@ def load_sample(spec: SampleSpec) -> Sample:
     if spec.scene:
         return _load_scene(spec)
     if spec.mask is None:
-        rasters = [_read_image(spec, path, None) for path in spec.images]
+        rasters = [read_image(spec, path, None) for path in spec.images]
         mask = np.zeros(rasters[0].values.shape[1:], np.uint8)
     elif spec.corner is None:
         mask = mask_codes(spec)
-        rasters = [_read_image(spec, path, mask.shape) for path in spec.images]
+        rasters = [read_image(spec, path, mask.shape) for path in spec.images]
     else:
-        rasters = [_read(spec, "image", path) for path in spec.images]
+        rasters = [read_raster(spec, "image", path) for path in spec.images]
         mask = _mask_part(spec, rasters[0].values.shape[1:])
     for path, raster in zip(spec.images, rasters, strict=True):
         if raster.values.shape[1:] != mask.shape:
             raise spec.error(
                 "image",
-                f"{path} has {_size(raster.values.shape[1:])} pixels, its mask "
-                f"{spec.mask or 'none, but another of its files'} {_size(mask.shape)}; they must "
-                f"be on one grid",
+                f"{path} has {size_told(raster.values.shape[1:])} pixels, its mask "
+                f"{spec.mask or 'none, but another of its files'} {size_told(mask.shape)}; they "
+                f"must be on one grid",
             )
     image, empty = _reflectance(spec, rasters)
     label = np.zeros_like(mask) if spec.mask is None else spec.codes.apply(mask)
@@ -151,7 +136,7 @@ def mask_codes(spec: SampleSpec) -> NDArray[Any]:
         ManifestError: it cannot be decoded, or holds no codes.
     """
     path = spec.label_file
-    return _mask_codes(spec, _read(spec, "mask", path), "mask", path)
+    return raster_codes(spec, read_raster(spec, "mask", path), "mask", path)
 
 
 def unseen(image: NDArray[np.floating[Any]], bands: Sequence[str]) -> NDArray[np.bool_]:
@@ -209,14 +194,14 @@ def _load_scene(spec: SampleSpec) -> Sample:
 
 def _on_grid(spec: SampleSpec, column: str, path: Path, grid: Grid) -> NDArray[Any]:
     """Return a raster's codes on a grid, by the nearest pixel; `NO_CODE` outside of it."""
-    raster = _read(spec, column, path)
-    codes = _mask_codes(spec, raster, column, path).astype(np.int32)
+    raster = read_raster(spec, column, path)
+    codes = raster_codes(spec, raster, column, path).astype(np.int32)
     if raster.grid is None or raster.grid.crs is None:
         if codes.shape != grid.shape:
             raise spec.error(
                 column,
-                f"it has no georeference and {_size(codes.shape)} pixels, the image "
-                f"{_size(grid.shape)} at {grid.resolution:g} m",
+                f"it has no georeference and {size_told(codes.shape)} pixels, the image "
+                f"{size_told(grid.shape)} at {grid.resolution:g} m",
             )
         return codes
     if raster.grid == grid:
@@ -247,111 +232,28 @@ def _mask_part(spec: SampleSpec, shape: tuple[int, ...]) -> NDArray[Any]:
             if not (height and width):
                 return found
             window = RasterioWindow(left, top, width, height)
-            part = _Raster(data.read(window=window), data.nodatavals)
+            part = Raster(data.read(window=window), data.nodatavals)
     except (RasterioError, OSError) as error:
-        raise _undecodable(spec, "mask", path, error) from error
+        raise undecodable(spec, "mask", path, error) from error
     place = slice(top - row, top - row + height), slice(left - column, left - column + width)
-    found[place] = _mask_codes(spec, part, "mask", path)
+    found[place] = raster_codes(spec, part, "mask", path)
     return found
 
 
 def _coverage(spec: SampleSpec, shape: tuple[int, ...]) -> NDArray[Any]:
     assert spec.coverage is not None
-    raster = _read(spec, "coverage", spec.coverage)
-    values = _mask_codes(spec, raster, "coverage", spec.coverage)
+    raster = read_raster(spec, "coverage", spec.coverage)
+    values = raster_codes(spec, raster, "coverage", spec.coverage)
     if values.shape != shape:
         raise spec.error(
-            "coverage", f"{spec.coverage} has {_size(values.shape)} pixels, expected {_size(shape)}"
+            "coverage",
+            f"{spec.coverage} has {size_told(values.shape)} pixels, expected {size_told(shape)}",
         )
     return values
 
 
-def _undecodable(spec: SampleSpec, column: str, path: Path, error: Exception) -> Exception:
-    return spec.error(column, f"{path} cannot be decoded as an image: {error}")
-
-
-def _read(spec: SampleSpec, column: str, path: Path) -> _Raster:
-    """Return a file's values: (bands, rows, columns), or an .npy array's own axes."""
-    try:
-        if path.suffix.lower() == ".npy":
-            return _Raster(np.load(path, mmap_mode="r", allow_pickle=False))
-        with local_env(), rasterio.open(path) as data:
-            masked = enumerate(masked_bands(data), 1)
-            return _Raster(
-                values=data.read(),
-                nodata=data.nodatavals,
-                empty=tuple(data.read_masks(i) == 0 if is_so else None for i, is_so in masked),
-                grid=Grid(data.crs, data.transform, (data.height, data.width)),
-            )
-    except (RasterioError, ValueError, EOFError, OSError) as error:
-        raise _undecodable(spec, column, path, error) from error
-
-
-def _mask_codes(spec: SampleSpec, raster: _Raster, column: str, path: Path) -> NDArray[Any]:
-    """Return (rows, columns) codes; painted colours become red * 65536 + green * 256 + blue.
-
-    A fourth band (alpha) is not looked at. An .npy of three layers of 0 and 1, as the Sentinel-2
-    Cloud Mask Catalogue has, comes out as 65536, 256 and 1. `NO_CODE` where there are no data.
-    """
-    values, nodata = raster.values, [n for n in raster.nodata[:3] if n is not None]
-    if path.suffix.lower() == ".npy" and values.ndim == 3 and values.shape[-1] in (1, 3, 4):
-        values = np.moveaxis(values, -1, 0)  # an .npy of (rows, columns, layers)
-    if values.ndim == 2 or (values.ndim == 3 and len(values) == 1):
-        codes = values.reshape(values.shape[-2:])
-        empty = nodata[0] if nodata else None
-    elif values.ndim == 3 and len(values) in (3, 4) and values.dtype in (np.uint8, np.bool_):
-        red, green, blue = values[:3].astype(np.int32)
-        codes = red * 65536 + green * 256 + blue
-        empty = nodata[0] * 65536 + nodata[1] * 256 + nodata[2] if len(nodata) == 3 else None
-    else:
-        raise spec.error(
-            column,
-            f"{path} has shape {raster.values.shape} and type {values.dtype}; expected one "
-            f"band of codes, or three of 8 bits (red, green, blue)",
-        )
-    # A code that a person gave a meaning has it, whatever the file says.
-    is_named = column == "mask" and empty in spec.codes.codes
-    missing = _without_codes(codes, None if is_named else empty)
-    if codes.dtype.kind == "f" and (codes != np.round(codes))[~missing].any():
-        raise spec.error(column, f"{path} holds fractions; expected whole numbers as codes")
-    if missing.any():
-        codes = np.where(missing, 0, codes).astype(np.int64)
-        codes[missing] = NO_CODE
-    return codes
-
-
-def _without_codes(codes: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
-    missing: NDArray[np.bool_] = ~np.isfinite(codes)
-    if nodata is not None:
-        missing |= codes == nodata
-    return missing
-
-
-def _read_image(spec: SampleSpec, path: Path, shape: tuple[int, ...] | None) -> _Raster:
-    """Return an image's values as (bands, rows, columns); `shape` is its mask's, if it has one."""
-    raster = _read(spec, "image", path)
-    if path.suffix.lower() != ".npy":
-        return raster
-    values = raster.values
-    if values.ndim == 2:
-        return _Raster(values[None])
-    # The bands' axis is the one that is as long as there are names; where both are, the mask tells.
-    count = len(spec.bands) if len(spec.images) == 1 else None
-    first = values.ndim == 3 and count in (None, values.shape[0])
-    last = values.ndim == 3 and count in (None, values.shape[2])
-    if shape is not None:
-        first, last = first and values.shape[1:] == shape, last and values.shape[:2] == shape
-    if first or last:
-        return _Raster(values if first else np.moveaxis(values, -1, 0))
-    raise spec.error(
-        "image",
-        f"{path} has shape {values.shape}; expected {len(spec.bands)} bands and "
-        f"{'any' if shape is None else _size(shape)} pixels, as its mask, bands first or last",
-    )
-
-
 def _reflectance(
-    spec: SampleSpec, rasters: list[_Raster]
+    spec: SampleSpec, rasters: list[Raster]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """Return the bands that are used, scaled, NaN for no data; and where no reflective one has any.
 
@@ -385,7 +287,7 @@ def _reflectance(
     return image, np.logical_and.reduce(gone) if len(gone) == len(counted) else None
 
 
-def _without_data(raster: _Raster, index: int, nodata: float | None) -> NDArray[np.bool_] | None:
+def _without_data(raster: Raster, index: int, nodata: float | None) -> NDArray[np.bool_] | None:
     """Return where a band has no data, or None for nowhere; `nodata` wins over the file's."""
     plane = raster.values[index]
     empty = raster.empty[index] if raster.empty else None
@@ -407,7 +309,3 @@ def _of(values: tuple[float, ...], band: int, file_of: list[int]) -> float:
     if len(values) == 1:
         return values[0]
     return values[band if len(values) == len(file_of) else file_of[band]]
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(n) for n in shape)

@@ -1,0 +1,95 @@
+"""Scale, offset and nodata, as the attributes and encodings of an xarray object tell them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+
+from nubila.errors import InputError, MetadataError
+
+__all__ = ["find_scaling"]
+
+# What attributes say of values, and the argument that says it in their place.
+_ARGUMENTS: Final = {"scale_factor": "scale", "add_offset": "offset", "nodata": "nodata"}
+
+
+def find_scaling(
+    data: xr.Dataset | xr.DataArray,
+    dtype: np.dtype[Any],
+    given: Mapping[str, float | None],
+) -> dict[str, float | None]:
+    """Return scale, offset and nodata: as given, or from the attributes, which must agree.
+
+    Args:
+        data: of a Dataset only the bands that the model takes.
+        dtype: of the values that the model is given.
+        given: by what attributes call it; None = not given.
+    """
+    asked = [key for key, value in given.items() if value is None]
+    said = _agreeing(data, asked) if isinstance(data, xr.Dataset) else _said(data)
+    found = {key: said.get(key) if value is None else value for key, value in given.items()}
+    scale, offset = found["scale_factor"], found["add_offset"]
+    if scale is None and dtype.kind in "iu":
+        raise InputError(
+            f"values are {dtype} and no scale is known; give scale=1e-4 for reflectance x "
+            "10000 (and offset=-0.1 for Sentinel-2 from baseline 04.00, if it is in the counts)"
+        )
+    return {
+        "scale": None if scale is None else float(scale),
+        "offset": float(offset or 0.0),
+        "nodata": found["nodata"],
+    }
+
+
+def _agreeing(taken: xr.Dataset, asked: Collection[str]) -> dict[str, Any]:
+    """Return what attributes say of the values, which must be the same on all bands.
+
+    Args:
+        taken: the bands.
+        asked: keys of `_ARGUMENTS`: those that nobody gave.
+    """
+    found: dict[str, Any] = {}
+    for name, variable in taken.data_vars.items():
+        said = {"scale_factor": None, "add_offset": 0.0, **_said(variable, taken)}
+        for key in asked:
+            value = said.get(key)
+            if key == "nodata" and value is None:
+                continue  # the others' value holds for this band too: nothing contradicts it
+            first = found.setdefault(key, value)
+            # NaN, which floating-point bands have for no data, is not equal to itself.
+            if first != value and not (first != first and value != value):
+                raise MetadataError(
+                    f"variable {name!r} has {key} {value}, another band has {first}; bring the "
+                    f"bands to one {key}, then give {_ARGUMENTS[key]}="
+                )
+    return found
+
+
+def _said(variable: xr.DataArray, dataset: xr.Dataset | None = None) -> dict[str, Any]:
+    """Return ``scale_factor``, ``add_offset`` and ``nodata``, each where it is known.
+
+    They are looked for among the variable's attributes and encoding, then the dataset's, to whose
+    attributes ``DataArray.to_dataset("band")`` moves them, last in what rioxarray knows. An
+    encoding counts for integers only: to floating-point values xarray has applied it already.
+    """
+    holders = [variable] if dataset is None else [variable, dataset]
+    integers = variable.dtype.kind in "iu"
+    found: dict[str, Any] = {}
+    for holder in holders:
+        for source in (holder.attrs, holder.encoding if integers else {}):
+            scaling = {k: source[k] for k in ("scale_factor", "add_offset") if k in source}
+            # rioxarray writes 1 and 0 where a file says neither.
+            silent = scaling.get("scale_factor", 1) == 1 and not scaling.get("add_offset")
+            # One belongs to the other, so that they are never taken from two places.
+            if not silent and not {"scale_factor", "add_offset"} & set(found):
+                found |= scaling
+            nodata = source.get("_FillValue", source.get("nodata"))
+            if nodata is not None:
+                found.setdefault("nodata", nodata)
+    if "nodata" not in found and "rioxarray" in sys.modules:
+        found["nodata"] = variable.rio.nodata
+    return found
