@@ -40,3 +40,14 @@ def test_rules() -> None:
     )
     assert (open_detector("all-cloud").detect(view).classes == 1).all()
     assert (open_detector("all-clear").detect(view).classes == 0).all()
+
+
+def test_heights_beyond_the_swath_are_not_seen() -> None:
+    image = np.full((4, 2, 2), 0.3, np.float32)
+    image[:3, 0, 0] = np.nan  # the elevation stays
+    view = View(image, ("blue", "green", "red", "elevation"))
+    for name in ("all-clear", "all-cloud"):
+        assert (open_detector(name).detect(view).classes == 255).tolist() == [
+            [True, False],
+            [False, False],
+        ]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nubila.curate.audit_scores import cloud_mask
 from nubila.datasets import Sample
+from nubila.datasets.sample import unseen
 from nubila.detect import open_detector, view_of
 
 __all__ = ["Duplicate", "ImageFacts", "brightness", "find_duplicates", "image_facts"]
@@ -100,7 +101,7 @@ def image_facts(sample: Sample) -> ImageFacts:
         digest=hashlib.sha256(np.ascontiguousarray(sample.image).tobytes()).hexdigest(),
         thumbnail=_plain(_thumbnail(bright)),
         label_thumbnail=_plain(_thumbnail(cloud_mask(sample.label))),
-        empty=float(np.isnan(sample.image).all(axis=0).mean()),
+        empty=float(unseen(sample.image, sample.bands).mean()),
         spread=float(known.std()) if known.size else 0.0,
         saturated=_saturated(sample),
         cloudlike=cloudlike,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nubila.classes import class_code
 from nubila.datasets.order import order_bands
+from nubila.datasets.sample import unseen
 from nubila.detect import Detection, Output, View, refusal
 from nubila.nn import Segmenter
 from nubila.recipe import Recipe
@@ -88,6 +89,6 @@ def network_probabilities(
     found: NDArray[np.float32] = logits_of(network, image, statistics).softmax(dim=0).numpy()
     needed = [recipe.bands.index(name) for name in recipe.required]
     # Where nothing is required, a pixel is judged by whatever it has.
-    lacking = np.isnan(image[needed]).any(axis=0) if needed else np.isnan(image).all(axis=0)
+    lacking = np.isnan(image[needed]).any(axis=0) if needed else unseen(image, recipe.bands)
     found[:, lacking] = np.nan
     return found

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nubila.classes import CLASS_NAMES, NO_DATA
+from nubila.datasets.sample import unseen
 from nubila.detect.detector import Detection, Output, View, as_detection, refusal
 
 __all__ = ["AllOne", "Bright"]
@@ -49,9 +50,9 @@ class AllOne:
         return ""
 
     def detect(self, view: View) -> Detection:
-        """Judge a view: every pixel with data in some band."""
+        """Judge a view: every pixel that some reflective band has seen."""
         code = (_CLOUD if self.cloud else _CLEAR).code
-        empty = np.logical_and.reduce(np.isnan(view.image), axis=0)
+        empty = unseen(view.image, view.bands)
         return as_detection(_codes(np.ones(empty.shape, bool), empty, code), self.outputs)
 
 
