@@ -5,9 +5,12 @@ from typer.testing import CliRunner
 
 from nubila.classes import class_set
 from nubila.cli import app
+from nubila.curate.auto_mask import auto_mask
+from nubila.curate.automatic import Means
 from nubila.datasets import load_sample, read_manifest
 from nubila.datasets.manifest import manifest_rows, write_manifest
-from nubila.errors import InputError, ModelError
+from nubila.detect import open_detector
+from nubila.errors import InputError, ManifestError, ModelError
 
 
 @pytest.fixture
@@ -58,6 +61,15 @@ def test_uncertain_images_are_left_out_but_never_drawn_ones(manifest, tmp_path):
     assert len(read_manifest(tmp_path / "labels" / "manifest.csv", root=tmp_path)) == 2
 
 
+def test_a_table_of_nothing_is_not_written(manifest, tmp_path):
+    (_, row), *_ = manifest_rows(manifest)
+    write_manifest(manifest, [row])
+    means = Means((open_detector("brightness"),))
+    with pytest.raises(InputError, match="ask for less with --keep"):
+        auto_mask([manifest], tmp_path / "labels/manifest.csv", means, root=tmp_path, keep=1.1)
+    assert not (tmp_path / "labels/manifest.csv").exists()
+
+
 def test_manifests_of_several_folders_need_a_root(manifest, tmp_path):
     (tmp_path / "other").mkdir()
     one, two = (row for _, row in manifest_rows(manifest))
@@ -79,6 +91,7 @@ def test_manifests_of_several_folders_need_a_root(manifest, tmp_path):
     [
         (("--flips", "sideways"), InputError, "--flips 'sideways'"),
         (("--clouds", "ukis-csmaks"), ModelError, "ukis-csmask"),
+        (("--split", "trian"), ManifestError, "did you mean 'train'"),
     ],
 )
 def test_wrong_arguments_are_named_and_nothing_is_written(

@@ -47,6 +47,8 @@ def test_errors_come_before_anything_is_written(
     wrong_split = _run("--model", model_path, "--data", scenes, "--split", "tset", "-o", out)
     assert isinstance(wrong_split.exception, ManifestError)
     assert "did you mean 'test'" in str(wrong_split.exception)
+    column = _run("--model", model_path, "--data", scenes, "--by", "contry", "-o", out)
+    assert "no sample has it" in str(column.exception)
     no_model = _run("--model", tmp_path / "no.onnx", "--data", scenes, "-o", out)
     assert isinstance(no_model.exception, ModelError)
     assert not out.exists()

@@ -54,6 +54,10 @@ def test_wrong_words(tmp_path: Path) -> None:
     ):
         result = CliRunner().invoke(app, ["synth", str(tmp_path), *words])
         assert result.exit_code == 2 and said in " ".join(result.output.replace("│", "").split())
+    for wrong in ("0", "nan", "-10"):
+        given = ["synth", str(tmp_path / "a.tif"), "-f", "geotiff", "--resolution", wrong]
+        result = CliRunner().invoke(app, given)
+        assert isinstance(result.exception, InputError), wrong
     assert not list(tmp_path.iterdir())
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import rasterio
 from typer.testing import CliRunner
 
 from nubila.cli import app
-from nubila.errors import InputError, ManifestError
+from nubila.errors import InputError, ManifestError, MissingExtraError
 from nubila.models_io import load_model
 from tests.evaluate.conftest import model_path
 from tests.evaluate.tuning import write_scenes
@@ -111,3 +112,12 @@ def test_a_folder_is_refused_before_the_model_runs(tuned: Path, tmp_path: Path) 
         refused.exception
     )
     assert "points tried" not in refused.output
+
+
+def test_a_missing_extra_is_told_before_the_model_runs(
+    tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.setattr("nubila.evaluate.tune.Bench", None)
+    given = ("tune", tuned, "--data", tuned.parents[1] / "manifest.csv")
+    assert isinstance(_run(*given, "-o", tmp_path / "x.onnx").exception, MissingExtraError)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from nubila.curate.combination import Combination
 from nubila.curate.predictions import Output, PredictionWriter
 from nubila.datasets import load_sample, read_manifest
 from nubila.detect import View, open_detector
-from nubila.errors import InputError
+from nubila.errors import InputError, MissingExtraError
 from nubila.models_io import BandUse, ModelCard, load_model
 from tests.curate.samples import write_samples
 
@@ -241,12 +242,24 @@ def test_members_that_do_not_fit_are_refused(three: list[Path], data: Path, tmp_
         ((three[0], "brightness+four", *out), "brightness+four: no ONNX file"),
         ((three[0], three[1], "--weights", "simplex", *out), "--data"),
         ((three[0], three[1], "--weights", "fre", *out), "did you mean 'free'"),
+        ((three[0], three[1], "--per-class", "--data", data, *out), "--per-class: a mean has no"),
+        ((three[0], three[1], "--split", "train", *out), "name their table with --data"),
         ((three[0], three[1], "--data", data, "--predictions", tmp_path, *out), "1 folders for 2"),
     ):
         done = _run(*arguments)
         assert isinstance(done.exception, InputError), done.output
         assert message in str(done.exception)
     assert not (tmp_path / "e.onnx").exists()
+
+
+def test_what_writes_the_file_is_asked_for_first(
+    three: list[Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.delitem(sys.modules, "nubila.curate.ensemble_graph", raising=False)
+    done = _run(*three, "--data", data, "-o", tmp_path / "e.onnx")
+    assert isinstance(done.exception, MissingExtraError), done.output
+    assert not list(tmp_path.glob("e*"))
 
 
 def test_any_detectors_are_compared_without_a_file(

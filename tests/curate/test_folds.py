@@ -171,6 +171,15 @@ def test_a_split_to_leave_out_that_is_not_there_is_told(
     assert not manifest.with_name("manifest-folds.csv").exists()
 
 
+def test_the_table_that_is_read_stays(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = manifest.read_bytes()
+    monkeypatch.setattr("sys.argv", ["nubila", "folds", str(manifest), "-o", str(manifest)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert manifest.read_bytes() == before
+
+
 def test_a_group_in_and_out_of_the_folds_is_told(manifest: Path) -> None:
     rows = [(line, dict(cells)) for line, cells in manifest_rows(manifest)]
     inside = next(cells for _, cells in rows if cells["split"] != "test")

@@ -181,5 +181,7 @@ def test_what_is_to_be_scored_on_is_not_pseudo_labelled_unasked(pool: Path, tmp_
     folder = tmp_path / "labels"
     refused = _run(pool, ["brightness"], folder)
     assert isinstance(refused.exception, InputError) and "split test too" in str(refused.exception)
+    wrong = _run(pool, ["brightness"], folder, "--split", "trian")
+    assert "no row has split 'trian' (found: test" in str(wrong.exception)
     assert not folder.exists()
-    assert _run(pool, ["brightness"], folder, "--split", "train").exit_code == 0
+    assert _run(pool, ["brightness"], folder, "--split", "validation").exit_code == 0

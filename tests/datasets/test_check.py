@@ -112,3 +112,10 @@ def test_codes_that_are_named_as_ignored_are_known(manifest: WriteManifest) -> N
     (problem,) = check_manifest(manifest({"codes": codes})).problems
     assert "unknown codes 255 (known: 0, 64, 192)" in problem
     assert check_manifest(manifest({"codes": f"{codes};255=ignored"})).problems == ()
+
+
+def test_images_without_a_label_are_looked_at_and_counted(manifest: WriteManifest) -> None:
+    found = check_manifest(manifest({"mask": ""}))
+    assert (found.samples, found.unlabelled, found.problems) == (1, 1, ())
+    found = check_manifest(manifest({"mask": "", "bands": "blue"}))
+    assert "expected 1" in found.problems[0]

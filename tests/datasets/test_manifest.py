@@ -94,6 +94,12 @@ def test_the_same_image_twice(manifest: WriteManifest) -> None:
         read_manifest(manifest({}, {}))
 
 
+def test_two_images_of_one_name(manifest: WriteManifest, folder: Path) -> None:
+    (folder / "alps/a.png").write_bytes(b"")
+    with pytest.raises(ManifestError, match=r"line 3.* a.png would be called 'alps/a', as a.tif"):
+        read_manifest(manifest({}, {"image": "alps/a.png"}))
+
+
 def test_byte_order_mark_and_blank_lines(manifest: WriteManifest) -> None:
     path = manifest()
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\r\n,,,,\r\n")

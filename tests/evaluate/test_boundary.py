@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -37,6 +37,7 @@ labels = hnp.arrays(
 
 
 @given(labels, st.sampled_from([1, 1.5, 2, 2.5, 3, 5, 20]))
+@example(np.array([[1, 6], [0, 0], [0, 0]], np.uint8), 20)  # beside an edge
 def test_distances_agree_with_a_loop(label: np.ndarray, radius: float) -> None:
     rows, columns = label.shape
     edge = [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nubila.datasets import check_collection, load_sample, read_collection
-from nubila.errors import InputError
+from nubila.errors import InputError, OutputError
 from nubila.synth import random_chip
 from nubila.synth.collections import GENERATED, write_collection
 from nubila.synth.instrument import SENSOR_BANDS
@@ -91,3 +91,10 @@ def test_same_seed_same_files(tmp_path: Path) -> None:
 def test_errors(tmp_path: Path, name: str, count: int, size: int, said: str) -> None:
     with pytest.raises(InputError, match=said):
         write_collection(name, tmp_path, count=count, size=size)
+
+
+def test_what_is_in_a_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("mine")
+    with pytest.raises(OutputError, match="is not empty"):
+        write_collection("synth", tmp_path, count=1, size=16)
+    assert (tmp_path / "manifest.csv").read_text() == "mine"

@@ -94,7 +94,11 @@ def _report(result: CheckResult, as_json: bool) -> None:
     if as_json:
         import json
 
-        content: dict[str, Any] = {"samples": result.samples, "splits": result.splits}
+        content: dict[str, Any] = {
+            "samples": result.samples,
+            "unlabelled": result.unlabelled,
+            "splits": result.splits,
+        }
         typer.echo(json.dumps(content | {"problems": list(result.problems)}, indent=2))
         return
     for problem in result.problems:
@@ -103,7 +107,8 @@ def _report(result: CheckResult, as_json: bool) -> None:
     count = len(result.problems)
     problems = "1 problem" if count == 1 else f"{count} problems"
     verdict = problems if count else "all is well"
-    typer.echo(f"{result.samples} samples ({shares}): {verdict}")
+    bare = f", {result.unlabelled} without a label" if result.unlabelled else ""
+    typer.echo(f"{result.samples} samples ({shares}{bare}): {verdict}")
 
 
 def generate(

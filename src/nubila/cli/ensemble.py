@@ -89,6 +89,10 @@ def ensemble(
         )
     if data is None and (weights != "mean" or predictions or output is None):
         raise InputError("--data: name the labels to score on and to fit weights on")
+    if data is None and (split is not None or root is not None):
+        raise InputError("--split and --root say which labels; name their table with --data")
+    if per_class and weights == "mean":
+        raise InputError("--per-class: a mean has no weights to fit; add --weights free")
     if output is not None and output.suffix != ".onnx":
         raise InputError(
             f"{output}: expected a name that ends in .onnx; its table is put beside it"
@@ -102,6 +106,9 @@ def ensemble(
             f"leave out -o for the table alone (flips are exported by nubila export --flips)"
         )
     if output is not None:
+        # Now, before hours of predictions: what writes the file is an extra.
+        from nubila.curate.ensemble_graph import write_ensemble
+
         for written in (output, output.with_suffix(".csv")):
             keep_inputs(written, [data, *(file.path for file in files)])
     combination: Combination | None = None
@@ -116,8 +123,6 @@ def ensemble(
             write_table(output.with_suffix(".csv"), found)
             typer.echo(output.with_suffix(".csv"))
     if output is not None:
-        from nubila.curate.ensemble_graph import write_ensemble
-
         combination = combination or mean_of(len(files), len(files[0].card.classes))
         typer.echo(write_ensemble(files, combination, output, name=output.stem))
 

@@ -72,6 +72,7 @@ def evaluate(
 
     from nubila.bands import parse_bands
     from nubila.evaluate import evaluate_together, parse_buffer, write_report
+    from nubila.evaluate.strata import check_columns
     from nubila.infer import MaskOptions
     from nubila.models_io import find_model, load_model
     from nubila.raster.atomic import make_folder
@@ -79,6 +80,7 @@ def evaluate(
     distance = parse_buffer(buffer)
     shown = None if bands is None else parse_bands(bands)
     specs = samples_of(data, root, split, shown)
+    check_columns(specs, by or ())
     named: list[str | None] = [*(models or ()), *(model or ())]
     loaded = [load_model(find_model(name)) for name in named or [None]]
     make_folder(output)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nubila.cli.options import Root
+from nubila.cli.options import Root, keep_inputs
 
 __all__ = ["folds"]
 
@@ -65,6 +65,8 @@ def folds(
     from nubila.datasets import write_manifest
     from nubila.raster.atomic import atomic_path, make_folder
 
+    target = output or _beside(Path(manifest))
+    keep_inputs(target, [manifest])
     rows, base = _rows(manifest, root)
     _check_leave(manifest, rows, _names(apart))
     found = make_folds(
@@ -77,7 +79,6 @@ def folds(
         apart=_names(apart),
         seed=seed,
     )
-    target = output or _beside(Path(manifest))
     make_folder(target.parent)
     write_manifest(target, found.rows)
     saved = target.with_name(f"{target.stem}-report.json")

@@ -81,7 +81,7 @@ def pseudo_label(
     from nubila.curate.pseudo import UNSURE, Sureness
     from nubila.curate.pseudo_label import label_rows, write_pseudo_labels
     from nubila.curate.teachers import open_teacher
-    from nubila.datasets.manifest import manifest_rows, read_manifest
+    from nubila.datasets.manifest import manifest_rows, read_manifest, select_split
     from nubila.errors import InputError, nearest
 
     known = {name: name for name in UNSURE}
@@ -98,6 +98,8 @@ def pseudo_label(
     sureness = Sureness(low, high, known[unsure], sets)
     base = (root or manifest.parent).absolute()
     specs = read_manifest(manifest, root=base, unlabelled=True)
+    if split is not None:
+        select_split(str(manifest), specs, split)
     scored = {s.split for s in specs if s.mask is None} - {"", "train"}
     if split is None and scored:
         raise InputError(

@@ -82,8 +82,14 @@ def review(
         keep_inputs(export, [manifest, file, ranking])
         typer.echo(f"{export_decisions(ReviewStore(file), export)} decisions in {export}")
         return
+    keep_inputs(_table_of(file), [manifest, ranking])
     found = _review(manifest, ranking, predictions, file, root, split, who)
     _serve(found, file, manifest.name, host, port, browse=not no_browser)
+
+
+def _table_of(decisions: Path) -> Path:
+    """Return where the page's button writes the decisions as a table."""
+    return decisions.with_suffix(".csv")
 
 
 def _review(
@@ -138,7 +144,7 @@ def _serve(
         host = socket.gethostname()
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
-    app = make_app(review, Guard(token), export=decisions.with_suffix(".csv"), title=title)
+    app = make_app(review, Guard(token), export=_table_of(decisions), title=title)
     typer.echo(f"{len(review.items)} samples; decisions in {decisions}\n{address}")
     if browse:
         threading.Timer(0.7, webbrowser.open, (address,)).start()

@@ -8,7 +8,12 @@ from pathlib import Path
 
 from nubila.curate.automatic import Means, automatic_labels, labelled_row
 from nubila.datasets import SampleSpec
-from nubila.datasets.manifest import manifest_rows, read_manifest, write_manifest
+from nubila.datasets.manifest import (
+    manifest_rows,
+    read_manifest,
+    select_split,
+    write_manifest,
+)
 from nubila.errors import InputError
 from nubila.raster.atomic import make_folder
 
@@ -54,9 +59,9 @@ def auto_mask(
         progress: called with how many are labelled, and of how many.
 
     Raises:
-        ManifestError: a table or a sample cannot be read.
-        InputError: detectors differ in their outputs, or what is written would replace a table, an
-            image or a label.
+        ManifestError: a table or a sample cannot be read, or no row has the split.
+        InputError: detectors differ in their outputs, what is written would replace a table, an
+            image or a label, or every image is left out.
         OutputError: a file cannot be written.
     """
     specs: list[SampleSpec] = []
@@ -66,6 +71,8 @@ def auto_mask(
             raise InputError(f"{manifest}: is read and would be replaced; name another with -o")
         specs += read_manifest(table, root=root, unlabelled=True)
         rows += [cells for _, cells in manifest_rows(table)]
+    if split is not None:
+        select_split(", ".join(map(str, manifests)), specs, split)
     chosen = [split is None or spec.split == split for spec in specs]
     folder = make_folder(manifest.parent).absolute()
     todo = [spec for spec, take in zip(specs, chosen, strict=True) if take]
@@ -84,5 +91,10 @@ def auto_mask(
             left_out += 1
             continue
         written.append(labelled_row(cells, label, root))
+    if not written:
+        raise InputError(
+            f"{', '.join(map(str, manifests))}: of no image is as much as {keep:g} certain, so "
+            f"that no label is left; ask for less with --keep"
+        )
     write_manifest(folder / manifest.name, written)
     return AutoMasked(folder / manifest.name, len(todo), left_out)

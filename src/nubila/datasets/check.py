@@ -43,12 +43,14 @@ class CheckResult:
     Attributes:
         samples: how many were looked at.
         splits: split -> how many of them.
+        unlabelled: how many have no mask.
         problems: one line each, in the order of the samples; empty if all is well.
     """
 
     samples: int
     splits: dict[str, int]
     problems: tuple[str, ...]
+    unlabelled: int = 0
 
 
 def check_collection(name: str, root: str | Path) -> CheckResult:
@@ -78,7 +80,8 @@ def _check(source: str, rows: Iterable[tuple[int, Cells]], base: Path) -> CheckR
     specs: list[SampleSpec] = []
     for line, cells in rows:
         try:
-            specs.append(Row(source, line, cells, strict=False).spec(base))
+            row = Row(source, line, cells, strict=False, unlabelled=True)
+            specs.append(row.spec(base))
         except ManifestError as error:
             problems.append(str(error))
     try:
@@ -92,7 +95,8 @@ def _check(source: str, rows: Iterable[tuple[int, Cells]], base: Path) -> CheckR
     for spec in specs:
         splits[spec.split] = splits.get(spec.split, 0) + 1
     # A scene's mask is shared by its patches, and is named once.
-    return CheckResult(len(specs), splits, tuple(dict.fromkeys(problems)))
+    unlabelled = sum(spec.mask is None for spec in specs)
+    return CheckResult(len(specs), splits, tuple(dict.fromkeys(problems)), unlabelled)
 
 
 def _problems(spec: SampleSpec) -> list[str]:
@@ -103,7 +107,7 @@ def _problems(spec: SampleSpec) -> list[str]:
         beside = f" (sample {spec.id} has others of its files)" if lone else ""
         return [f"{path}: missing{beside}" for path in absent]
     found = _scene_problems(spec) if spec.scene else _image_problems(spec)
-    return found + _mask_problems(spec, compare=not found)
+    return found if spec.mask is None else found + _mask_problems(spec, compare=not found)
 
 
 def _scene_problems(spec: SampleSpec) -> list[str]:
@@ -130,11 +134,10 @@ def _image_problems(spec: SampleSpec) -> list[str]:
         return found
     sizes = {path: _size(spec, shape) for path, shape in shapes.items()}
     expected = sizes[spec.images[0]]
-    if spec.corner is None:
+    mask = spec.mask if spec.corner is None else None
+    if mask is not None and mask.suffix != ".npy":
         with suppress(RasterioError, OSError):  # `_mask_problems` says so
-            expected = (
-                _header(spec.label_file)[-2:] if spec.label_file.suffix != ".npy" else expected
-            )
+            expected = _header(mask)[-2:]
     for path, size in sizes.items():
         if size != expected:
             found.append(f"{path}: mis-sized: {_text(size)} pixels, expected {_text(expected)}")

@@ -162,9 +162,17 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
 
 def _check_duplicates(specs: Sequence[SampleSpec]) -> None:
     seen: dict[tuple[Path, ...], SampleSpec] = {}
+    named: dict[str, SampleSpec] = {}
     for spec in specs:
         if (first := seen.setdefault(spec.images, spec)) is not spec:
             raise spec.error("image", f"{spec.id!r} stands on line {first.line} already")
+        # Predictions, labels and scores are kept by the name, which has no suffix.
+        if (first := named.setdefault(spec.id, spec)) is not spec:
+            raise spec.error(
+                "image",
+                f"{spec.images[0].name} would be called {spec.id!r}, as {first.images[0].name} on "
+                f"line {first.line} is; rename one of them",
+            )
 
 
 def _check_groups(specs: Sequence[SampleSpec]) -> None:

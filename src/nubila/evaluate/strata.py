@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Final
 
@@ -13,7 +13,7 @@ from nubila.datasets import SampleSpec
 from nubila.errors import InputError, nearest
 from nubila.evaluate.tally import SampleTally
 
-__all__ = ["measured", "range_of", "strata", "tags_of"]
+__all__ = ["check_columns", "measured", "range_of", "strata", "tags_of"]
 
 # A column with more values than this describes images, not strata, unless it is asked for.
 _MOST_VALUES: Final = 24
@@ -54,20 +54,35 @@ def strata(
     """
     found = {"folder": _grouped(samples, [s.folder for s in samples])}
     scenes = len({s.scene for s in samples})
-    known = list(dict.fromkeys(name for s in samples for name in s.tags))
+    known = _known_columns([s.tags for s in samples], columns or ())
     for name in known if columns is None else columns:
         if name == "folder":
             continue
-        if name not in known:
-            raise InputError(
-                f"column {name!r}: no sample has it{nearest(name, known)} (known: "
-                f"folder, {', '.join(known)})"
-            )
         groups = _grouped(samples, _ranges(name, [s.tags.get(name, "") for s in samples]))
         groups = dict(sorted(groups.items(), key=lambda group: _order(group[0])))
         if columns is not None or 2 <= len(groups) <= min(_MOST_VALUES, scenes / 2):
             found[name] = groups
     return found
+
+
+def check_columns(specs: Sequence[SampleSpec], columns: Iterable[str]) -> None:
+    """Raise, before anything is scored, if samples cannot be put in order by columns.
+
+    Raises:
+        InputError: there is no such column.
+    """
+    _known_columns([tags_of(spec) for spec in specs], columns)
+
+
+def _known_columns(tags: Sequence[Mapping[str, str]], asked: Iterable[str]) -> list[str]:
+    known = list(dict.fromkeys(name for one in tags for name in one))
+    for name in asked:
+        if name not in ("folder", *known):
+            raise InputError(
+                f"column {name!r}: no sample has it{nearest(name, known)} (known: "
+                f"folder, {', '.join(known)})"
+            )
+    return known
 
 
 def _grouped(samples: Sequence[SampleTally], values: Sequence[str]) -> dict[str, list[SampleTally]]:

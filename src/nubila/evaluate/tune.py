@@ -124,6 +124,8 @@ def tune(
             f"{model.path}: its graph gives {model.card.output}, which leave nothing to tune; "
             f"export the run with --output probabilities"
         )
+    with _quiet_optuna():
+        pass  # told before the model has run, not after
     with tempfile.TemporaryDirectory(prefix="nubila-tune-") as folder:
         bench = Bench(model, specs, Path(folder), threads=threads, progress=progress)
         plain = bench.tallies(OperatingPoint())

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.vrt import WarpedVRT
 
-from nubila.errors import InputError, nearest
+from nubila.errors import InputError, OutputError, nearest
 from nubila.raster.atomic import make_folder
 from nubila.raster.gdal import gdal_env
 from nubila.scenes.sun import sun_elevation
@@ -82,7 +82,7 @@ def write_collection(
 
     Raises:
         InputError: the name is unknown, `count` is below 1, or `size` below 16.
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds something.
     """
     if name not in GENERATED:
         known = ", ".join(GENERATED)
@@ -90,6 +90,8 @@ def write_collection(
     if count < 1 or size < _LEAST:
         raise InputError(f"count {count} and size {size}; expected at least 1 and {_LEAST}")
     base = make_folder(folder)
+    if any(base.iterdir()):
+        raise OutputError(f"{base}: is not empty; generated data go into a folder of their own")
     GENERATED[name](_Order(base, count, size, seed))
     return base
 

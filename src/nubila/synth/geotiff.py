@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -79,6 +80,11 @@ def write_geotiff(
         raise InputError(
             f"{final}: a GeoTIFF is one file, whose name ends in .tif; give one such as "
             f"{final / 'scene.tif' if final.is_dir() else f'{final}.tif'}"
+        )
+    if not (math.isfinite(resolution) and resolution > 0 and min(shape) > 0):
+        raise InputError(
+            f"{final}: {shape[0]} x {shape[1]} pixels of {resolution:g} m; expected at least one "
+            f"pixel of more than 0 m"
         )
     names = check_bands(sensor, level, bands)
     description = describe_scene(

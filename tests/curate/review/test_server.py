@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from nubila.cli import app as cli
 from nubila.curate.review import Review, ReviewStore
-from nubila.errors import MissingExtraError
+from nubila.errors import InputError, MissingExtraError
 from tests.curate.review.conftest import COLUMNS, ROWS, Folder
 from tests.curate.review.live import OURS, Client, running, serving
 
@@ -176,3 +178,13 @@ def test_the_page_loads_nothing_from_elsewhere() -> None:
     for file in files:
         text = file.read_text().replace('xmlns="http://www.w3.org/2000/svg"', "")
         assert "http://" not in text and "https://" not in text, file.name
+
+
+def test_the_button_writes_over_no_table_that_is_read(folder: Folder) -> None:
+    before = folder.manifest.read_bytes()
+    decisions = folder.manifest.with_suffix(".db")  # the button would write manifest.csv
+    given = ["review", str(folder.manifest), "--decisions", str(decisions), "--no-browser"]
+    refused = CliRunner().invoke(cli, given)
+    assert isinstance(refused.exception, InputError), refused.output
+    assert folder.manifest.read_bytes() == before
+    assert not decisions.exists()

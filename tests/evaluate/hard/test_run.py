@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nubila.classes import NO_DATA, class_set
 from nubila.datasets.sample import Sample, SampleMeta
-from nubila.detect import Detection, Output, View, as_detection
+from nubila.detect import Detection, Output, View, as_detection, open_detector
 from nubila.errors import InputError
 from nubila.evaluate.hard import HardImage, judge_images, write_hard_cases
 from nubila.evaluate.hard.run import EDGE, Figures, by_case
@@ -144,3 +144,15 @@ def test_the_report_holds_every_figure_and_says_what_is_lacking(tmp_path: Path):
     assert [r["lacks"] for r in rows] == ["", "no nir"]
     assert "no nir" in paths["report"].read_text()
     assert (paths["pictures"] / "city.png").is_file()
+
+
+def test_heights_beyond_the_swath_make_no_pixel_seen():
+    image = np.full((4, 4, 4), 0.4, np.float32)
+    image[:3, :, :2] = np.nan
+    bands = ("blue", "green", "red", "elevation")
+    meta = SampleMeta("a", ".", "a", "", "", "", 10.0, {})
+    label = np.where(np.isnan(image[0]), 0, _CLEAR).astype(np.uint8)
+    one = HardImage("no data", "a", "synthetic", "", lambda: Sample(image, label, bands, meta))
+    (judged,) = judge_images({"all": open_detector("all-cloud")}, [one])
+    figures = judged.figures["all"]
+    assert (figures.unjudged, figures.shares()["called_cloud"]) == (0, 1.0)

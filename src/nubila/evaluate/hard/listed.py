@@ -16,6 +16,7 @@ note       what there is to see                                       nothing
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from nubila.classes import class_set
 from nubila.datasets import Sample, SampleSpec, load_sample, read_manifest
+from nubila.datasets.sample import unseen
 from nubila.errors import InputError
 from nubila.evaluate.hard.case import HardImage
 
@@ -92,12 +94,15 @@ def _sample(
         _check_inside(spec, "window", window, label.shape)
         image, label = image[:, *window], label[window]
     if truth:
-        label = _stated(spec, truth, image)
+        label = _stated(spec, truth, image, sample.bands)
     return replace(sample, image=image, label=label)
 
 
 def _stated(
-    spec: SampleSpec, truth: tuple[_Part, ...], image: NDArray[np.float32]
+    spec: SampleSpec,
+    truth: tuple[_Part, ...],
+    image: NDArray[np.float32],
+    bands: Sequence[str],
 ) -> NDArray[np.uint8]:
     label = np.zeros(image.shape[1:], np.uint8)
     for part, bits in truth:
@@ -106,7 +111,7 @@ def _stated(
         else:
             _check_inside(spec, "truth", part, label.shape)
             label[part] = bits
-    label[np.isnan(image).all(axis=0)] = 0
+    label[unseen(image, bands)] = 0
     return label
 
 

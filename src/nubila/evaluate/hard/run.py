@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nubila.classes import CLASS_NAMES, NO_DATA, class_set
+from nubila.datasets.sample import unseen
 from nubila.detect import Detection, Detector, view_of
 from nubila.errors import InputError
 from nubila.evaluate.boundary import near_boundary
@@ -158,7 +159,7 @@ def _judge(detectors: Mapping[str, Detector], image: HardImage) -> Judged:
     view = view_of(sample)
     lacking = {n: words for n, d in detectors.items() if (words := d.lacks(view))}
     found = {n: d.detect(view) for n, d in detectors.items() if n not in lacking}
-    empty = np.logical_and.reduce(np.isnan(view.image), axis=0)
+    empty = unseen(view.image, view.bands)
     return Judged(
         image=image,
         picture=true_colour(sample),
