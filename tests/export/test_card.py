@@ -6,7 +6,7 @@ import pytest
 
 from nubila.errors import InputError
 from nubila.export.card import _portable, read_scores
-from nubila.recipe import load_recipe
+from nubila.recipe import Recipe, load_recipe
 
 
 def test_a_card_holds_no_path_of_the_machine_that_made_it(tmp_path: Path) -> None:
@@ -115,3 +115,11 @@ def test_scores_of_another_model_are_refused(tmp_path: Path, scores: dict[str, A
     path = _written(tmp_path / "scores.json", scores)
     with pytest.raises(InputError, match=r"are of (somebody-elses|large|a model that it .*small)"):
         read_scores(path, "small")
+
+
+def test_a_path_of_pretrained_weights_is_a_name_on_the_card(tmp_path: Path) -> None:
+    weights = tmp_path / "encoder.pth"
+    model = {"name": "library", "weights": str(weights)}
+    values = {"data": {"manifest": "a.csv", "root": "."}, "steps": 1, "model": model}
+    told = _portable(Recipe.model_validate(values))
+    assert str(tmp_path) not in told and "encoder.pth" in told

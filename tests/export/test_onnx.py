@@ -22,6 +22,7 @@ from nubila.nn import CompactUNet, Segmenter
 from nubila.train import fit, load_recipe
 from nubila.train.data import Labelled, load_split
 from nubila.train.state import load_weights
+from tests.export.scored import scored_export, write_scores
 from tests.toy_run import write_toy_recipe
 
 
@@ -35,9 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model_file(run: Path) -> Path:
     scores = run / "scores.json"
-    scored = {"overall": {"cloud": {"iou": 0.5}}, "protocol": {"model": "toy"}}
-    scores.write_text(json.dumps(scored), encoding="utf-8")
-    return export_onnx(run, run / "toy.onnx", scores=scores, report=lambda _: None)
+    return scored_export(run, run / "toy.onnx", scores)
 
 
 def test_the_file_gives_what_pytorch_gives_at_any_size(run: Path, model_file: Path) -> None:
@@ -89,9 +88,29 @@ def test_no_batch_norm_and_no_file_name_of_this_machine_is_left(model_file: Path
 
 
 def test_the_same_run_gives_the_same_bytes(run: Path, model_file: Path) -> None:
-    again = export_onnx(run, run / "b.onnx", scores=run / "scores.json", report=lambda _: None)
+    again = scored_export(run, run / "b.onnx", run / "b.json")
     one, other = (hashlib.sha256(p.read_bytes()).hexdigest() for p in (model_file, again))
     assert one == other
+
+
+def test_scores_of_another_network_are_not_put_on_a_card(run: Path, tmp_path: Path) -> None:
+    def export(scores: Path | None) -> Path:
+        return export_onnx(run, tmp_path / "x.onnx", scores=scores, report=lambda _: None)
+
+    scores = write_scores(tmp_path / "scores.json", "0" * 64)
+    with pytest.raises(InputError, match="export without them first"):
+        export(scores)
+    other = export(None).read_bytes()
+    with pytest.raises(InputError, match="are of another file"):
+        export(scores)
+    # Of the file that is there, but that is another network than the run's.
+    swapped = other.replace(b"\x00\x00\x80\x3f", b"\x00\x00\x00\x40", 1)
+    assert swapped != other
+    (tmp_path / "x.onnx").write_bytes(swapped)
+    write_scores(scores, hashlib.sha256(swapped).hexdigest())
+    with pytest.raises(InputError, match="gives another network now"):
+        export(scores)
+    assert (tmp_path / "x.onnx").read_bytes() == swapped
 
 
 def test_the_stac_item_agrees_with_the_card(model_file: Path) -> None:
@@ -114,11 +133,12 @@ def test_a_file_that_differs_is_not_written(run: Path, monkeypatch: pytest.Monke
     assert not list(run.glob("*wrong*"))
 
 
+@pytest.mark.usefixtures("model_file")
 def test_what_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
     with pytest.raises(NubilaError, match=r"recipe\.yaml"):
         export_onnx(tmp_path, tmp_path / "x.onnx", report=lambda _: None)
     with pytest.raises(InputError, match="nubila evaluate writes one"):
-        export_onnx(run, run / "x.onnx", scores=tmp_path / "none.json", report=lambda _: None)
+        export_onnx(run, run / "toy.onnx", scores=tmp_path / "none.json", report=lambda _: None)
     (tmp_path / "recipe.yaml").write_bytes((run / "recipe.yaml").read_bytes())
     with pytest.raises(NubilaError, match="no such checkpoint"):
         export_onnx(tmp_path, tmp_path / "x.onnx", report=lambda _: None)

@@ -14,7 +14,7 @@ import torch
 
 from nubila.classes import class_set
 from nubila.errors import InputError
-from nubila.export import ExportOptions, export_onnx
+from nubila.export import ExportOptions
 from nubila.export.onnx import Source
 from nubila.export.options import Shape
 from nubila.export.prune import finetune, prune
@@ -22,6 +22,7 @@ from nubila.export.variants import Measured, cloud_iou_of, export_variants, judg
 from nubila.models_io import load_model
 from nubila.nn import CompactUNet, Segmenter
 from nubila.train.data import Labelled
+from tests.export.scored import scored_export
 from tests.export.test_shapes import untrained
 from tests.infer.toy import write_toy
 from tests.toy_run import write_toy_recipe
@@ -33,24 +34,25 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     write_toy_recipe(folder)
     run = untrained(folder, "run", {})
     scores = folder / "scores.json"
-    scored = {"overall": {"cloud": {"iou": 0.5}}, "protocol": {"model": "toy"}}
-    scores.write_text(json.dumps(scored), encoding="utf-8")
     wanted = {"fp16": True, "int8": True, "prune": 0.5, "flips": "horizontal"}
     options = ExportOptions(**wanted, finetune=2, force=True)
     lines: list[str] = []
-    export_onnx(run, run / "m.onnx", scores=scores, options=options, report=lines.append)
+    scored_export(run, run / "m.onnx", scores, options, lines.append)
     return run, "\n".join(lines)
 
 
 def test_each_variant_is_measured_beside_the_original(exported: tuple[Path, str]) -> None:
     run, told = exported
     rows = {row["name"]: row for row in json.loads((run / "variants.json").read_text())}
+    plain = load_model(run / "m.onnx").card.flops_per_pixel
     assert list(rows) == ["original", "fp16", "int8", "prune50", "flips-horizontal"]
     for name, row in rows.items():
         path = run / row["file"]
         model = load_model(path)
         assert row["megabytes"] == pytest.approx(path.stat().st_size / 1e6, abs=1e-3)
         assert row["parameters"] == model.card.parameters
+        pruned = name == "prune50"
+        assert (model.card.flops_per_pixel < 0.8 * plain) == pruned
         assert model.card.name == ("toy" if name == "original" else f"toy-{name}")
         assert row["megapixels_per_second"] > 0
         assert f"{row['megabytes']:.2f}" in told and name in told
@@ -132,7 +134,7 @@ def test_what_is_refused_is_not_there(exported: tuple[Path, str], tmp_path: Path
     shutil.copyfile(run / "m.onnx", tmp_path / "m.onnx")
     (tmp_path / "m-flips-four.onnx").write_text("of an earlier export")
     options = ExportOptions(flips="four")
-    source, output = Source.of(run, None), tmp_path / "m.onnx"
+    source, output = Source.of(run, None, tmp_path / "m.onnx"), tmp_path / "m.onnx"
     rows = export_variants(source, Shape(), output, options, lambda _: None)
     assert "times slower" in rows[1].why and not rows[1].kept
     assert {path.name for path in tmp_path.iterdir()} == {"m.onnx", "variants.json"}

@@ -80,3 +80,14 @@ def test_a_model_of_elsewhere_is_scored_where_nothing_was_trained(tmp_path: Path
         recipe, tmp_path / "run", stages=("evaluate",), model=model, report=print
     )
     assert "scores.json" in {path.name for path in result.outputs}
+
+
+def test_a_changed_export_section_reaches_a_run_that_is_done(tmp_path: Path) -> None:
+    path, run = write_toy_recipe(tmp_path), tmp_path / "run"
+    for summary in ("First.", "Second."):
+        recipe = load_recipe(path, ["steps=1", f"export.summary={summary}"])
+        run_recipe(recipe, run, stages=("train", "export"), report=lambda _: None)
+        assert load_model(run / "toy.onnx").card.summary == summary
+    recipe = load_recipe(path, ["steps=1", "export.summary=Third."])
+    run_recipe(recipe, run, stages=("export",), report=lambda _: None)
+    assert load_model(run / "toy.onnx").card.summary == "Third."

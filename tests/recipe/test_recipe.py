@@ -63,6 +63,9 @@ def test_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
         (_GOOD + "model:\n  name: unett\n", 9, ["no 'unett'", "did you mean 'unet'"]),
         (_GOOD + "loss:\n  - name: dise\n", 9, ["no 'dise'", "did you mean 'dice'"]),
         (_GOOD + "seed: 4\n", 8, ["'seed' stands on line 1 already"]),
+        (_GOOD + "loss:\n  - name: dice\n    weight: 1\n    weight: 5\n", 11, ["on line 10"]),
+        (_GOOD + "export:\n  resolution: [60, 10]\n", 9, ["the finest and the coarsest"]),
+        (_GOOD + "tiling:\n  dates: 2020-01-01\n", 9, ["tiling.dates"]),
         (_GOOD + "optim: [\n", 9, []),
     ],
 )
@@ -138,3 +141,12 @@ def test_the_recipes_of_the_shipped_weights_hold(name: str) -> None:
     assert bool(images) == (name != "small")
     known = set(Recipe.model_fields)
     assert set(yaml.safe_load(path.read_text())) <= known
+
+
+@pytest.mark.parametrize("section", ["class_weights={thin cloud: 5}", "export.biases={snow: -4}"])
+def test_weights_of_classes_that_the_network_does_not_tell_are_an_error(
+    tmp_path: Path, section: str
+) -> None:
+    classes = "classes={clear: [clear, cloud shadow, snow, water], cloud: [cloud, thin cloud]}"
+    with pytest.raises(RecipeError, match="is no class of this network"):
+        load_recipe(_write(tmp_path, _GOOD), [classes, section])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import multiprocessing
 import os
@@ -235,3 +236,22 @@ def test_a_forked_child_reads_through_the_open_store_itself(tmp_path):
     child.start()
     np.testing.assert_array_equal(queue.get(timeout=60), expected)
     child.join()
+
+
+@pytest.mark.parametrize("what", ["image", "label"])
+def test_a_file_that_is_gone_is_an_error_and_not_an_empty_tile(tmp_path, what):
+    store = fill(toy_specs(tmp_path / "data", SHAPES), tmp_path / "store")
+    files = sorted(p for p in (tmp_path / "store" / what / "c").rglob("*") if p.is_file())
+    files[0].unlink()
+    with pytest.raises(ManifestError, match="a file of tile 0 is missing"):
+        open_store(tmp_path / "store")[0]
+    assert store[len(store) - 1].label.any()
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(write._Filler, "_write", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        fill(toy_specs(tmp_path / "data", SHAPES), tmp_path / "store")

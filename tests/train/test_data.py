@@ -313,3 +313,23 @@ def test_a_band_that_no_image_has_is_named() -> None:
     check_bands(recipe, samples)
     with pytest.raises(ManifestError, match=r"no training image has data in band nir;"):
         check_bands(recipe, samples[:1], [])
+
+
+def test_a_store_of_what_is_no_longer_listed_is_not_trained_from(toy: Path) -> None:
+    recipe = load_recipe(toy, ["data.tiles=made", "tiling.size=48"])
+    load_split(recipe, "train")
+    table = toy.parent / "toy.csv"
+    before = table.read_text()
+    table.write_text(before.replace("0=clear|water;1=cloud", "0=clear;1=cloud"))
+    with pytest.raises(ManifestError, match="was cut from other samples, labels or splits"):
+        load_split(recipe, "train")
+    table.write_text(before)
+    load_split(recipe, "train")
+    table.unlink()  # a machine that has the tiles alone
+    assert len(load_split(recipe, "train")) > 0
+
+
+def test_a_folder_that_gets_odds_has_to_be_there(toy: Path) -> None:
+    recipe = load_recipe(toy, ["data.weights={plaecs: 2}"])
+    with pytest.raises(ManifestError, match=r"data.weights: .*'plaecs'; did you mean 'places'"):
+        Chips(recipe, load_split(recipe, "train"), [])

@@ -13,6 +13,7 @@ from nubila.recipe import load_recipe
 from nubila.train.objective import build_objective, pixel_counts
 from nubila.train.samples import Labelled
 
+_UNBIASED = "export.biases={}"  # the toy has one of snow
 _CLOUD38 = "classes={clear: [clear, cloud shadow, snow, water], cloud: [cloud, thin cloud]}"
 _NOT_CLOUD = class_set(["clear", "cloud shadow", "snow", "water"])
 
@@ -42,7 +43,7 @@ def test_pos_weight_counts_what_partial_labels_rule_out(toy: Path, thin: int) ->
     "sets", [[], [_CLOUD38], ["classes={cloud: [cloud, thin cloud], clear: [clear]}"]]
 )
 def test_pixels_are_counted_as_the_term_takes_them(toy: Path, sets: list[str]) -> None:
-    recipe = load_recipe(toy, sets)
+    recipe = load_recipe(toy, [*sets, _UNBIASED])
     random = np.random.default_rng(0)
     samples = [_sample(random.integers(0, 64, (9, 8))) for _ in range(2)]
     table = output_sets(recipe.classes)
@@ -58,4 +59,7 @@ def test_pixels_are_counted_as_the_term_takes_them(toy: Path, sets: list[str]) -
 
 def test_of_two_outputs_what_is_out_of_one_is_in_the_other(toy: Path) -> None:
     label = np.array([[_NOT_CLOUD] * 7 + [class_set(["cloud", "thin cloud"])] * 3 + [0, 63]])
-    assert pixel_counts(load_recipe(toy, [_CLOUD38]), [_sample(label)]) == [(7, 3), (3, 7)]
+    assert pixel_counts(load_recipe(toy, [_CLOUD38, _UNBIASED]), [_sample(label)]) == [
+        (7, 3),
+        (3, 7),
+    ]

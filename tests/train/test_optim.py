@@ -105,3 +105,12 @@ def test_weights_of_another_network_are_an_error(toy: Path, tmp_path: Path) -> N
     recipe = load_recipe(toy, [f"finetune.start_from={tmp_path / 'other.ckpt'}"])
     with pytest.raises(RecipeError, match="no weights that fit"):
         State.start(recipe)
+
+
+def test_weights_of_other_bands_of_the_same_number_are_an_error(toy: Path, tmp_path: Path) -> None:
+    bands = "bands=[blue, green, red, nir]"
+    fit(load_recipe(toy, ["steps=1", bands]), tmp_path / "first", report=print)
+    start = f"finetune.start_from={tmp_path / 'first'}"
+    State.start(load_recipe(toy, [bands, start]))
+    with pytest.raises(RecipeError, match="is of the bands blue, green, red, nir, this recipe of"):
+        State.start(load_recipe(toy, ["bands=[red, green, blue, nir]", start]))

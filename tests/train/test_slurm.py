@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nubila.cli import app
-from nubila.errors import RecipeError
+from nubila.errors import OutputError, RecipeError
 from nubila.recipe import load_recipe
 from nubila.train.slurm import Job, batch_script
 
@@ -43,3 +43,9 @@ def test_a_time_that_slurm_does_not_know(toy: Path, tmp_path: Path) -> None:
 def test_processors_alone(toy: Path, tmp_path: Path) -> None:
     text = batch_script(load_recipe(toy), toy, tmp_path, job=Job(time="30", gpus=False))
     assert "--gpus" not in text and "--partition" not in text
+
+
+def test_a_script_that_cannot_be_written_is_told(toy: Path, tmp_path: Path) -> None:
+    script = tmp_path / "none" / "job.sh"
+    done = CliRunner().invoke(app, ["slurm", str(toy), "--script", str(script)])
+    assert isinstance(done.exception, OutputError), done.output

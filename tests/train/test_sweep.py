@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nubila.errors import NubilaError, RecipeError
+from nubila.errors import NubilaError, OutputError, RecipeError
 from nubila.recipe import Recipe
 from nubila.train import sweep as sweep_module
 from nubila.train.sweep import (
@@ -124,3 +124,39 @@ def test_spaces_are_read_and_wrong_ones_named() -> None:
     assert (space["a"].high, space["b"].high, space["c"].choices) == (1, 8, ("adam", "sgd"))
     with pytest.raises(RecipeError, match="expected log:1e-4:1e-1"):
         read_space(["a=log:1"])
+
+
+def test_a_failure_of_other_settings_or_of_the_disk_is_not_kept(
+    toy: Path, tmp_path: Path, fitted: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, trials = tmp_path / "sweep", grid_trials(["optim.lr=0.9"])
+
+    def sweep(*changes: str) -> object:
+        return sweep_grid(toy, folder, trials, changes=changes, report=lambda _: None)
+
+    sweep("steps=4")
+    sweep("steps=4")
+    assert len(fitted) == 1
+    sweep("steps=5")
+    assert len(fitted) == 2
+
+    def full(*_: object, **__: object) -> None:
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(sweep_module, "fit", full)
+    with pytest.raises(OutputError):
+        sweep("steps=6")
+    assert not list(folder.rglob("failure.json"))
+
+
+def test_a_search_among_other_choices_is_told(
+    toy: Path, tmp_path: Path, fitted: list[Path]
+) -> None:
+    for trials, choices in enumerate(("0.1,0.2", "0.1,0.2,0.3"), start=1):
+        space = read_space([f"optim.lr={choices}"])
+        given = (toy, tmp_path / "s", space, trials)
+        if trials == 1:
+            sweep_optuna(*given, changes=[], report=lambda _: None)
+            continue
+        with pytest.raises(RecipeError, match="another --space"):
+            sweep_optuna(*given, changes=[], report=lambda _: None)

@@ -13,6 +13,7 @@ from nubila.train import load_recipe
 from nubila.train.data import Labelled
 from nubila.train.validate import classes_of, logits_of, validate
 
+_UNBIASED = "export.biases={}"  # the toy has one of snow
 _THREE = "classes={clear: [clear, water], cloud: [cloud, thin cloud], cloud shadow: [cloud shadow]}"
 
 
@@ -30,11 +31,11 @@ def _samples() -> list[Labelled]:
 
 def _network(toy: Path) -> Segmenter:
     torch.manual_seed(0)
-    return build_network(load_recipe(toy, [_THREE])).eval()
+    return build_network(load_recipe(toy, [_THREE, _UNBIASED])).eval()
 
 
 def test_scores_agree_with_a_plain_count(toy: Path) -> None:
-    network, samples, recipe = _network(toy), _samples(), load_recipe(toy, [_THREE])
+    network, samples, recipe = _network(toy), _samples(), load_recipe(toy, [_THREE, _UNBIASED])
     cloud = {"x": [0, 0], "y": [0, 0]}
     outputs = np.zeros((3, 2), int)
     # Labels as sets of nubila's classes -> the outputs that they allow; 16 is snow, which is none.
@@ -62,7 +63,7 @@ def test_scores_agree_with_a_plain_count(toy: Path) -> None:
 
 
 def test_shares_of_processes_add_up_to_the_whole(toy: Path) -> None:
-    network, samples, recipe = _network(toy), _samples(), load_recipe(toy, [_THREE])
+    network, samples, recipe = _network(toy), _samples(), load_recipe(toy, [_THREE, _UNBIASED])
     loss = build_loss((CrossEntropy(),), classes=tuple(recipe.classes))
     whole = validate(network, recipe, samples, samples[:1], loss=loss)
     vectors: list[torch.Tensor] = []
@@ -79,7 +80,7 @@ def test_shares_of_processes_add_up_to_the_whole(toy: Path) -> None:
 
 
 def test_the_loss_is_a_mean_over_judged_pixels(toy: Path) -> None:
-    network, samples, recipe = _network(toy), _samples(), load_recipe(toy, [_THREE])
+    network, samples, recipe = _network(toy), _samples(), load_recipe(toy, [_THREE, _UNBIASED])
     loss = build_loss((CrossEntropy(),), classes=tuple(recipe.classes))
     found = validate(network, recipe, samples, [], loss=loss)["validation_loss"]
     sums = pixels = 0.0

@@ -165,7 +165,10 @@ def _configured(name: str, overrides: Sequence[str]) -> Network:
                 f"--set {text!r}: expected key=value{nearest(key, section.model_fields)} "
                 f"(known: {', '.join(section.model_fields)})"
             )
-        values[key] = yaml.safe_load(value)
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"--set {text!r}: the value is no valid YAML") from error
     try:
         return section.model_validate(values)
     except ValidationError as error:

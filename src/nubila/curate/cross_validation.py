@@ -33,6 +33,7 @@ from nubila.raster.atomic import make_folder
 from nubila.recipe import Recipe
 from nubila.train import fit
 from nubila.train.folder import write_json
+from nubila.train.samples import drop_stale_tiles
 from nubila.train.state import load_weights
 
 __all__ = [
@@ -110,7 +111,8 @@ def train_fold(
 def fold_recipe(recipe: Recipe, fold: str, folder: Path, *, resume: bool = True) -> Recipe:
     """Return the recipe of one fold; its manifest is written into the folder.
 
-    A tile store holds its tiles' splits, so each fold gets one of its own.
+    A tile store holds its tiles' splits, so each fold gets one of its own in the
+    folder; one that was made when the folds or labels were others is made anew.
 
     Raises:
         RecipeError: there is no such fold, the recipe asks for more than one device, or, if
@@ -136,9 +138,11 @@ def fold_recipe(recipe: Recipe, fold: str, folder: Path, *, resume: bool = True)
     write_manifest(manifest, rows)
     changes: dict[str, Any] = {"manifest": manifest}
     if data.tiles is not None:
-        changes["tiles"] = data.tiles.with_name(f"{data.tiles.name}-fold-{fold}")
+        changes["tiles"] = (folder / f"tiles-{fold}").absolute()
     tiling = recipe.tiling.model_copy(update={"splits": {}})
-    return recipe.model_copy(update={"data": data.model_copy(update=changes), "tiling": tiling})
+    own = recipe.model_copy(update={"data": data.model_copy(update=changes), "tiling": tiling})
+    drop_stale_tiles(own)
+    return own
 
 
 def _hold_to_same(manifest: Path, rows: Sequence[Mapping[str, str]], fold: str) -> None:

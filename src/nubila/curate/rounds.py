@@ -47,6 +47,7 @@ from nubila.raster.atomic import atomic_path, make_folder
 from nubila.recipe import Recipe
 from nubila.train import fit
 from nubila.train.folder import write_json
+from nubila.train.samples import drop_stale_tiles
 from nubila.train.state import load_weights
 
 __all__ = ["Round", "RoundOptions", "best_round", "run_rounds"]
@@ -255,7 +256,7 @@ def _train(
     manifest = folder / "manifest.csv"
     changes: dict[str, Any] = {"manifest": manifest}
     if data.tiles is not None:  # a store holds its tiles' labels
-        changes["tiles"] = data.tiles.with_name(f"{data.tiles.name}-round-{number}")
+        changes["tiles"] = (folder / "tiles").absolute()
     recipe = job.recipe.model_copy(update={"data": data.model_copy(update=changes)})
     count = job.options.folds
     if count > 1:
@@ -269,6 +270,7 @@ def _train(
     job.report(f"round {number}: {manifest}")
     run = folder / "run"
     if count == 1:
+        drop_stale_tiles(recipe)
         return (fit(recipe, run, resume=True, report=job.report),)
     names = fold_names(recipe)
     return tuple(train_fold(recipe, name, run, report=job.report) for name in names)

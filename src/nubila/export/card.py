@@ -19,6 +19,7 @@ from nubila.models_io import BandUse, CalibrationError, ModelCard, TrainingSourc
 from nubila.nn import Segmenter
 from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe
+from nubila.recipe.load import is_weights_file
 
 __all__ = ["build_card", "card_scores", "mlm_item", "read_scores", "write_item"]
 
@@ -320,6 +321,8 @@ def _mlm_output(card: ModelCard, batch: int | None) -> dict[str, Any]:
 def _portable(recipe: Recipe) -> str:
     """Return the recipe's text with file names in place of this machine's paths."""
     named = _named(recipe.model_dump(), recipe.model_dump(mode="json"))
+    if is_weights_file(weights := named["model"].get("weights")):
+        named["model"]["weights"] = Path(weights).name
     return yaml.safe_dump(named, sort_keys=False)
 
 

@@ -15,7 +15,8 @@ from nubila.recipe import Recipe
 from nubila.tiles.store import open_store
 from nubila.train.data import Labelled
 from nubila.train.folder import check_same_data
-from nubila.train.samples import folders, read_specs
+from nubila.train.pool import held_out_count
+from nubila.train.samples import TileSamples, folders, read_specs
 
 __all__ = ["check_data", "drawn_classes", "training_sources"]
 
@@ -35,7 +36,7 @@ def check_data(run: Path, train: Sequence[Labelled], validation: Sequence[Labell
         check_same_data(run, train, validation)
     except RecipeError as error:
         raise RecipeError(
-            f"{error} (of nubila train); or put the samples and labels back that it was trained "
+            f"{error}; or put the samples and labels back that it was trained "
             f"on: card and calibration rest on them"
         ) from error
 
@@ -43,9 +44,12 @@ def check_data(run: Path, train: Sequence[Labelled], validation: Sequence[Labell
 def training_sources(recipe: Recipe, train: Sequence[Labelled]) -> tuple[TrainingSource, ...]:
     """Return the sources that chips were drawn from, synthetic scenes with them."""
     weights = recipe.data.weights
-    counts = Counter(folder for folder in folders(train) if weights.get(folder, 1.0) > 0)
+    of_images = folders(train)
+    if isinstance(train, TileSamples):  # of an image there are many tiles
+        of_images = [folder for folder, _ in {*zip(of_images, train.ids, strict=True)}]
+    counts = Counter(folder for folder in of_images if weights.get(folder, 1.0) > 0)
     if recipe.synth.share:
-        counts["nubila synth"] = recipe.synth.chips
+        counts["nubila synth"] = recipe.synth.chips - held_out_count(recipe.synth.chips)
     licences = {"nubila synth": "Apache-2.0"} | recipe.export.licences
     return tuple(
         TrainingSource(name=name, licence=licences.get(name, "not stated"), images=images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from nubila.export.ground import check_data, drawn_classes, training_sources
 from nubila.export.options import ExportOptions, Shape
 from nubila.export.parity import check_parity
 from nubila.models_io import CalibrationError, load_model
+from nubila.models_io.metadata import without_card
 from nubila.nn import Segmenter
 from nubila.raster.atomic import atomic_path, make_folder
 from nubila.recipe import Recipe, load_recipe
@@ -50,12 +52,26 @@ class Source:
     scores: dict[str, Any]
 
     @classmethod
-    def of(cls, run: Path, scores: Path | None) -> Source:
-        """Read a run folder; raises as `export_onnx`."""
+    def of(cls, run: Path, scores: Path | None, scored: Path) -> Source:
+        """Read a run folder; raises as `export_onnx`.
+
+        Args:
+            run: its folder.
+            scores: for the card, or None.
+            scored: the file that they have to be of.
+        """
         recipe = load_recipe(run / "recipe.yaml")
         network = load_weights(run / "best.ckpt")
         torch.set_num_threads(recipe.threads)
-        found = read_scores(scores, recipe.export.name)
+        found: dict[str, Any] = {}
+        if scores is not None:
+            if not scored.is_file():
+                raise InputError(
+                    f"{scores}: scores are put on the card of the file that was scored, and there "
+                    f"is no {scored}; export without them first, and score that"
+                )
+            digest = hashlib.sha256(scored.read_bytes()).hexdigest()
+            found = read_scores(scores, recipe.export.name, digest)
         splits = recipe.data.train, recipe.data.validation
         train, held_back = (load_split(recipe, split) for split in splits)
         check_data(run, train, held_back)
@@ -81,7 +97,8 @@ def export_onnx(
     Args:
         run: folder of ``nubila train``.
         output: the ONNX file; the item gets the suffix ``.stac.json``.
-        scores: ``scores.json`` of ``nubila evaluate`` for the card, or None.
+        scores: ``scores.json`` of ``nubila evaluate`` on the file that is there now, for the card
+            of the one that takes its place; or None.
         options: what to export; variants get names after the file's.
         report: called with each line for people.
 
@@ -92,7 +109,7 @@ def export_onnx(
             more than `parity.TOLERANCES`.
     """
     make_folder(output.parent)
-    source = Source.of(run, scores)
+    source = Source.of(run, scores, output)
     shape = options.shape(source.recipe, source.network.stride)
     written, shape = _write_any(source, shape, output, options, report)
     if options.variants:
@@ -166,6 +183,11 @@ def write_calibrated(
         graph = Graph(network, recipe.classes, shape)
         samples = source.validation[:_PARITY_SAMPLES]
         difference = check_parity(graph, fitted, load_model(temporary), samples)
+        if source.scores and not suffix and without_card(temporary) != without_card(output):
+            raise InputError(
+                f"{output}: the scores are of the file that is there, and this run gives another "
+                f"network now; export without them, and score that"
+            )
     report(f"largest difference from PyTorch on {len(samples)} real samples: {difference:.2e}")
     write_item(card, output, source.when, recipe.model.name, shape.batch)
     report(f"{output.name}: {output.stat().st_size / 1e6:.1f} MB, {card.parameters} parameters")

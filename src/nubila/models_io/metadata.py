@@ -17,7 +17,7 @@ from nubila.errors import ModelError
 from nubila.models_io.card import CARD_KEY, ModelCard
 from nubila.raster.atomic import atomic_path
 
-__all__ = ["copy_with_card"]
+__all__ = ["copy_with_card", "without_card"]
 
 _METADATA: Final = 14
 _KEY: Final = 1
@@ -38,14 +38,23 @@ def copy_with_card(source: Path, target: Path, card: ModelCard) -> None:
         ModelError: the source is no protocol buffer message, or is cut short.
         OutputError: the target cannot be written.
     """
-    data = source.read_bytes()
-    try:
-        kept = [data[a:b] for a, b, is_card in _fields(data) if not is_card]
-    except (IndexError, ValueError) as error:
-        raise ModelError(f"{source}: not an ONNX file, or cut short ({error})") from error
+    kept = without_card(source)
     entry = _field(_KEY, CARD_KEY.encode()) + _field(_VALUE, card.model_dump_json().encode())
     with atomic_path(target) as temporary:
-        temporary.write_bytes(b"".join([*kept, _field(_METADATA, entry)]))
+        temporary.write_bytes(kept + _field(_METADATA, entry))
+
+
+def without_card(path: Path) -> bytes:
+    """Return all of a model file but its card.
+
+    Raises:
+        ModelError: the file is no protocol buffer message, or is cut short.
+    """
+    data = path.read_bytes()
+    try:
+        return b"".join(data[a:b] for a, b, is_card in _fields(data) if not is_card)
+    except (IndexError, ValueError) as error:
+        raise ModelError(f"{path}: not an ONNX file, or cut short ({error})") from error
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int, bool]]:

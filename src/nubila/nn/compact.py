@@ -138,16 +138,24 @@ class CompactUNet(nn.Module):
         return worst
 
     def flops_per_pixel(self) -> float:
-        """Return floating-point operations (2 x multiply-adds of convolutions) an input pixel."""
-        flops = 2 * self.inputs * self.widths[0] * 6 / 4  # stem 2x2, availability and gain 1x1
-        flops += 2 * self.widths[0] * 4 * self.outputs / 4
+        """Return floating-point operations (2 x multiply-adds of convolutions) an input pixel.
+
+        Of the convolutions as they are: a pruned network has fewer channels than `widths` say.
+        """
         last = len(self.widths) - 1
-        for level, width in enumerate(self.widths):
-            pixels = 4 ** (level + 1)
-            units = (2 if level else 1) + (1 if level < last else 0)
-            flops += units * 2 * 9 * width * width / pixels
-            if level:  # on the way down 2x2 at stride 2, on the way up 1x1 before repeating
-                flops += 2 * self.widths[level - 1] * width * (4 + 1) / pixels
+        finest: list[nn.Module] = [self.stem, self.available, self.gain, self.head]
+        levels = [(0, module) for module in finest]
+        levels += list(enumerate(self.encoders))
+        levels += list(enumerate(self.downs, start=1))
+        # On the way up a lateral runs before its values are repeated, a decoder after.
+        levels += [(last - place, module) for place, module in enumerate(self.laterals)]
+        levels += [(last - 1 - place, module) for place, module in enumerate(self.decoders)]
+        flops: float = sum(
+            2 * module.weight.numel() / 4 ** (level + 1)
+            for level, whole in levels
+            for module in whole.modules()
+            if isinstance(module, nn.Conv2d)
+        )
         return flops
 
     def folded(self, temperature: float = 1.0, biases: Sequence[float] = ()) -> CompactUNet:

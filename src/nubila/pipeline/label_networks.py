@@ -20,6 +20,7 @@ from nubila.export import export_onnx
 from nubila.models_io import load_model
 from nubila.pipeline.gains import StepReport, measure
 from nubila.pipeline.label_ground import PREDICTIONS, Found, StepJob
+from nubila.train.folder import renew_export
 
 __all__ = ["combined", "predicted", "trained"]
 
@@ -104,7 +105,8 @@ def combined(job: StepJob) -> Found:
 def _exported(job: StepJob, run: Path) -> Path:
     """Export a network, unless a run that was killed has done so: its item is written last."""
     path = job.folder / f"{run.name}.onnx"
-    if path.is_file() and path.with_suffix(".stac.json").is_file():
+    renewed = renew_export(job.recipe, run)
+    if not renewed and path.is_file() and path.with_suffix(".stac.json").is_file():
         return path
     return export_onnx(run, path, report=lambda line: job.report(f"  {line}"))
 

@@ -19,6 +19,7 @@ from nubila.raster.atomic import make_folder
 from nubila.recipe import Recipe
 from nubila.recipe.stages import STAGES, Stage
 from nubila.train import fit
+from nubila.train.folder import renew_export
 from nubila.train.samples import fill_tiles, read_specs
 
 __all__ = ["StageResult", "run_recipe"]
@@ -126,6 +127,8 @@ def _train(job: _Job) -> tuple[Path, ...]:
 def _export(job: _Job) -> tuple[Path, ...]:
     if not (job.folder / "best.ckpt").is_file():
         raise RecipeError(f"{job.folder}: there is no best.ckpt; do the stage train first")
+    # The run may have been trained before the section for export was as it is now.
+    renew_export(job.recipe, job.folder)
     output = job.folder / f"{job.recipe.export.name}.onnx"
     return (export_onnx(job.folder, output, report=job.report),)
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from nubila.errors import OutputError
 
-__all__ = ["atomic_path", "check_folder", "make_folder", "new_folder", "scratch_path"]
+__all__ = ["atomic_path", "check_folder", "filling", "make_folder", "new_folder", "scratch_path"]
 
 _NUMBER = itertools.count()
 
@@ -51,6 +51,25 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
         temporary.replace(final)
         with suppress(OSError):  # some network file systems cannot do this for folders
             _flush(final.parent)
+
+
+@contextmanager
+def filling(final: Path, work: Path) -> Iterator[None]:
+    """Say of a folder that is being filled that it cannot be written, where the system says so.
+
+    Args:
+        final: the name that people know it by.
+        work: the folder that is written.
+
+    Raises:
+        OutputError: the disk is full, or a file in the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if _is_full(error) or str(error.filename).startswith(f"{work}{os.sep}"):
+            raise OutputError(_message(final, error)) from error
+        raise
 
 
 @contextmanager
@@ -173,8 +192,12 @@ def _remove(temporary: Path) -> None:
 
 def _is_ours(error: OSError, temporary: Path) -> bool:
     """Tell errors of writing from those of reading something else inside the body."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return full or str(temporary) in (str(error.filename), str(error.filename2))
+    names = (str(name) for name in (error.filename, error.filename2) if name is not None)
+    return _is_full(error) or str(temporary) in names
+
+
+def _is_full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _message(path: Path, error: OSError) -> str:

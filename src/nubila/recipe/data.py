@@ -121,6 +121,8 @@ class Tiling(Section):
     @classmethod
     def _dates_as_text(cls, dates: Any) -> Any:  # noqa: ANN401 (whatever YAML holds)
         """Take a date that YAML has understood as one."""
+        if not isinstance(dates, list | tuple):
+            return dates  # pydantic says what was expected
         return [str(d) if isinstance(d, date) else d for d in dates]
 
     @field_validator("dates")

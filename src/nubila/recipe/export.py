@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -38,6 +39,13 @@ class Export(Section):
     biases: dict[
         Literal["clear", "cloud", "thin cloud", "cloud shadow", "snow", "water"], float
     ] = {}
+
+    @field_validator("resolution")
+    @classmethod
+    def _finest_first(cls, resolution: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < resolution[0] <= resolution[1] < math.inf:
+            raise ValueError("expected the finest and the coarsest in metres, such as [10, 60]")
+        return resolution
 
     @field_validator("without")
     @classmethod

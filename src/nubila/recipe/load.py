@@ -15,7 +15,7 @@ from nubila.recipe.labels import AutoMask, FoldStep, Labels, LabelStep
 from nubila.recipe.model import Library
 from nubila.recipe.recipe import Recipe
 
-__all__ = ["load_recipe"]
+__all__ = ["is_weights_file", "load_recipe"]
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -67,7 +67,7 @@ def _placed(recipe: Recipe, folder: Path) -> Recipe:
     finetune = recipe.finetune.model_copy(update=weights)
     changes: dict[str, Any] = {"data": data, "synth": synth, "mask": mask, "finetune": finetune}
     changes["labels"] = _placed_labels(recipe.labels, folder)
-    if isinstance(recipe.model, Library) and _is_file(recipe.model.weights):
+    if isinstance(recipe.model, Library) and is_weights_file(recipe.model.weights):
         pretrained = str((folder / str(recipe.model.weights)).resolve())
         changes["model"] = recipe.model.model_copy(update={"weights": pretrained})
     return recipe.model_copy(update=changes)
@@ -87,7 +87,7 @@ def _placed_labels(labels: Labels, folder: Path) -> Labels:
     return labels.model_copy(update={"steps": tuple(placed(step) for step in labels.steps)})
 
 
-def _is_file(weights: str | None) -> bool:
+def is_weights_file(weights: str | None) -> bool:
     """Tell whether pretrained weights are named by a file, and not by a package or a hub."""
     return Path(weights or "").suffix.lower() in (".pt", ".pth", ".safetensors", ".onnx")
 
@@ -112,6 +112,9 @@ def _override(file: Path, values: dict[str, Any], text: str) -> tuple[str, ...]:
 
 def _check_repeats(file: Path, node: yaml.Node | None) -> None:
     """Raise for a key that stands twice, of which YAML would keep the last without a word."""
+    if isinstance(node, yaml.SequenceNode):
+        for entry in node.value:
+            _check_repeats(file, entry)
     if not isinstance(node, yaml.MappingNode):
         return
     seen: dict[str, int] = {}

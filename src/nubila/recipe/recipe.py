@@ -115,6 +115,20 @@ class Recipe(Section):
                 raise ValueError(f"no class {name!r}{nearest(name, CLASS_NAMES.values())}")
         return weights
 
+    @model_validator(mode="after")
+    def _weighted_classes_told(self) -> Recipe:
+        for what, names in (
+            ("class_weights", self.class_weights),
+            ("export.biases", self.export.biases),
+        ):
+            for name in names:
+                if name not in self.classes:
+                    raise ValueError(
+                        f"{what}: {name!r} is no class of this network"
+                        f"{nearest(name, self.classes)} (it has: {', '.join(self.classes)})"
+                    )
+        return self
+
     @field_validator("bands", "required")
     @classmethod
     def _bands_known(cls, bands: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from nubila.datasets import SampleSpec
+from nubila.errors import ManifestError
 from nubila.tiles.cut import TilingPlan
 
-__all__ = ["made_of", "sample_date", "tiling_text"]
+__all__ = ["made_of", "of_dates", "sample_date", "tiling_text"]
 
 # How files become tiles: raise it when the same files give others. 2: what no reflective band saw,
 # or where a mask says that it has no data, has no label.
@@ -56,6 +57,27 @@ def sample_date(spec: SampleSpec) -> str:
     """Return a sample's date as YYYY-MM-DD from its tag ``date`` or ``datetime``, or ``""``."""
     text = spec.tags.get("date") or spec.tags.get("datetime") or ""
     return text[:10]
+
+
+def of_dates(specs: Sequence[SampleSpec], dates: Sequence[str]) -> tuple[SampleSpec, ...]:
+    """Return the samples of some dates; all of them where no date is named.
+
+    Raises:
+        ManifestError: there is none.
+    """
+    if not specs:
+        raise ManifestError("there is no sample to cut")
+    if not dates:
+        return tuple(specs)
+    chosen = tuple(spec for spec in specs if sample_date(spec) in dates)
+    if not chosen:
+        known = sorted({sample_date(spec) for spec in specs})
+        raise ManifestError(
+            f"no sample is of tiling.dates {', '.join(dates)} (found: "
+            f"{', '.join(filter(None, known[:12])) or 'no date at all'}); the date is read from "
+            f"the column 'date' or 'datetime' of the manifest"
+        )
+    return chosen
 
 
 def _spec_text(spec: SampleSpec) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, SupportsIndex, overload
 
@@ -65,6 +65,7 @@ class TileStore(Sequence[Tile]):
     Attributes:
         path: the store's folder.
         bands: names in the order of the images.
+        required: those of them that every sample had to have.
         tiling: how it was cut, as the recipe's section says it.
         made_of: hash of the tiling, the bands and the samples' files.
         table: column -> values, one a tile of the store, as `tiles.parquet` has them.
@@ -74,6 +75,7 @@ class TileStore(Sequence[Tile]):
 
     path: Path
     bands: tuple[str, ...]
+    required: tuple[str, ...]
     tiling: dict[str, Any]
     made_of: str
     table: dict[str, NDArray[Any]] = field(repr=False)
@@ -92,11 +94,21 @@ class TileStore(Sequence[Tile]):
         if isinstance(index, slice):
             return self._selection(self.chosen[index])
         place = int(self.chosen[index])
-        image, label = self._arrays()
+        whole_images, whole_labels = self._arrays()
+        image, label = whole_images[place], whole_labels[place]
+        known = self.table["label_sets"][place, 1:].any()
+        # zarr gives its fill value for a file that is gone.
+        if (self.table["valid"][place] > 0 and np.isnan(image).all()) or (
+            known and not label.any()
+        ):
+            raise ManifestError(
+                f"{self.path}: a file of tile {place} is missing; copy the whole folder again, or "
+                f"make it anew with: nubila data tile --refresh"
+            )
         row = {name: self.table[name][place] for name in ("id", "folder", "group", "split", "date")}
         return Tile(
-            image=image[place],
-            label=label[place],
+            image=image,
+            label=label,
             statistics=self.statistics[self.table["sample"][place]],
             corner=(int(self.table["row"][place]), int(self.table["column"][place])),
             **row,
@@ -137,9 +149,7 @@ class TileStore(Sequence[Tile]):
         return found
 
     def _selection(self, chosen: NDArray[np.intp]) -> TileStore:
-        return TileStore(
-            self.path, self.bands, self.tiling, self.made_of, self.table, self.statistics, chosen
-        )
+        return replace(self, chosen=chosen, _opened={})
 
     def _arrays(self) -> tuple[Any, Any]:
         # A forked worker shares no event loop with its parent, so each process opens its own.
@@ -177,6 +187,7 @@ def open_store(path: str | Path) -> TileStore:
     return TileStore(
         path=path.absolute(),
         bands=tuple(about["bands"]),
+        required=tuple(about["required"]),
         tiling=about["tiling"],
         made_of=about["made_of"],
         table=table,

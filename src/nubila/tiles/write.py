@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from nubila.classes import CLASS_NAMES
 from nubila.datasets import SampleSpec, load_sample
 from nubila.errors import InputError, ManifestError, MissingExtraError, OutputError
-from nubila.raster.atomic import make_folder
+from nubila.raster.atomic import filling, make_folder
 from nubila.scenes.statistics import SCENE_STATISTICS
 from nubila.tiles.cut import SETS, Cut, TilingPlan, allowed_pixels, cut_sample
-from nubila.tiles.origin import made_of, sample_date, tiling_text
+from nubila.tiles.origin import made_of, of_dates, sample_date, tiling_text
 from nubila.tiles.parallel import map_in_order
 from nubila.tiles.split import assign_splits
 from nubila.tiles.store import TABLE, VERSION, TileStore, is_store, open_store
@@ -71,7 +71,7 @@ def write_store(
         MissingExtraError: zarr or pyarrow is not installed.
     """
     path = Path(path).absolute()
-    chosen = _of_dates(specs, tiling.dates)
+    chosen = of_dates(specs, tiling.dates)
     # Dealt out among all: evaluation, which is of all dates, has to find a group where it was.
     every = zip(specs, assign_splits(specs, tiling.splits, seed=tiling.seed), strict=True)
     dealt = {spec.group: split for spec, split in every}
@@ -80,7 +80,8 @@ def write_store(
     if (store := _store_at(path, hash_, refresh=refresh)) is not None:
         return store
     make_folder(path.parent)
-    with _locked(path.with_name(f".{path.name}.part"), path) as work:
+    part = path.with_name(f".{path.name}.part")
+    with _locked(part, path) as work, filling(path, part):
         filler = _Filler.start(work, hash_, (len(bands), tiling.size, tiling.size))
         cut_one = partial(_cut, tiling=tiling, bands=bands, required=required)
         for cut in map_in_order(cut_one, chosen[filler.samples :], workers):
@@ -99,22 +100,6 @@ def write_store(
         filler.describe(chosen, splits, about | names | statistics)
         _put_in_place(work, path)
     return open_store(path)
-
-
-def _of_dates(specs: Sequence[SampleSpec], dates: Sequence[str]) -> tuple[SampleSpec, ...]:
-    if not specs:
-        raise ManifestError("there is no sample to cut")
-    if not dates:
-        return tuple(specs)
-    chosen = tuple(spec for spec in specs if sample_date(spec) in dates)
-    if not chosen:
-        known = sorted({sample_date(spec) for spec in specs})
-        raise ManifestError(
-            f"no sample is of tiling.dates {', '.join(dates)} (found: "
-            f"{', '.join(filter(None, known[:12])) or 'no date at all'}); the date is read from "
-            f"the column 'date' or 'datetime' of the manifest"
-        )
-    return chosen
 
 
 def _store_at(path: Path, hash_: str, *, refresh: bool) -> TileStore | None:

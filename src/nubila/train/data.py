@@ -54,7 +54,7 @@ class Chips(Dataset[Chip]):
 
     Raises:
         ManifestError: every training image has odds 0, or there is none of a folder of
-            `data.gains`.
+            `data.gains` or `data.weights`.
         RecipeError: `data.subset` is more than there are.
     """
 
@@ -158,12 +158,14 @@ def _odds(recipe: Recipe, real: Sequence[Labelled]) -> NDArray[np.float64]:
     if data.favour and len(real):
         shares = class_shares(real)
         weights *= 1 + sum(times * shares[name] for name, times in data.favour.items())
-    unknown = sorted(set(data.gains) - set(folders(real)))
-    if unknown:
-        raise ManifestError(
-            f"data.gains: no training image is of folder {unknown[0]!r}"
-            f"{nearest(unknown[0], folders(real))} (found: {', '.join(sorted(set(folders(real))))})"
-        )
+    known = sorted(set(folders(real)))
+    for what, named in (("gains", data.gains), ("weights", data.weights)):
+        unknown = sorted(set(named) - set(known))
+        if unknown:
+            raise ManifestError(
+                f"data.{what}: no training image is of folder {unknown[0]!r}"
+                f"{nearest(unknown[0], known)} (found: {', '.join(known)})"
+            )
     if weights.sum() <= 0:
         where = data.tiles or data.manifest or data.root
         raise ManifestError(f"{where}: every training image has weight 0")

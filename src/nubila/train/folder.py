@@ -16,7 +16,7 @@ import torch
 
 from nubila._version import __version__
 from nubila.errors import RecipeError
-from nubila.raster.atomic import atomic_path
+from nubila.raster.atomic import atomic_path, make_folder
 from nubila.recipe import Recipe, load_recipe
 from nubila.train.samples import Labelled, TileSamples
 
@@ -28,7 +28,9 @@ __all__ = [
     "describe_run",
     "forget_run",
     "read_metrics",
+    "renew_export",
     "write_json",
+    "write_recipe",
 ]
 
 _PACKAGES: Final = ("torch", "lightning", "numpy", "timm", "segmentation-models-pytorch")
@@ -52,8 +54,8 @@ def check_same_recipe(recipe: Recipe, folder: Path) -> None:
     changed = [key for key in now if key not in _FREE and now[key] != before[key]]
     if changed:
         raise RecipeError(
-            f"{written} is not the recipe given now ({', '.join(changed)} differ); use "
-            f"--no-resume to start anew, or another run folder with -o"
+            f"{written} is not the recipe given now ({', '.join(changed)} differ); start "
+            f"anew with nubila train --no-resume, or name another folder with -o"
         )
 
 
@@ -76,7 +78,7 @@ def check_same_data(
     if changed:
         raise RecipeError(
             f"{written} tells of other samples than there are now (to {' and to '.join(changed)}); "
-            f"use --no-resume to start anew, or another run folder with -o"
+            f"start anew with nubila train --no-resume, or name another folder with -o"
         )
 
 
@@ -100,12 +102,26 @@ def describe_run(
         train: samples to train on.
         validation: samples to validate on.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / "recipe.yaml") as temporary:
-        temporary.write_text(recipe.to_yaml(), encoding="utf-8")
+    write_recipe(recipe, folder)
     write_json(folder / "environment.json", _environment(recipe))
     data = {"train": data_hash(train), "validation": data_hash(validation)}
     write_json(folder / "data.json", data)
+
+
+def write_recipe(recipe: Recipe, folder: Path) -> None:
+    """Write the whole recipe, for a run that is done too: some sections change no weight."""
+    make_folder(folder)
+    with atomic_path(folder / "recipe.yaml") as temporary:
+        temporary.write_text(recipe.to_yaml(), encoding="utf-8")
+
+
+def renew_export(recipe: Recipe, folder: Path) -> bool:
+    """Give a run the section `export` of a recipe; return whether it had another."""
+    before = load_recipe(folder / "recipe.yaml")
+    if before.export == recipe.export:
+        return False
+    write_recipe(before.model_copy(update={"export": recipe.export}), folder)
+    return True
 
 
 def data_hash(samples: Sequence[Labelled]) -> dict[str, Any]:
@@ -153,7 +169,10 @@ class Log:
                 rows = [row for row in csv.reader(stream) if row and row[0] != "step"]
         # A run that was killed while it wrote leaves a row that is cut off; it is later than step.
         kept = [row for row in rows if len(row) == 3 and int(row[0]) <= step]
-        with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
+        with (
+            atomic_path(path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as stream,
+        ):
             csv.writer(stream).writerows([["step", "name", "value"], *kept])
 
     def write(self, step: int, values: dict[str, float]) -> None:

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from nubila.errors import NubilaError
 from nubila.nn.normalise import fit_normalise
+from nubila.raster.atomic import make_folder
 from nubila.recipe import Recipe
 from nubila.train._fabric import Fabric, FabricModule
 from nubila.train.data import Chips, Labelled, check_leakage, load_split
@@ -38,10 +39,11 @@ from nubila.train.folder import (
     describe_run,
     forget_run,
     write_json,
+    write_recipe,
 )
 from nubila.train.objective import Objective, build_objective
 from nubila.train.pictures import chosen
-from nubila.train.pool import synthetic_pool
+from nubila.train.pool import held_out_count, synthetic_pool
 from nubila.train.record import Record
 from nubila.train.samples import check_bands
 from nubila.train.schedule import learning_rate
@@ -53,8 +55,6 @@ from nubila.train.validate import statistics_of, validate
 
 __all__ = ["fit"]
 
-# Synthetic chips that are kept out of training to watch the classes that few real labels name.
-_HELD_OUT = 32
 _REPORT_EVERY = 50
 
 
@@ -85,6 +85,7 @@ def fit(recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[str], N
     """
     check_trackers(recipe)
     fabric = start_fabric(recipe)
+    make_folder(folder)  # now, before hours of reading
     try:
         with memory_hint(recipe):
             report = report if fabric.is_global_zero else _to_no_one
@@ -117,12 +118,14 @@ def _fit(
         if state.step:
             check_same_data(folder, train, held_back)
         if state.finished and (folder / "result.json").is_file():  # else it was killed at the end
+            if fabric.is_global_zero:
+                write_recipe(recipe, folder)  # its sections for export and so on may be others
             return
         pool = synthetic_pool(recipe, report)
         check_bands(recipe, train, pool if recipe.synth.share else [])
     for each in (state.network, state.average):  # a checkpoint has what was measured already
         fit_normalise(each.normalise, (sample.image for sample in train))
-    held_out = pool[: min(_HELD_OUT, len(pool) // 10)]
+    held_out = pool[: held_out_count(len(pool))]
     report(f"{len(train)} training samples, {len(held_back)} to validate, {len(pool)} synthetic")
     chips = Chips(recipe, train, pool[len(held_out) :], statistics_of(state.network))
     if fabric.is_global_zero:

@@ -18,10 +18,12 @@ from nubila.synth import random_chip
 from nubila.synth.instrument import SENSOR_BANDS
 from nubila.train.samples import Labelled
 
-__all__ = ["synthetic_pool"]
+__all__ = ["held_out_count", "synthetic_pool"]
 
 _SHAPE: Final = (256, 256)
 _SENSOR: Final = "sentinel-2-msi"
+# Kept out of training, to watch the classes that few real labels name.
+_HELD_OUT: Final = 32
 # Kinds of synthetic chips, in turn; an odd number, so that each comes at both levels. Left to
 # chance, half of all pixels would be cloud and few would be snow or open ground.
 _PRESETS: Final = (
@@ -49,6 +51,11 @@ def synthetic_pool(recipe: Recipe, report: Callable[[str], None]) -> list[Labell
         report(f"making {spec.chips} synthetic chips in {spec.cache}")
         _make(recipe, images, labels, report)
     return [Labelled(i, m, "synthetic") for i, m in zip(*_open(images, labels), strict=True)]
+
+
+def held_out_count(chips: int) -> int:
+    """Return how many of so many synthetic chips, the first ones, are kept to validate on."""
+    return min(_HELD_OUT, chips // 10)
 
 
 def _open(images: Path, labels: Path) -> tuple[NDArray[Any], NDArray[Any]]:

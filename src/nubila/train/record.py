@@ -52,8 +52,10 @@ class Record:
         traceback: TracebackType | None,
     ) -> None:
         if self._active:
-            draw_curves(read_metrics(self._folder / "metrics.csv"), self._folder / "curves.png")
-            self._trackers.__exit__(kind, error, traceback)
+            try:
+                draw_curves(read_metrics(self._folder / "metrics.csv"), self._folder / "curves.png")
+            finally:
+                self._trackers.__exit__(kind, error, traceback)
 
     def figures(self, step: int, values: dict[str, float]) -> None:
         """Take figures of a step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from nubila.datasets.order import order_bands
 from nubila.errors import ManifestError, nearest
 from nubila.recipe import Recipe
 from nubila.scenes.statistics import SCENE_STATISTICS, scene_statistics
+from nubila.tiles.origin import made_of, of_dates
 from nubila.tiles.split import assign_splits
 from nubila.tiles.statistics import count_labels
 from nubila.tiles.store import TileStore, is_store, open_store
@@ -28,6 +30,7 @@ __all__ = [
     "check_bands",
     "check_leakage",
     "class_shares",
+    "drop_stale_tiles",
     "fill_tiles",
     "folders",
     "load_split",
@@ -107,6 +110,11 @@ class TileSamples(Sequence[Labelled]):
         return [str(folder) for folder in self._store.column("folder")]
 
     @property
+    def ids(self) -> list[str]:
+        """The sample that each tile is of."""
+        return [str(name) for name in self._store.column("id")]
+
+    @property
     def groups(self) -> list[str]:
         """The group of each tile."""
         return [str(group) for group in self._store.column("group")]
@@ -120,20 +128,28 @@ class TileSamples(Sequence[Labelled]):
 def load_split(recipe: Recipe, split: str) -> Sequence[Labelled]:
     """Return a split: the tiles of `data.tiles`, else all samples of it, read into memory.
 
-    A tile store that is not there yet is filled first. One that is there is taken as it is, if it
-    was cut as `tiling` says; it may hold more bands, in another order. Rows of a manifest without
-    a split are dealt out by `tiling.splits`, as in a tile store.
+    A tile store that is not there yet is filled first. One that is there is taken if it was cut as
+    `tiling` says, from what is listed now; it may hold more bands, in another order. Where the list
+    or its files are not at hand, as on a machine that has the tiles alone, nothing is compared.
+    Rows of a manifest without a split are dealt out by `tiling.splits`, as in a tile store.
 
     Raises:
         ManifestError: there is no such manifest, collection or split (the message names the splits
             found), a required band is absent, a file cannot be read, a group stands in two splits,
-            or the tile store was cut in another way.
+            or the tile store was cut in another way or from other samples.
     """
     if recipe.data.tiles is not None:
         if not is_store(recipe.data.tiles):
             fill_tiles(recipe, lambda _line: None)
         store = open_store(recipe.data.tiles)
         _check_store(store, recipe)
+        if not _is_current(store, recipe):
+            raise ManifestError(
+                f"{store.path}: was cut from other samples, labels or splits than "
+                f"{recipe.data.manifest or recipe.data.dataset} lists now, or its files have "
+                f"changed since; cut it anew with: nubila data tile --refresh, or name another "
+                f"data.tiles"
+            )
         return TileSamples(store.select(split), recipe.bands, recipe.required)
     specs = read_specs(recipe, split)
     return [_labelled(load_sample(spec), spec.codes.all_sets, recipe) for spec in specs]
@@ -174,12 +190,8 @@ def fill_tiles(recipe: Recipe, report: Callable[[str], None]) -> Path | None:
     data = recipe.data
     if data.tiles is None:
         return None
-    if data.manifest is None:
-        specs = read_collection(str(data.dataset), data.root)
-    else:
-        specs = read_manifest(data.manifest, root=data.root)
     store = write_store(
-        specs,
+        _all_specs(recipe),
         data.tiles,
         recipe.tiling,
         bands=recipe.bands,
@@ -189,6 +201,34 @@ def fill_tiles(recipe: Recipe, report: Callable[[str], None]) -> Path | None:
     report(f"{len(store)} tiles in {data.tiles}")
     _say_classes(recipe, store, report)
     return data.tiles
+
+
+def drop_stale_tiles(recipe: Recipe) -> None:
+    """Delete the tile store `data.tiles` where it was made of other samples than there are now.
+
+    For stores that nubila made on its own beside a network; those of people stay.
+    """
+    path = recipe.data.tiles
+    if path is not None and is_store(path) and not _is_current(open_store(path), recipe):
+        shutil.rmtree(path)
+
+
+def _all_specs(recipe: Recipe) -> Sequence[SampleSpec]:
+    data = recipe.data
+    if data.manifest is None:
+        return read_collection(str(data.dataset), data.root)
+    return read_manifest(data.manifest, root=data.root)
+
+
+def _is_current(store: TileStore, recipe: Recipe) -> bool:
+    """Tell whether a store is made of what is listed now, as far as that is at hand."""
+    if recipe.data.manifest is not None and not recipe.data.manifest.is_file():
+        return True
+    try:
+        specs = of_dates(_all_specs(recipe), recipe.tiling.dates)
+    except ManifestError:  # files that it lists are elsewhere
+        return True
+    return store.made_of == made_of(specs, recipe.tiling, store.bands, store.required)
 
 
 def _say_classes(recipe: Recipe, store: TileStore, report: Callable[[str], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -66,7 +67,7 @@ class State:
         torch.manual_seed(recipe.seed)
         network = _network(recipe)
         if recipe.finetune.start_from is not None:
-            report(_take_weights(network, recipe.finetune.start_from))
+            report(_take_weights(network, recipe, recipe.finetune.start_from))
         freeze(network, recipe.finetune.frozen)
         average = _network(recipe)
         average.load_state_dict(network.state_dict())
@@ -117,8 +118,11 @@ class State:
             "average": self.average.state_dict(),
             "precision": self.precision.state_dict(),
         }
+        # Through memory: what PyTorch raises on a full disk is no error of the system's.
+        packed = io.BytesIO()
+        torch.save(content, packed)
         with atomic_path(path) as temporary:
-            torch.save(content, temporary)
+            temporary.write_bytes(packed.getbuffer())
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint.
@@ -161,7 +165,9 @@ def load_weights(path: Path) -> Segmenter:
 
 def _merit(recipe: Recipe, scores: dict[str, float]) -> float:
     """Return what is greater the better a validation is; a score that is no number is worst."""
-    value = -scores["validation_loss"] if recipe.monitor == "loss" else scores[recipe.monitor]
+    # No loss where no pixel of the split counts.
+    loss = scores.get("validation_loss", math.nan)
+    value = -loss if recipe.monitor == "loss" else scores[recipe.monitor]
     return -math.inf if math.isnan(value) else value
 
 
@@ -174,10 +180,29 @@ def _network(recipe: Recipe) -> Segmenter:
     return network
 
 
-def _take_weights(network: Segmenter, path: Path) -> str:
+def _check_same_meaning(recipe: Recipe, file: Path) -> None:
+    """Raise where weights would fit by their shapes, and be of other bands or classes."""
+    text = _read(file).get("recipe")
+    if text is None:  # no checkpoint of nubila's; its shapes will tell
+        return
+    before = Recipe.model_validate(yaml.safe_load(text))
+    for what, theirs, ours in (
+        ("bands", before.bands, recipe.bands),
+        ("classes", tuple(before.classes), tuple(recipe.classes)),
+    ):
+        if len(theirs) == len(ours) and theirs != ours:
+            raise RecipeError(
+                f"finetune.start_from: {file} is of the {what} {', '.join(theirs)}, this recipe of "
+                f"{', '.join(ours)}: as many of them, so that weights would be taken for what they "
+                f"are not. Name them in the same order."
+            )
+
+
+def _take_weights(network: Segmenter, recipe: Recipe, path: Path) -> str:
     """Take a checkpoint's averaged weights of the same name and shape; say what is left as new."""
     file = path / "best.ckpt" if path.is_dir() else path
     given: dict[str, Any] = _read(file).get("average", {})
+    _check_same_meaning(recipe, file)
     own = network.state_dict()
     taken = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
     if not taken:

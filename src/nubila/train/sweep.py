@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nubila.errors import InputError, MissingExtraError, NubilaError, RecipeError
+from nubila.errors import InputError, MissingExtraError, NubilaError, OutputError, RecipeError
 from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe, load_recipe
 from nubila.train import fit
@@ -165,7 +165,13 @@ def sweep_optuna(
         if number == len(study.trials):
             # A seed for each trial, so that a sweep goes on as it would have.
             study.sampler = optuna.samplers.TPESampler(seed=plain.seed + number)
-            study.ask(dict(space))
+            try:
+                study.ask(dict(space))
+            except ValueError as error:  # the same keys with other choices
+                raise RecipeError(
+                    f"{folder / 'optuna.db'}: its trials are of another --space ({error}); use "
+                    f"another folder with -o"
+                ) from error
         known = study.trials[number]
         if set(known.params) != set(space):
             raise RecipeError(
@@ -199,7 +205,10 @@ def write_summary(trials: Sequence[Trial], folder: Path, monitor: str) -> list[s
     rows = [
         (t.name, "" if t.best is None else f"{t.best:.4f}", str(t.steps), t.failure) for t in ranked
     ]
-    with atomic_path(folder / "table.csv") as temporary, temporary.open("w", newline="") as stream:
+    with (
+        atomic_path(folder / "table.csv") as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as stream,
+    ):
         csv.writer(stream).writerows([("trial", monitor, "steps", "failure"), *rows])
     files = {trial.name: folder / trial.name / "metrics.csv" for trial in trials}
     series = {name: read_metrics(path) for name, path in files.items() if path.is_file()}
@@ -213,17 +222,20 @@ def write_summary(trials: Sequence[Trial], folder: Path, monitor: str) -> list[s
 
 def _run(trial: Trial, recipe: Recipe, folder: Path, report: Callable[[str], None]) -> Trial:
     """Train a trial, or take what came out where it is finished; a failure is written down."""
-    failure = folder / "failure.json"
+    failure, own = folder / "failure.json", recipe.to_yaml()
     if failure.is_file():
-        text = json.loads(failure.read_text(encoding="utf-8"))["failure"]
-        return Trial(trial.name, trial.changes, failure=text)
+        known = json.loads(failure.read_text(encoding="utf-8"))
+        if known.get("recipe") == own:
+            report(f"{trial.name} has failed before; delete {failure} to try it again")
+            return Trial(trial.name, trial.changes, failure=known["failure"])
+        failure.unlink()
     try:
         fit(recipe, folder, report=report)
-    except (InputError, MissingExtraError):  # of all trials alike
+    except (InputError, OutputError, MissingExtraError):  # of all trials alike
         raise
     except NubilaError as error:  # a learning rate too high, say; the others are still worth it
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(failure, {"failure": str(error)})
+        write_json(failure, {"failure": str(error), "recipe": own})
         report(f"{trial.name} failed: {error}")
         return Trial(trial.name, trial.changes, failure=str(error))
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
