@@ -54,7 +54,7 @@ class Chips(Dataset[Chip]):
 
     Raises:
         ManifestError: every training image has odds 0, or there is none of a folder of
-            `data.gains` or `data.weights`.
+            `data.gains`, or of one of `data.weights` that looks misspelt.
         RecipeError: `data.subset` is more than there are.
     """
 
@@ -159,13 +159,14 @@ def _odds(recipe: Recipe, real: Sequence[Labelled]) -> NDArray[np.float64]:
         shares = class_shares(real)
         weights *= 1 + sum(times * shares[name] for name, times in data.favour.items())
     known = sorted(set(folders(real)))
-    for what, named in (("gains", data.gains), ("weights", data.weights)):
-        unknown = sorted(set(named) - set(known))
-        if unknown:
-            raise ManifestError(
-                f"data.{what}: no training image is of folder {unknown[0]!r}"
-                f"{nearest(unknown[0], known)} (found: {', '.join(known)})"
-            )
+    for name in data.gains:
+        if name not in known:
+            raise ManifestError(_no_folder("gains", name, known, known))
+    # Odds may be of sources that are not all at hand, but not of a name that is misspelt.
+    without = [name for name in known if name not in data.weights]
+    for name in data.weights:
+        if name not in known and nearest(name, without):
+            raise ManifestError(_no_folder("weights", name, without, known))
     if weights.sum() <= 0:
         where = data.tiles or data.manifest or data.root
         raise ManifestError(f"{where}: every training image has weight 0")
@@ -176,6 +177,13 @@ def _odds(recipe: Recipe, real: Sequence[Labelled]) -> NDArray[np.float64]:
         )
     odds: NDArray[np.float64] = weights / weights.sum()
     return odds
+
+
+def _no_folder(what: str, name: str, likely: Sequence[str], known: Sequence[str]) -> str:
+    return (
+        f"data.{what}: no training image is of folder {name!r}{nearest(name, likely)} (found: "
+        f"{', '.join(known)})"
+    )
 
 
 def _cloudy(real: Sequence[Labelled]) -> NDArray[np.intp]:
