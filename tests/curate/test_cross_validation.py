@@ -125,3 +125,27 @@ def test_what_cannot_be_done_is_told(
     table.write_text(table.read_text().replace("fold", "sheep"))
     assert _train(monkeypatch, str(recipe), "-o", run, "--fold", "all") == 2
     assert "make them with: nubila folds toy.csv" in capsys.readouterr().err
+
+
+def test_tiles_of_a_fold_are_cut_anew_when_folds_are_dealt_anew(recipe: Path) -> None:
+    from nubila.curate.cross_validation import fold_recipe
+    from nubila.recipe import load_recipe
+    from nubila.train.samples import TileSamples, load_split
+
+    whole = load_recipe(recipe, ["data.tiles=tiles", "tiling.size=48"])
+    run = recipe.parent / "run"
+    run.mkdir()
+
+    def left_out(**options: bool) -> set[str]:
+        own = fold_recipe(whole, "1", run, **options)
+        tiles = load_split(own, own.data.validation)
+        assert isinstance(tiles, TileSamples)
+        return set(tiles.ids)
+
+    assert left_out() == left_out() == {"places/image1"}
+    table = recipe.with_name("toy.csv")
+    with table.open(newline="") as stream:
+        dealt = list(csv.DictReader(stream))
+    dealt[0]["fold"], dealt[1]["fold"] = "1", "0"
+    write_manifest(table, dealt)
+    assert left_out(resume=False) == {"places/image0"}

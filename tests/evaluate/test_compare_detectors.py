@@ -91,6 +91,14 @@ def test_a_detector_without_its_band_is_left_out_there_and_pairs_are_of_both(spe
     assert found.pairs("alps")["all-cloud − red"]["cloud"]["samples"] == 3
 
 
+def test_no_detector_takes_the_place_of_another_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    one = write_model(tmp_path / "a" / "small-int8.onnx")
+    other = write_model(tmp_path / "small-int8.onnx")
+    names = [str(one), str(other), "small-int8", "brightness"]
+    assert len(open_detectors(names)) == len(names)
+
+
 def test_our_models_score_as_in_an_evaluation(scenes: Path, tmp_path: Path) -> None:
     specs = read_manifest(scenes)
     paths = [write_model(tmp_path / f"{name}.onnx") for name in ("one", "two")]

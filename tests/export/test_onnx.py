@@ -93,6 +93,12 @@ def test_the_same_run_gives_the_same_bytes(run: Path, model_file: Path) -> None:
     assert one == other
 
 
+def test_scores_may_be_put_on_a_card_again(run: Path, model_file: Path) -> None:
+    before = model_file.read_bytes()
+    export_onnx(run, model_file, scores=run / "scores.json", report=lambda _: None)
+    assert model_file.read_bytes() == before
+
+
 def test_scores_of_another_network_are_not_put_on_a_card(run: Path, tmp_path: Path) -> None:
     def export(scores: Path | None) -> Path:
         return export_onnx(run, tmp_path / "x.onnx", scores=scores, report=lambda _: None)

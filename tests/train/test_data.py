@@ -321,10 +321,16 @@ def test_a_store_of_what_is_no_longer_listed_is_not_trained_from(toy: Path) -> N
     table = toy.parent / "toy.csv"
     before = table.read_text()
     table.write_text(before.replace("0=clear|water;1=cloud", "0=clear;1=cloud"))
-    with pytest.raises(ManifestError, match="was cut from other samples, labels or splits"):
+    with pytest.raises(ManifestError, match="was cut from other samples or labels of split"):
         load_split(recipe, "train")
-    table.write_text(before)
+    # Neither another column nor the time of a file makes other tiles.
+    head, *rows = before.splitlines()
+    table.write_text("\n".join([f"{head},note", *(f"{row},x" for row in rows)]) + "\n")
+    (toy.parent / "places/mask0.tif").touch()
     load_split(recipe, "train")
+    table.write_text(before.replace("1=cloud", "1=clowd"))
+    with pytest.raises(ManifestError, match="clowd"):
+        load_split(recipe, "train")
     table.unlink()  # a machine that has the tiles alone
     assert len(load_split(recipe, "train")) > 0
 

@@ -107,7 +107,7 @@ def _report(result: CheckResult, as_json: bool) -> None:
     count = len(result.problems)
     problems = "1 problem" if count == 1 else f"{count} problems"
     verdict = problems if count else "all is well"
-    bare = f", {result.unlabelled} without a label" if result.unlabelled else ""
+    bare = f", {result.unlabelled} of no label yet" if result.unlabelled else ""
     typer.echo(f"{result.samples} samples ({shares}{bare}): {verdict}")
 
 

@@ -17,7 +17,10 @@ def export(
     run: Annotated[Path, typer.Argument(help="Run folder of nubila train.", show_default=False)],
     output: Annotated[Path, typer.Option("--output-file", "-o", help="ONNX file to write.")],
     scores: Annotated[
-        Path | None, typer.Option(help="scores.json of nubila evaluate, for the card.")
+        Path | None,
+        typer.Option(
+            help="scores.json of nubila evaluate on the file that is at -o now, for its card."
+        ),
     ] = None,
     gives: Annotated[
         str | None,

@@ -82,7 +82,12 @@ def review(
         keep_inputs(export, [manifest, file, ranking])
         typer.echo(f"{export_decisions(ReviewStore(file), export)} decisions in {export}")
         return
-    keep_inputs(_table_of(file), [manifest, ranking])
+    for read in (manifest, ranking):
+        if read is not None and read.resolve() == _table_of(file).resolve():
+            raise InputError(
+                f"{file}: the page's button would write its decisions to {_table_of(file)}, which "
+                f"is read here; name another file with --decisions"
+            )
     found = _review(manifest, ranking, predictions, file, root, split, who)
     _serve(found, file, manifest.name, host, port, browse=not no_browser)
 

@@ -92,7 +92,7 @@ def train_fold(
         NubilaError: whatever training raises.
     """
     target = make_folder(folder)
-    own = fold_recipe(recipe, fold, target, resume=resume)
+    own = fold_recipe(recipe, fold, target, resume=resume, report=report)
     best = fit(own, target / f"fold-{fold}", resume=resume, report=report)
     specs = read_manifest(str(own.data.manifest), root=own.data.root, split=own.data.validation)
     outputs = [Output(name, class_set(members)) for name, members in own.classes.items()]
@@ -108,11 +108,18 @@ def train_fold(
     return best
 
 
-def fold_recipe(recipe: Recipe, fold: str, folder: Path, *, resume: bool = True) -> Recipe:
+def fold_recipe(
+    recipe: Recipe,
+    fold: str,
+    folder: Path,
+    *,
+    resume: bool = True,
+    report: Callable[[str], None] = lambda _: None,
+) -> Recipe:
     """Return the recipe of one fold; its manifest is written into the folder.
 
-    A tile store holds its tiles' splits, so each fold gets one of its own in the
-    folder; one that was made when the folds or labels were others is made anew.
+    A tile store holds its tiles' splits, so each fold gets one of its own
+    beside it; one that was made when the folds or labels were others is made anew.
 
     Raises:
         RecipeError: there is no such fold, the recipe asks for more than one device, or, if
@@ -138,10 +145,10 @@ def fold_recipe(recipe: Recipe, fold: str, folder: Path, *, resume: bool = True)
     write_manifest(manifest, rows)
     changes: dict[str, Any] = {"manifest": manifest}
     if data.tiles is not None:
-        changes["tiles"] = (folder / f"tiles-{fold}").absolute()
+        changes["tiles"] = data.tiles.with_name(f"{data.tiles.name}-{folder.name}-fold-{fold}")
     tiling = recipe.tiling.model_copy(update={"splits": {}})
     own = recipe.model_copy(update={"data": data.model_copy(update=changes), "tiling": tiling})
-    drop_stale_tiles(own)
+    drop_stale_tiles(own, report)
     return own
 
 

@@ -256,7 +256,7 @@ def _train(
     manifest = folder / "manifest.csv"
     changes: dict[str, Any] = {"manifest": manifest}
     if data.tiles is not None:  # a store holds its tiles' labels
-        changes["tiles"] = (folder / "tiles").absolute()
+        changes["tiles"] = data.tiles.with_name(f"{data.tiles.name}-round-{number}")
     recipe = job.recipe.model_copy(update={"data": data.model_copy(update=changes)})
     count = job.options.folds
     if count > 1:
@@ -270,7 +270,7 @@ def _train(
     job.report(f"round {number}: {manifest}")
     run = folder / "run"
     if count == 1:
-        drop_stale_tiles(recipe)
+        drop_stale_tiles(recipe, job.report)
         return (fit(recipe, run, resume=True, report=job.report),)
     names = fold_names(recipe)
     return tuple(train_fold(recipe, name, run, report=job.report) for name in names)

@@ -65,6 +65,7 @@ def read_manifest(
     root: str | Path | None = None,
     split: str | None = None,
     unlabelled: bool = False,
+    present: bool = True,
 ) -> tuple[SampleSpec, ...]:
     """Read a manifest and check it; pixels are read later, by `datasets.load_sample`.
 
@@ -73,6 +74,7 @@ def read_manifest(
         root: folder that paths are relative to; default the manifest's own.
         split: keep only the rows of this split.
         unlabelled: take rows without a mask too.
+        present: whether a file that is absent is an error.
 
     Raises:
         ManifestError: with line, column, value and what was expected: a needed column is absent or
@@ -83,7 +85,7 @@ def read_manifest(
     path = Path(path)
     base = Path(root) if root is not None else path.parent
     specs = tuple(
-        Row(str(path), line, cells, unlabelled=unlabelled).spec(base)
+        Row(str(path), line, cells, strict=present, unlabelled=unlabelled).spec(base)
         for line, cells in manifest_rows(path)
     )
     check_specs(specs)
@@ -168,10 +170,16 @@ def _check_duplicates(specs: Sequence[SampleSpec]) -> None:
             raise spec.error("image", f"{spec.id!r} stands on line {first.line} already")
         # Predictions, labels and scores are kept by the name, which has no suffix.
         if (first := named.setdefault(spec.id, spec)) is not spec:
+            place = f"on line {first.line}" if first.line else f"of {first.images[-1]}"
+            remedy = (
+                "put a file first that is this sample's alone"
+                if first.images[0] == spec.images[0]
+                else "rename one of them"
+            )
             raise spec.error(
                 "image",
-                f"{spec.images[0].name} would be called {spec.id!r}, as {first.images[0].name} on "
-                f"line {first.line} is; rename one of them",
+                f"{spec.images[0].name} would be called {spec.id!r}, as the sample {place} is; "
+                f"{remedy}",
             )
 
 

@@ -152,9 +152,11 @@ def open_detectors(
             raise InputError(f"detector {name!r} is named twice; name each once")
     opened = [open_detector(name, weights=weights, threads=threads) for name in names]
     own = [detector.name for detector in opened]
+    stems = [Path(name).stem for name in names]
     found: dict[str, Detector] = {}
-    for given, detector in zip(names, opened, strict=True):
-        name = detector.name if own.count(detector.name) == 1 else Path(given).stem
+    for name, stem, given, detector in zip(own, stems, names, opened, strict=True):
+        if own.count(name) > 1:  # two files of one name: by their paths, if need be
+            name = stem if stems.count(stem) == 1 else given
         found[given if name in found else name] = detector
     return found
 

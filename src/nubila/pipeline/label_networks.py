@@ -105,8 +105,10 @@ def combined(job: StepJob) -> Found:
 def _exported(job: StepJob, run: Path) -> Path:
     """Export a network, unless a run that was killed has done so: its item is written last."""
     path = job.folder / f"{run.name}.onnx"
-    renewed = renew_export(job.recipe, run)
-    if not renewed and path.is_file() and path.with_suffix(".stac.json").is_file():
+    item = path.with_suffix(".stac.json")
+    renew_export(job.recipe, run)
+    newer = max((run / name).stat().st_mtime_ns for name in ("recipe.yaml", "best.ckpt"))
+    if path.is_file() and item.is_file() and item.stat().st_mtime_ns > newer:
         return path
     return export_onnx(run, path, report=lambda line: job.report(f"  {line}"))
 

@@ -91,7 +91,7 @@ def write_collection(
         raise InputError(f"count {count} and size {size}; expected at least 1 and {_LEAST}")
     base = make_folder(folder)
     if any(base.iterdir()):
-        raise OutputError(f"{base}: is not empty; generated data go into a folder of their own")
+        raise OutputError(f"{base}: is not empty; name a folder for the generated data alone")
     GENERATED[name](_Order(base, count, size, seed))
     return base
 

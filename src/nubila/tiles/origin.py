@@ -11,12 +11,26 @@ from typing import Any, Final
 from nubila.datasets import SampleSpec
 from nubila.errors import ManifestError
 from nubila.tiles.cut import TilingPlan
+from nubila.tiles.split import assign_splits
 
-__all__ = ["made_of", "of_dates", "sample_date", "tiling_text"]
+__all__ = [
+    "listing",
+    "made_of",
+    "of_dates",
+    "sample_date",
+    "samples_of_tiling",
+    "tiling_text",
+]
 
 # How files become tiles: raise it when the same files give others. 2: what no reflective band saw,
 # or where a mask says that it has no data, has no label.
 _RULES: Final = 2
+
+# Of a row, what makes its pixels and labels.
+_SAID: Final = (
+    *("id", "images", "mask", "bands", "scale", "offset", "nodata", "codes", "group"),
+    *("resolution", "auxiliary", "coverage", "corner"),
+)
 
 _FIELDS: Final = (
     *("size", "overlap", "resolution", "least_valid", "least_share", "windows", "dates"),
@@ -53,6 +67,51 @@ def made_of(
     return found.hexdigest()
 
 
+def listing(specs: Sequence[SampleSpec], splits: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return what tells whether samples and labels of a split are those that they were.
+
+    Unlike `made_of` it leaves out what changes without them: times of files, further columns of
+    the table, samples of other splits, the order of rows.
+
+    Args:
+        specs: the samples.
+        splits: of each.
+
+    Returns:
+        Split -> hash of what the rows say, and the same with the sizes of masks; the latter is
+        empty where a mask is not at hand.
+    """
+    texts: dict[str, list[tuple[str, str]]] = {}
+    for spec, split in zip(specs, splits, strict=True):
+        said = {name: getattr(spec, name) for name in _SAID}
+        text = json.dumps(said, sort_keys=True, default=_named)
+        masks = [path for path in (spec.mask, spec.coverage) if path is not None]
+        sizes = [path.stat().st_size if path.is_file() else -1 for path in masks]
+        texts.setdefault(split, []).append((text, f"{sizes}"))
+    found = {}
+    for split, rows in texts.items():
+        rows.sort()
+        plain = hashlib.sha256("\n".join(text for text, _ in rows).encode()).hexdigest()
+        sized = hashlib.sha256("\n".join(map("".join, rows)).encode()).hexdigest()
+        found[split] = (plain, "" if any("-1" in sizes for _, sizes in rows) else sized)
+    return found
+
+
+def samples_of_tiling(
+    specs: Sequence[SampleSpec], tiling: TilingPlan
+) -> tuple[tuple[SampleSpec, ...], tuple[str, ...]]:
+    """Return the samples that a tiling cuts, and the split of each.
+
+    Raises:
+        ManifestError: there is none, or a group is in two splits.
+    """
+    chosen = of_dates(specs, tiling.dates)
+    # Dealt out among all: evaluation, which is of all dates, has to find a group where it was.
+    every = zip(specs, assign_splits(specs, tiling.splits, seed=tiling.seed), strict=True)
+    dealt = {spec.group: split for spec, split in every}
+    return chosen, tuple(dealt[spec.group] for spec in chosen)
+
+
 def sample_date(spec: SampleSpec) -> str:
     """Return a sample's date as YYYY-MM-DD from its tag ``date`` or ``datetime``, or ``""``."""
     text = spec.tags.get("date") or spec.tags.get("datetime") or ""
@@ -84,6 +143,12 @@ def _spec_text(spec: SampleSpec) -> str:
     # Line and manifest are left out: they say where a sample is listed, not what it is.
     values = {k: v for k, v in vars(spec).items() if k not in ("manifest", "line")}
     return json.dumps(values, sort_keys=True, default=_plain)
+
+
+def _named(value: Any) -> Any:  # noqa: ANN401 (whatever a spec holds)
+    if isinstance(value, Path):
+        return value.name
+    return dict(value) if isinstance(value, Mapping) else repr(value)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (whatever a spec holds)

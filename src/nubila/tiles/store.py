@@ -68,6 +68,7 @@ class TileStore(Sequence[Tile]):
         required: those of them that every sample had to have.
         tiling: how it was cut, as the recipe's section says it.
         made_of: hash of the tiling, the bands and the samples' files.
+        listing: what `origin.listing` gave of the samples; empty of an older store.
         table: column -> values, one a tile of the store, as `tiles.parquet` has them.
         statistics: (samples, len(SCENE_STATISTICS), bands) float32.
         chosen: places of this selection's tiles in the store.
@@ -78,6 +79,7 @@ class TileStore(Sequence[Tile]):
     required: tuple[str, ...]
     tiling: dict[str, Any]
     made_of: str
+    listing: dict[str, tuple[str, str]] = field(repr=False)
     table: dict[str, NDArray[Any]] = field(repr=False)
     statistics: NDArray[np.float32] = field(repr=False)
     chosen: NDArray[np.intp] = field(repr=False)
@@ -190,6 +192,7 @@ def open_store(path: str | Path) -> TileStore:
         required=tuple(about["required"]),
         tiling=about["tiling"],
         made_of=about["made_of"],
+        listing={split: (one, two) for split, (one, two) in about.get("listing", {}).items()},
         table=table,
         statistics=np.asarray(group["statistics"][...], np.float32),
         chosen=np.arange(len(table["sample"])),

@@ -28,9 +28,8 @@ from nubila.errors import InputError, ManifestError, MissingExtraError, OutputEr
 from nubila.raster.atomic import filling, make_folder
 from nubila.scenes.statistics import SCENE_STATISTICS
 from nubila.tiles.cut import SETS, Cut, TilingPlan, allowed_pixels, cut_sample
-from nubila.tiles.origin import made_of, of_dates, sample_date, tiling_text
+from nubila.tiles.origin import listing, made_of, sample_date, samples_of_tiling, tiling_text
 from nubila.tiles.parallel import map_in_order
-from nubila.tiles.split import assign_splits
 from nubila.tiles.store import TABLE, VERSION, TileStore, is_store, open_store
 
 __all__ = ["write_store"]
@@ -71,11 +70,7 @@ def write_store(
         MissingExtraError: zarr or pyarrow is not installed.
     """
     path = Path(path).absolute()
-    chosen = of_dates(specs, tiling.dates)
-    # Dealt out among all: evaluation, which is of all dates, has to find a group where it was.
-    every = zip(specs, assign_splits(specs, tiling.splits, seed=tiling.seed), strict=True)
-    dealt = {spec.group: split for spec, split in every}
-    splits = tuple(dealt[spec.group] for spec in chosen)
+    chosen, splits = samples_of_tiling(specs, tiling)
     hash_ = made_of(chosen, tiling, bands, required)
     if (store := _store_at(path, hash_, refresh=refresh)) is not None:
         return store
@@ -96,8 +91,8 @@ def write_store(
             )
         about = {"version": VERSION, "made_of": hash_, "tiling": tiling_text(tiling)}
         names = {"bands": list(bands), "required": list(required)}
-        statistics = {"statistics": list(SCENE_STATISTICS)}
-        filler.describe(chosen, splits, about | names | statistics)
+        more = {"statistics": list(SCENE_STATISTICS), "listing": listing(chosen, splits)}
+        filler.describe(chosen, splits, about | names | more)
         _put_in_place(work, path)
     return open_store(path)
 

@@ -110,9 +110,11 @@ def describe_run(
 
 def write_recipe(recipe: Recipe, folder: Path) -> None:
     """Write the whole recipe, for a run that is done too: some sections change no weight."""
-    make_folder(folder)
-    with atomic_path(folder / "recipe.yaml") as temporary:
-        temporary.write_text(recipe.to_yaml(), encoding="utf-8")
+    path, text = make_folder(folder) / "recipe.yaml", recipe.to_yaml()
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return  # its time tells what is older than it
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def renew_export(recipe: Recipe, folder: Path) -> bool:

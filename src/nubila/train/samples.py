@@ -18,7 +18,7 @@ from nubila.datasets.order import order_bands
 from nubila.errors import ManifestError, nearest
 from nubila.recipe import Recipe
 from nubila.scenes.statistics import SCENE_STATISTICS, scene_statistics
-from nubila.tiles.origin import made_of, of_dates
+from nubila.tiles.origin import listing, samples_of_tiling
 from nubila.tiles.split import assign_splits
 from nubila.tiles.statistics import count_labels
 from nubila.tiles.store import TileStore, is_store, open_store
@@ -143,12 +143,11 @@ def load_split(recipe: Recipe, split: str) -> Sequence[Labelled]:
             fill_tiles(recipe, lambda _line: None)
         store = open_store(recipe.data.tiles)
         _check_store(store, recipe)
-        if not _is_current(store, recipe):
+        if not _is_current(store, recipe, split):
             raise ManifestError(
-                f"{store.path}: was cut from other samples, labels or splits than "
-                f"{recipe.data.manifest or recipe.data.dataset} lists now, or its files have "
-                f"changed since; cut it anew with: nubila data tile --refresh, or name another "
-                f"data.tiles"
+                f"{store.path}: was cut from other samples or labels of split {split!r} than "
+                f"{recipe.data.manifest or recipe.data.dataset} lists now; delete the folder, and "
+                f"nubila fills it again, or name another data.tiles"
             )
         return TileSamples(store.select(split), recipe.bands, recipe.required)
     specs = read_specs(recipe, split)
@@ -203,32 +202,36 @@ def fill_tiles(recipe: Recipe, report: Callable[[str], None]) -> Path | None:
     return data.tiles
 
 
-def drop_stale_tiles(recipe: Recipe) -> None:
+def drop_stale_tiles(recipe: Recipe, report: Callable[[str], None]) -> None:
     """Delete the tile store `data.tiles` where it was made of other samples than there are now.
 
     For stores that nubila made on its own beside a network; those of people stay.
     """
-    path = recipe.data.tiles
-    if path is not None and is_store(path) and not _is_current(open_store(path), recipe):
+    path, data = recipe.data.tiles, recipe.data
+    if path is None or not is_store(path):
+        return
+    store = open_store(path)
+    if not all(_is_current(store, recipe, split) for split in (data.train, data.validation)):
+        report(f"{path}: was cut from other samples or labels; cut anew")
         shutil.rmtree(path)
 
 
-def _all_specs(recipe: Recipe) -> Sequence[SampleSpec]:
+def _all_specs(recipe: Recipe, *, present: bool = True) -> Sequence[SampleSpec]:
     data = recipe.data
     if data.manifest is None:
         return read_collection(str(data.dataset), data.root)
-    return read_manifest(data.manifest, root=data.root)
+    return read_manifest(data.manifest, root=data.root, present=present)
 
 
-def _is_current(store: TileStore, recipe: Recipe) -> bool:
-    """Tell whether a store is made of what is listed now, as far as that is at hand."""
-    if recipe.data.manifest is not None and not recipe.data.manifest.is_file():
+def _is_current(store: TileStore, recipe: Recipe, split: str) -> bool:
+    """Tell whether a split of a store is what is listed now, as far as that is at hand."""
+    data = recipe.data
+    place = data.root if data.manifest is None else data.manifest
+    if split not in store.listing or not place.exists():
         return True
-    try:
-        specs = of_dates(_all_specs(recipe), recipe.tiling.dates)
-    except ManifestError:  # files that it lists are elsewhere
-        return True
-    return store.made_of == made_of(specs, recipe.tiling, store.bands, store.required)
+    now = listing(*samples_of_tiling(_all_specs(recipe, present=False), recipe.tiling)).get(split)
+    before = store.listing[split]
+    return now is not None and now[0] == before[0] and now[1] in ("", before[1])
 
 
 def _say_classes(recipe: Recipe, store: TileStore, report: Callable[[str], None]) -> None:

@@ -185,16 +185,16 @@ def _check_same_meaning(recipe: Recipe, file: Path) -> None:
     text = _read(file).get("recipe")
     if text is None:  # no checkpoint of nubila's; its shapes will tell
         return
-    before = Recipe.model_validate(yaml.safe_load(text))
+    before = yaml.safe_load(text)
     for what, theirs, ours in (
-        ("bands", before.bands, recipe.bands),
-        ("classes", tuple(before.classes), tuple(recipe.classes)),
+        ("bands", tuple(before["bands"]), recipe.bands),
+        ("classes", tuple(before["classes"]), tuple(recipe.classes)),
     ):
-        if len(theirs) == len(ours) and theirs != ours:
+        if theirs != ours and set(theirs) == set(ours):
             raise RecipeError(
                 f"finetune.start_from: {file} is of the {what} {', '.join(theirs)}, this recipe of "
-                f"{', '.join(ours)}: as many of them, so that weights would be taken for what they "
-                f"are not. Name them in the same order."
+                f"{', '.join(ours)}: the same in another order, so that weights would be taken for "
+                f"what they are not. Name them in the same order."
             )
 
 

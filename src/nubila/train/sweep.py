@@ -160,24 +160,19 @@ def sweep_optuna(
         load_if_exists=True,
         direction="minimize" if plain.monitor == "loss" else "maximize",
     )
+    for known in study.trials:
+        if known.distributions != dict(space):
+            raise RecipeError(
+                f"{folder / 'optuna.db'}: trial {known.number} is of another --space "
+                f"({', '.join(known.distributions) or 'broken off'}); use another folder with -o"
+            )
     done: list[Trial] = []
     for number in range(trials):
         if number == len(study.trials):
             # A seed for each trial, so that a sweep goes on as it would have.
             study.sampler = optuna.samplers.TPESampler(seed=plain.seed + number)
-            try:
-                study.ask(dict(space))
-            except ValueError as error:  # the same keys with other choices
-                raise RecipeError(
-                    f"{folder / 'optuna.db'}: its trials are of another --space ({error}); use "
-                    f"another folder with -o"
-                ) from error
+            study.ask(dict(space))
         known = study.trials[number]
-        if set(known.params) != set(space):
-            raise RecipeError(
-                f"{folder / 'optuna.db'}: trial {number} is of another --space "
-                f"({', '.join(known.params) or 'broken off'}); use another folder with -o"
-            )
         settings = tuple(f"{key}={value}" for key, value in known.params.items())
         trial = Trial(f"trial-{number:04d}", settings)
         report(f"trial {number + 1} of {trials}: {' '.join(settings)}")
