@@ -81,6 +81,7 @@ def ensemble(
     from nubila.detect.own import ModelDetector
     from nubila.errors import InputError, nearest
     from nubila.evaluate.compare_detectors import open_detectors
+    from nubila.export import need_extra
 
     known = {name: name for name in WEIGHTS}
     if weights not in known:
@@ -106,9 +107,7 @@ def ensemble(
             f"leave out -o for the table alone (flips are exported by nubila export --flips)"
         )
     if output is not None:
-        # Now, before hours of predictions: what writes the file is an extra.
-        from nubila.curate.ensemble_graph import write_ensemble
-
+        need_extra()  # now, before hours of predictions
         for written in (output, output.with_suffix(".csv")):
             keep_inputs(written, [data, *(file.path for file in files)])
     combination: Combination | None = None
@@ -123,6 +122,8 @@ def ensemble(
             write_table(output.with_suffix(".csv"), found)
             typer.echo(output.with_suffix(".csv"))
     if output is not None:
+        from nubila.curate.ensemble_graph import write_ensemble
+
         combination = combination or mean_of(len(files), len(files[0].card.classes))
         typer.echo(write_ensemble(files, combination, output, name=output.stem))
 

@@ -10,21 +10,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import onnx
 import yaml
 from numpy.typing import NDArray
+from onnx import TensorProto, compose, helper, numpy_helper, version_converter
 
 from nubila.curate.combination import LEAST, Combination
-from nubila.errors import InputError, MissingExtraError, NubilaError
+from nubila.errors import InputError, NubilaError
 from nubila.export.card import write_item
 from nubila.export.graph import write_card
 from nubila.models_io import BandUse, Model, ModelCard, TrainingSource, load_model
 from nubila.raster.atomic import atomic_path, make_folder
-
-try:
-    import onnx
-    from onnx import TensorProto, compose, helper, numpy_helper, version_converter
-except ModuleNotFoundError as error:
-    raise MissingExtraError("onnx", extra="train") from error
 
 __all__ = ["write_ensemble"]
 

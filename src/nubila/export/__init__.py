@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
 from nubila.errors import MissingExtraError
 from nubila.export.options import ExportOptions
 
-__all__ = ["ExportOptions", "export_onnx"]
+__all__ = ["ExportOptions", "export_onnx", "need_extra"]
 
 
 def export_onnx(
@@ -22,14 +23,9 @@ def export_onnx(
     """Export a run folder of ``nubila train``; see `nubila.export.onnx.export_onnx`.
 
     Raises:
-        MissingExtraError: PyTorch, onnx or onnxscript is not installed.
+        MissingExtraError: as `need_extra`.
     """
-    import nubila.nn  # noqa: F401 (first, because it names the extra where PyTorch is missing)
-
-    try:
-        import onnxscript  # noqa: F401 (the exporter would fail late and less clearly)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("onnxscript", extra="train") from error
+    need_extra()
     from nubila.export.onnx import export_onnx as run_export
 
     return run_export(
@@ -39,3 +35,18 @@ def export_onnx(
         options=options or ExportOptions(),
         report=report,
     )
+
+
+def need_extra() -> None:
+    """Raise if what the modules of this package import is not there; call it before them.
+
+    Raises:
+        MissingExtraError: PyTorch, onnx or onnxscript is not installed.
+    """
+    import nubila.nn  # noqa: F401 (it names the extra where PyTorch is missing)
+
+    for name in ("onnx", "onnxscript"):  # without the latter the exporter would fail late
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(name, extra="train") from error

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 
-from nubila.errors import InputError
+from nubila.errors import InputError, NubilaError
 from nubila.export.calibrate import Calibration, fit_calibration
 from nubila.export.card import build_card, read_scores, write_item
 from nubila.export.graph import Graph, write_onnx
@@ -186,7 +186,8 @@ def write_calibrated(
         samples = source.validation[:_PARITY_SAMPLES]
         difference = check_parity(graph, fitted, load_model(temporary), samples)
         if source.scores and not suffix and without_card(temporary) != without_card(output):
-            raise InputError(
+            # No InputError, after which another size of input would be tried.
+            raise NubilaError(
                 f"{output}: the scores are of the file that is there, and this run gives another "
                 f"network now; export without them, and score that"
             )

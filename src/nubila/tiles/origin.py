@@ -16,7 +16,6 @@ from nubila.tiles.split import assign_splits
 __all__ = [
     "listing",
     "made_of",
-    "of_dates",
     "sample_date",
     "samples_of_tiling",
     "tiling_text",
@@ -81,19 +80,18 @@ def listing(specs: Sequence[SampleSpec], splits: Sequence[str]) -> dict[str, tup
         Split -> hash of what the rows say, and the same with the sizes of masks; the latter is
         empty where a mask is not at hand.
     """
-    texts: dict[str, list[tuple[str, str]]] = {}
+    by_split: dict[str, list[tuple[str, list[int | None]]]] = {}
     for spec, split in zip(specs, splits, strict=True):
         said = {name: getattr(spec, name) for name in _SAID}
         text = json.dumps(said, sort_keys=True, default=_named)
         masks = [path for path in (spec.mask, spec.coverage) if path is not None]
-        sizes = [path.stat().st_size if path.is_file() else -1 for path in masks]
-        texts.setdefault(split, []).append((text, f"{sizes}"))
+        sizes = [path.stat().st_size if path.is_file() else None for path in masks]
+        by_split.setdefault(split, []).append((text, sizes))
     found = {}
-    for split, rows in texts.items():
-        rows.sort()
-        plain = hashlib.sha256("\n".join(text for text, _ in rows).encode()).hexdigest()
-        sized = hashlib.sha256("\n".join(map("".join, rows)).encode()).hexdigest()
-        found[split] = (plain, "" if any("-1" in sizes for _, sizes in rows) else sized)
+    for split, rows in by_split.items():
+        rows.sort(key=lambda row: row[0])
+        absent = any(None in sizes for _, sizes in rows)
+        found[split] = (_hash([text for text, _ in rows]), "" if absent else _hash(rows))
     return found
 
 
@@ -105,7 +103,7 @@ def samples_of_tiling(
     Raises:
         ManifestError: there is none, or a group is in two splits.
     """
-    chosen = of_dates(specs, tiling.dates)
+    chosen = _of_dates(specs, tiling.dates)
     # Dealt out among all: evaluation, which is of all dates, has to find a group where it was.
     every = zip(specs, assign_splits(specs, tiling.splits, seed=tiling.seed), strict=True)
     dealt = {spec.group: split for spec, split in every}
@@ -118,12 +116,7 @@ def sample_date(spec: SampleSpec) -> str:
     return text[:10]
 
 
-def of_dates(specs: Sequence[SampleSpec], dates: Sequence[str]) -> tuple[SampleSpec, ...]:
-    """Return the samples of some dates; all of them where no date is named.
-
-    Raises:
-        ManifestError: there is none.
-    """
+def _of_dates(specs: Sequence[SampleSpec], dates: Sequence[str]) -> tuple[SampleSpec, ...]:
     if not specs:
         raise ManifestError("there is no sample to cut")
     if not dates:
@@ -143,6 +136,10 @@ def _spec_text(spec: SampleSpec) -> str:
     # Line and manifest are left out: they say where a sample is listed, not what it is.
     values = {k: v for k, v in vars(spec).items() if k not in ("manifest", "line")}
     return json.dumps(values, sort_keys=True, default=_plain)
+
+
+def _hash(values: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _named(value: Any) -> Any:  # noqa: ANN401 (whatever a spec holds)

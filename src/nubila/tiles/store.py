@@ -65,7 +65,6 @@ class TileStore(Sequence[Tile]):
     Attributes:
         path: the store's folder.
         bands: names in the order of the images.
-        required: those of them that every sample had to have.
         tiling: how it was cut, as the recipe's section says it.
         made_of: hash of the tiling, the bands and the samples' files.
         listing: what `origin.listing` gave of the samples; empty of an older store.
@@ -76,7 +75,6 @@ class TileStore(Sequence[Tile]):
 
     path: Path
     bands: tuple[str, ...]
-    required: tuple[str, ...]
     tiling: dict[str, Any]
     made_of: str
     listing: dict[str, tuple[str, str]] = field(repr=False)
@@ -189,7 +187,6 @@ def open_store(path: str | Path) -> TileStore:
     return TileStore(
         path=path.absolute(),
         bands=tuple(about["bands"]),
-        required=tuple(about["required"]),
         tiling=about["tiling"],
         made_of=about["made_of"],
         listing={split: (one, two) for split, (one, two) in about.get("listing", {}).items()},

@@ -117,13 +117,10 @@ def write_recipe(recipe: Recipe, folder: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def renew_export(recipe: Recipe, folder: Path) -> bool:
-    """Give a run the section `export` of a recipe; return whether it had another."""
+def renew_export(recipe: Recipe, folder: Path) -> None:
+    """Give a run the section `export` of a recipe; its file is touched only if it had another."""
     before = load_recipe(folder / "recipe.yaml")
-    if before.export == recipe.export:
-        return False
     write_recipe(before.model_copy(update={"export": recipe.export}), folder)
-    return True
 
 
 def data_hash(samples: Sequence[Labelled]) -> dict[str, Any]:

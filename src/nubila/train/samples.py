@@ -129,8 +129,8 @@ def load_split(recipe: Recipe, split: str) -> Sequence[Labelled]:
     """Return a split: the tiles of `data.tiles`, else all samples of it, read into memory.
 
     A tile store that is not there yet is filled first. One that is there is taken if it was cut as
-    `tiling` says, from what is listed now; it may hold more bands, in another order. Where the list
-    or its files are not at hand, as on a machine that has the tiles alone, nothing is compared.
+    `tiling` says, from what is listed now; it may hold more bands, in another order. On a machine
+    that has the tiles but not the list nothing is compared, without the files only the rows.
     Rows of a manifest without a split are dealt out by `tiling.splits`, as in a tile store.
 
     Raises:
@@ -210,8 +210,7 @@ def drop_stale_tiles(recipe: Recipe, report: Callable[[str], None]) -> None:
     path, data = recipe.data.tiles, recipe.data
     if path is None or not is_store(path):
         return
-    store = open_store(path)
-    if not all(_is_current(store, recipe, split) for split in (data.train, data.validation)):
+    if not _is_current(open_store(path), recipe, data.train, data.validation):
         report(f"{path}: was cut from other samples or labels; cut anew")
         shutil.rmtree(path)
 
@@ -223,15 +222,18 @@ def _all_specs(recipe: Recipe, *, present: bool = True) -> Sequence[SampleSpec]:
     return read_manifest(data.manifest, root=data.root, present=present)
 
 
-def _is_current(store: TileStore, recipe: Recipe, split: str) -> bool:
-    """Tell whether a split of a store is what is listed now, as far as that is at hand."""
+def _is_current(store: TileStore, recipe: Recipe, *splits: str) -> bool:
+    """Tell whether splits of a store are what is listed now, as far as that is at hand."""
     data = recipe.data
     place = data.root if data.manifest is None else data.manifest
-    if split not in store.listing or not place.exists():
+    known = {split: store.listing[split] for split in splits if split in store.listing}
+    if not known or not place.exists():
         return True
-    now = listing(*samples_of_tiling(_all_specs(recipe, present=False), recipe.tiling)).get(split)
-    before = store.listing[split]
-    return now is not None and now[0] == before[0] and now[1] in ("", before[1])
+    now = listing(*samples_of_tiling(_all_specs(recipe, present=False), recipe.tiling))
+    return all(
+        split in now and now[split][0] == rows and now[split][1] in ("", sized)
+        for split, (rows, sized) in known.items()
+    )
 
 
 def _say_classes(recipe: Recipe, store: TileStore, report: Callable[[str], None]) -> None:
