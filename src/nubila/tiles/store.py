@@ -96,11 +96,11 @@ class TileStore(Sequence[Tile]):
         place = int(self.chosen[index])
         whole_images, whole_labels = self._arrays()
         image, label = whole_images[place], whole_labels[place]
+        seen = self.table["valid"][place] > 0
         known = self.table["label_sets"][place, 1:].any()
-        # zarr gives its fill value for a file that is gone.
-        if (self.table["valid"][place] > 0 and np.isnan(image).all()) or (
-            known and not label.any()
-        ):
+        # zarr gives its fill value for a file that is gone. A few pixels rule that out at once.
+        empty = np.isnan(image[:, ::16, ::16]).all() and np.isnan(image).all()
+        if (seen and empty) or (known and not label.any()):
             raise ManifestError(
                 f"{self.path}: a file of tile {place} is missing; copy the whole folder again, or "
                 f"make it anew with: nubila data tile --refresh"
