@@ -29,6 +29,11 @@ def test_a_source_that_is_never_drawn_is_no_training_data() -> None:
     recipe = Recipe.model_validate({"steps": 1, "data": data, "synth": {"share": 0.0}})
     told = [(source.name, source.images) for source in training_sources(recipe, samples)]
     assert told == [("a", 2), ("c", 1)]
+    views = {"chips": 40, "share": 0.5, "detectors": ["all-cloud", "brightness"]}
+    (*_, last) = training_sources(
+        Recipe.model_validate({**recipe.model_dump(), "views": views}), []
+    )
+    assert (last.name, last.images) == ("views of these, labelled by all-cloud and brightness", 40)
 
 
 def test_a_run_is_held_to_what_it_was_trained_on(toy: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def check_data(run: Path, train: Sequence[Labelled], validation: Sequence[Labell
 
 
 def training_sources(recipe: Recipe, train: Sequence[Labelled]) -> tuple[TrainingSource, ...]:
-    """Return the sources that chips were drawn from, synthetic scenes with them."""
+    """Return the sources that chips were drawn from, synthetic scenes and views with them."""
     weights = recipe.data.weights
     of_images = folders(train)
     if isinstance(train, TileSamples):  # of an image there are many tiles
@@ -50,7 +50,10 @@ def training_sources(recipe: Recipe, train: Sequence[Labelled]) -> tuple[Trainin
     counts = Counter(folder for folder in of_images if weights.get(folder, 1.0) > 0)
     if recipe.synth.share:
         counts["nubila synth"] = recipe.synth.chips - held_out_count(recipe.synth.chips)
-    licences = {"nubila synth": "Apache-2.0"} | recipe.export.licences
+    views = f"views of these, labelled by {' and '.join(recipe.views.detectors)}"
+    if recipe.views.share:
+        counts[views] = recipe.views.chips
+    licences = {"nubila synth": "Apache-2.0", views: "that of the images"} | recipe.export.licences
     return tuple(
         TrainingSource(name=name, licence=licences.get(name, "not stated"), images=images)
         for name, images in sorted(counts.items())

@@ -200,10 +200,11 @@ def _place(row: Measured, made: Path, output: Path, source: Source) -> None:
 
 
 def _batches(source: Source, steps: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """Give the chips of the first steps of the run, without the synthetic ones."""
+    """Give the chips of the first steps of the run, without the synthetic ones and the views."""
     recipe = source.recipe
-    synth = recipe.synth.model_copy(update={"share": 0.0})
-    plain = recipe.model_copy(update={"synth": synth})
+    none = {"share": 0.0}
+    synth, views = recipe.synth.model_copy(update=none), recipe.views.model_copy(update=none)
+    plain = recipe.model_copy(update={"synth": synth, "views": views})
     chips = Chips(plain, source.train, (), statistics_of(source.network))
     for step in range(steps):
         numbers = range(step * recipe.batch, (step + 1) * recipe.batch)

@@ -55,6 +55,7 @@ def _placed(recipe: Recipe, folder: Path) -> Recipe:
     }
     data = recipe.data.model_copy(update=paths)
     synth = recipe.synth.model_copy(update={"cache": (folder / recipe.synth.cache).resolve()})
+    views = recipe.views.model_copy(update={"cache": (folder / recipe.views.cache).resolve()})
     chips = recipe.mask.chips
     mask = recipe.mask.model_copy(
         update={
@@ -65,7 +66,8 @@ def _placed(recipe: Recipe, folder: Path) -> Recipe:
     )
     weights = {k: (folder / v).resolve() for k, v in recipe.finetune if isinstance(v, Path)}
     finetune = recipe.finetune.model_copy(update=weights)
-    changes: dict[str, Any] = {"data": data, "synth": synth, "mask": mask, "finetune": finetune}
+    changes: dict[str, Any] = {"data": data, "synth": synth, "views": views, "mask": mask}
+    changes["finetune"] = finetune
     changes["labels"] = _placed_labels(recipe.labels, folder)
     if isinstance(recipe.model, Library) and is_weights_file(recipe.model.weights):
         pretrained = str((folder / str(recipe.model.weights)).resolve())

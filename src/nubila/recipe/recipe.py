@@ -21,6 +21,7 @@ from nubila.recipe.optim import AdamW, Optimiser
 from nubila.recipe.section import Section, known_band
 from nubila.recipe.stages import Evaluation, Masking
 from nubila.recipe.track import Track
+from nubila.recipe.views import Views
 
 __all__ = ["Recipe"]
 
@@ -83,6 +84,7 @@ class Recipe(Section):
     data: Data
     labels: Labels = Labels()
     synth: Synth = Synth()
+    views: Views = Views()
     augment: Augment = Augment()
     tiling: Tiling = Tiling()
     normalise: Normalise = Reflectance()
@@ -106,6 +108,15 @@ class Recipe(Section):
         if isinstance(epochs, int) and isinstance(each, int):
             return {"steps": epochs * each, "validate_every": each} | values
         return values
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Recipe:
+        if self.synth.share + self.views.share > 1:
+            raise ValueError(
+                f"synth.share {self.synth.share} and views.share {self.views.share} are parts of "
+                f"the same chips; expected a sum up to 1"
+            )
+        return self
 
     @field_validator("class_weights")
     @classmethod

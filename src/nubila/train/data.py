@@ -14,10 +14,18 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from nubila.datasets import output_sets
-from nubila.errors import ManifestError, RecipeError, nearest
+from nubila.errors import ManifestError, RecipeError
 from nubila.recipe import Recipe
 from nubila.train.augment import BandRoles, Pair, cut_chip, mix, paste_clouds, vary
-from nubila.train.samples import Labelled, check_leakage, class_shares, folders, load_split
+from nubila.train.samples import (
+    Labelled,
+    check_leakage,
+    class_shares,
+    folder_weights,
+    folders,
+    load_split,
+    no_folder,
+)
 
 __all__ = ["Chip", "Chips", "Labelled", "check_leakage", "load_split", "pad"]
 
@@ -51,6 +59,7 @@ class Chips(Dataset[Chip]):
         recipe: says size, odds, share of synthetic chips and how chips are varied.
         real, synthetic: what chips are cut from.
         statistics: names of the scene statistics that chips carry.
+        views: what else chips are cut from.
 
     Raises:
         ManifestError: every training image has odds 0, or there is none of a folder of
@@ -64,10 +73,13 @@ class Chips(Dataset[Chip]):
         real: Sequence[Labelled],
         synthetic: Sequence[Labelled],
         statistics: Sequence[str] = (),
+        views: Sequence[Labelled] = (),
     ) -> None:
-        self._recipe, self._real, self._synthetic = recipe, real, synthetic
+        self._recipe, self._real = recipe, real
+        # Each made source has its share of the chips, the real one what is left.
+        self._made = ((synthetic, recipe.synth.share), (views, recipe.views.share))
         self._names = tuple(statistics)
-        self._known: dict[tuple[bool, int], NDArray[np.float32]] = {}
+        self._known: dict[tuple[int, int], NDArray[np.float32]] = {}
         self._odds = _odds(recipe, real)
         # What Generator.choice does with odds, without adding them up for every chip.
         self._up_to = np.cumsum(self._odds)
@@ -88,9 +100,7 @@ class Chips(Dataset[Chip]):
         # Later augmentations have a generator of their own: turning one on leaves the rest alike.
         random = np.random.default_rng([recipe.seed, number])
         more = np.random.default_rng([recipe.seed, number, 1])
-        synthetic = bool(random.random() < recipe.synth.share)
-        place = self._draw(synthetic, random, number)
-        sample = (self._synthetic if synthetic else self._real)[place]
+        source, place, sample = self._draw(random, number)
         pair = self._shown(
             cut_chip(sample.image, sample.label, recipe.chip, spec, random, more),
             sample,
@@ -100,15 +110,23 @@ class Chips(Dataset[Chip]):
         if len(self._cloudy):
             pair = paste_clouds(pair, self._cloud, spec, self._bands, more)
         image, label = vary(pair, spec, self._bands, random, more)
-        statistics = self._statistics(synthetic, place, sample)
+        statistics = self._statistics(source, place, sample)
         if self._names:
             statistics[:, np.isnan(image).all(axis=(1, 2))] = np.nan
         return Chip(image, self._outputs[label], statistics)
 
-    def _draw(self, synthetic: bool, random: np.random.Generator, number: int | None) -> int:
-        """Return the place of a sample; of the cycle's subset where a number is given."""
-        if synthetic:
-            return int(random.integers(len(self._synthetic)))
+    def _draw(self, random: np.random.Generator, number: int | None) -> tuple[int, int, Labelled]:
+        """Return source, place in it, and sample; of the cycle's subset where there is a number."""
+        chance = random.random()
+        for source, (made, share) in enumerate(self._made, start=1):
+            if chance < share:
+                place = int(random.integers(len(made)))
+                return source, place, made[place]
+            chance -= share
+        place = self._real_place(random, number)
+        return 0, place, self._real[place]
+
+    def _real_place(self, random: np.random.Generator, number: int | None) -> int:
         subset = self._recipe.data.subset
         if subset is None or number is None:
             return int(self._up_to.searchsorted(random.random(), side="right"))
@@ -121,9 +139,7 @@ class Chips(Dataset[Chip]):
 
     def _other(self, random: np.random.Generator) -> Pair:
         """Return another chip, cut and turned, to be mixed in."""
-        synthetic = bool(random.random() < self._recipe.synth.share)
-        place = self._draw(synthetic, random, None)
-        return self._plain((self._synthetic if synthetic else self._real)[place], random)
+        return self._plain(self._draw(random, None)[2], random)
 
     def _cloud(self, random: np.random.Generator) -> Pair:
         """Return a chip of a real sample that has clouds."""
@@ -142,31 +158,26 @@ class Chips(Dataset[Chip]):
         image, label = pair
         return image * np.float32(random.choice(factors)), label
 
-    def _statistics(self, synthetic: bool, place: int, sample: Labelled) -> NDArray[np.float32]:
+    def _statistics(self, source: int, place: int, sample: Labelled) -> NDArray[np.float32]:
         if not self._names:
             return np.zeros((0, len(sample.image)), np.float32)
         if sample.statistics is not None:
             return sample.scene_statistics(self._names)
-        if (synthetic, place) not in self._known:
-            self._known[synthetic, place] = sample.scene_statistics(self._names)
-        return self._known[synthetic, place].copy()
+        if (source, place) not in self._known:
+            self._known[source, place] = sample.scene_statistics(self._names)
+        return self._known[source, place].copy()
 
 
 def _odds(recipe: Recipe, real: Sequence[Labelled]) -> NDArray[np.float64]:
     data = recipe.data
-    weights = np.array([data.weights.get(folder, 1.0) for folder in folders(real)])
+    weights = folder_weights("data.weights", data.weights, folders(real))
     if data.favour and len(real):
         shares = class_shares(real)
         weights *= 1 + sum(times * shares[name] for name, times in data.favour.items())
     known = sorted(set(folders(real)))
     for name in data.gains:
         if name not in known:
-            raise ManifestError(_no_folder("gains", name, known, known))
-    # Odds may be of sources that are not all at hand, but not of a name that is misspelt.
-    without = [name for name in known if name not in data.weights]
-    for name in data.weights:
-        if name not in known and nearest(name, without):
-            raise ManifestError(_no_folder("weights", name, without, known))
+            raise ManifestError(no_folder("data.gains", name, known, known))
     if weights.sum() <= 0:
         where = data.tiles or data.manifest or data.root
         raise ManifestError(f"{where}: every training image has weight 0")
@@ -177,13 +188,6 @@ def _odds(recipe: Recipe, real: Sequence[Labelled]) -> NDArray[np.float64]:
         )
     odds: NDArray[np.float64] = weights / weights.sum()
     return odds
-
-
-def _no_folder(what: str, name: str, likely: Sequence[str], known: Sequence[str]) -> str:
-    return (
-        f"data.{what}: no training image is of folder {name!r}{nearest(name, likely)} (found: "
-        f"{', '.join(known)})"
-    )
 
 
 def _cloudy(real: Sequence[Labelled]) -> NDArray[np.intp]:

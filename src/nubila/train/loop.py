@@ -43,7 +43,7 @@ from nubila.train.folder import (
 )
 from nubila.train.objective import Objective, build_objective
 from nubila.train.pictures import chosen
-from nubila.train.pool import held_out_count, synthetic_pool
+from nubila.train.pool import held_out_count, synthetic_pool, view_pool
 from nubila.train.record import Record
 from nubila.train.samples import check_bands
 from nubila.train.schedule import learning_rate
@@ -122,12 +122,15 @@ def _fit(
                 write_recipe(recipe, folder)  # its sections for export and so on may be others
             return
         pool = synthetic_pool(recipe, report)
+        views = view_pool(recipe, train, report)
         check_bands(recipe, train, pool if recipe.synth.share else [])
     for each in (state.network, state.average):  # a checkpoint has what was measured already
         fit_normalise(each.normalise, (sample.image for sample in train))
     held_out = pool[: held_out_count(len(pool))]
-    report(f"{len(train)} training samples, {len(held_back)} to validate, {len(pool)} synthetic")
-    chips = Chips(recipe, train, pool[len(held_out) :], statistics_of(state.network))
+    viewed = f", {len(views)} views" if views else ""
+    counts = f"{len(train)} training samples, {len(held_back)} to validate, {len(pool)} synthetic"
+    report(counts + viewed)
+    chips = Chips(recipe, train, pool[len(held_out) :], statistics_of(state.network), views)
     if fabric.is_global_zero:
         if state.step == 0:
             forget_run(folder)

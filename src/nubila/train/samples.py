@@ -32,8 +32,10 @@ __all__ = [
     "class_shares",
     "drop_stale_tiles",
     "fill_tiles",
+    "folder_weights",
     "folders",
     "load_split",
+    "no_folder",
     "read_specs",
 ]
 
@@ -53,6 +55,7 @@ class Labelled:
         group: scene or place, which stays on one side of a split; empty for none.
         statistics: (len(SCENE_STATISTICS), bands) of the whole scene; None where `image` is it.
         sets: every set of classes that its label can hold, there or not; empty where not known.
+        level: processing level (``L1C``, ``L2A``, ``L1TP`` ...); empty where nobody knows.
     """
 
     image: NDArray[np.float16]
@@ -61,6 +64,7 @@ class Labelled:
     group: str = ""
     statistics: NDArray[np.float32] | None = None
     sets: tuple[int, ...] = ()
+    level: str = ""
 
     def scene_statistics(self, names: Sequence[str]) -> NDArray[np.float32]:
         """Return (len(names), bands) float32 statistics of the whole scene, NaN for no data."""
@@ -84,6 +88,7 @@ class TileSamples(Sequence[Labelled]):
     def __init__(self, store: TileStore, bands: Sequence[str], required: Sequence[str]) -> None:
         order_bands(np.empty((len(store.bands), 0, 0)), store.bands, bands, required)
         self._store, self._bands, self._required = store, tuple(bands), tuple(required)
+        self._levels = [str(level) for level in store.column("level")]
 
     def __len__(self) -> int:
         return len(self._store)
@@ -102,7 +107,9 @@ class TileSamples(Sequence[Labelled]):
             by_band = statistics.T[:, :, None]
             ordered = order_bands(by_band, self._store.bands, self._bands, self._required)
             statistics = ordered[:, :, 0].T
-        return Labelled(image, tile.label, tile.folder, tile.group, statistics)
+        return Labelled(
+            image, tile.label, tile.folder, tile.group, statistics, level=self._levels[index]
+        )
 
     @property
     def folders(self) -> list[str]:
@@ -255,7 +262,7 @@ def _labelled(sample: Sample, sets: tuple[int, ...], recipe: Recipe) -> Labelled
         raise ManifestError(f"{sample.meta.id}: {error}") from error
     meta = sample.meta
     half = image.astype(np.float16)
-    return Labelled(half, sample.label, meta.folder, meta.group, sets=sets)
+    return Labelled(half, sample.label, meta.folder, meta.group, sets=sets, level=meta.level)
 
 
 def _check_store(store: TileStore, recipe: Recipe) -> None:
@@ -320,6 +327,37 @@ def _groups(samples: Sequence[Labelled]) -> list[str]:
 def folders(samples: Sequence[Labelled]) -> list[str]:
     """Return the folder of each sample, without reading pixels of a tile store."""
     return samples.folders if isinstance(samples, TileSamples) else [s.folder for s in samples]
+
+
+def folder_weights(
+    key: str, weights: Mapping[str, float], of: Sequence[str]
+) -> NDArray[np.float64]:
+    """Return the weight of each image by its folder, 1 for a folder that is not named.
+
+    Weights may be of sources that are not all at hand, but not of a name that is misspelt.
+
+    Args:
+        key: of the recipe, for messages.
+        weights: folder -> weight.
+        of: the folder of each image.
+
+    Raises:
+        ManifestError: a name is of no image, and near to a folder without a weight.
+    """
+    known = sorted(set(of))
+    without = [name for name in known if name not in weights]
+    for name in weights:
+        if name not in known and nearest(name, without):
+            raise ManifestError(no_folder(key, name, without, known))
+    return np.array([weights.get(folder, 1.0) for folder in of])
+
+
+def no_folder(key: str, name: str, likely: Sequence[str], known: Sequence[str]) -> str:
+    """Return what to say of a name in a recipe that is no folder of the training images."""
+    return (
+        f"{key}: no training image is of folder {name!r}{nearest(name, likely)} (found: "
+        f"{', '.join(known)})"
+    )
 
 
 def class_shares(samples: Sequence[Labelled]) -> Mapping[str, NDArray[np.float64]]:

@@ -1,0 +1,45 @@
+"""Chips that are labelled by detectors while they are made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from nubila.recipe.section import Section
+
+__all__ = ["Views"]
+
+
+class Views(Section):
+    """Views of the training images, varied far beyond what sensors see, and judged by detectors.
+
+    A network that gives a detector's answers on them has learnt what the detector does and not
+    only what it said of the few images that there are. See `nubila.train.views`.
+
+    Attributes:
+        chips: how many are made; 0 for none.
+        share: part of the training chips that are views.
+        detectors: whose answers are learnt, one drawn for each view; as ``--clouds`` of ``nubila
+            auto-mask``. Finer views are not brought to the resolution that a detector asks for.
+        weights: how often an image of a folder is drawn, relative to the others; a folder that is
+            not named gets 1. Images that no detector can judge are passed over.
+        cache: folder where they are kept; relative to the recipe.
+    """
+
+    chips: int = Field(default=0, ge=0)
+    share: float = Field(default=0.0, ge=0, le=1)
+    detectors: tuple[str, ...] = ("ukis-csmask",)
+    weights: dict[str, float] = {}
+    cache: Path = Path("../runs/views")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Views:
+        if self.share > 0 and self.chips == 0:
+            raise ValueError(f"share is {self.share} but chips is 0")
+        if not self.detectors:
+            raise ValueError("no detectors")
+        for folder, weight in self.weights.items():
+            if weight < 0:
+                raise ValueError(f"weight {weight} of {folder!r} is negative")
+        return self
