@@ -80,7 +80,7 @@ class ViewMaker(Dataset[tuple[NDArray[np.float16], NDArray[np.uint8]]]):
         weights = folder_weights("views.weights", recipe.views.weights, folders(images))
         able = [
             place
-            for place in np.flatnonzero(weights)
+            for place in np.flatnonzero(weights).tolist()
             if judgeable(images[place], recipe.bands, detectors)
         ]
         if not able:
