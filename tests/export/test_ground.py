@@ -33,7 +33,7 @@ def test_a_source_that_is_never_drawn_is_no_training_data() -> None:
     (*_, last) = training_sources(
         Recipe.model_validate({**recipe.model_dump(), "views": views}), []
     )
-    assert (last.name, last.images) == ("views of these, labelled by all-cloud and brightness", 40)
+    assert (last.name, last.images) == ("views, labelled by all-cloud and brightness", 40)
 
 
 def test_a_run_is_held_to_what_it_was_trained_on(toy: Path, tmp_path: Path) -> None:

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import pickle
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from nubila.detect import Detection, Output, View, open_detector
-from nubila.errors import ManifestError
-from nubila.recipe import Recipe
+from nubila.errors import ManifestError, ModelError
+from nubila.recipe import Recipe, load_recipe
+from nubila.train import fit
+from nubila.train import views as views_module
 from nubila.train.data import Chips, Labelled
-from nubila.train.pool import view_pool
+from nubila.train.folder import check_same_recipe, write_recipe
+from nubila.train.pool import synthetic_pool, view_pool
 from nubila.train.views import ViewMaker, sampled_label
 
 _OUTPUTS = (
@@ -19,24 +24,35 @@ _OUTPUTS = (
     Output(1, ("cloud", "thin cloud")),
     Output(3, ("cloud shadow",)),
 )
-_VIEWS = {"chips": 3, "share": 0.5, "detectors": ["brightness"]}
+_VIEWS = {"chips": 3, "share": 0.5, "detectors": ["sure"]}
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Sure:
-    """Calls all of it one output, where a view has near infrared."""
+    """Calls all of it one output, where a view has near infrared; keeps what it was shown."""
 
     place: int
     name: str = "sure"
     outputs: tuple[Output, ...] = _OUTPUTS
+    shown: list[View] = field(default_factory=list)
 
     def lacks(self, view: View) -> str:
         return view.missing(("nir",))
 
     def detect(self, view: View) -> Detection:
+        self.shown.append(view)
         found = np.zeros((3, *view.image.shape[1:]), np.float32)
         found[self.place] = 1
         return Detection(found, self.outputs)
+
+
+@pytest.fixture
+def sure(monkeypatch: pytest.MonkeyPatch) -> _Sure:
+    """The detector of the recipes here, all cloud."""
+    detector = _Sure(1)
+    opened = {"sure": detector, "brightness": open_detector("brightness")}
+    monkeypatch.setattr(views_module, "_opened", opened.__getitem__)
+    return detector
 
 
 def _recipe(**changes: object) -> Recipe:
@@ -78,12 +94,19 @@ def test_a_certain_detector_leaves_nothing_to_chance() -> None:
         assert set(np.unique(label)) == {bits}
 
 
+def _made(maker: ViewMaker, number: int) -> tuple[np.ndarray, np.ndarray]:
+    made = maker[number]
+    assert isinstance(made, tuple)
+    return made
+
+
+@pytest.mark.usefixtures("sure")
 def test_a_view_depends_on_its_number_and_leaves_the_images_alone() -> None:
     images = [_image("a"), _image("b", value=0.5)]
     before = [image.image.copy() for image in images]
-    maker = ViewMaker.of(_recipe(), images, [_Sure(1)])
-    first = [maker[number] for number in (0, 1, 2)]
-    again = ViewMaker.of(_recipe(), images, [_Sure(1)])[1]
+    maker = ViewMaker.of(_recipe(), images)
+    first = [_made(maker, number) for number in (0, 1, 2)]
+    again = _made(ViewMaker.of(_recipe(), images), 1)
     np.testing.assert_array_equal(first[1][0], again[0])
     np.testing.assert_array_equal(first[1][1], again[1])
     assert first[0][0].shape == (7, 256, 256) and first[0][0].dtype == np.float16
@@ -92,54 +115,123 @@ def test_a_view_depends_on_its_number_and_leaves_the_images_alone() -> None:
         np.testing.assert_array_equal(image.image, kept)
 
 
+@pytest.mark.usefixtures("sure")
 def test_where_nothing_is_seen_there_is_no_label() -> None:
     # The image is smaller than a view: beyond it there is no data.
-    image, label = ViewMaker.of(_recipe(), [_image("a")], [_Sure(1)])[0]
+    image, label = _made(ViewMaker.of(_recipe(), [_image("a")]), 0)
     empty = np.isnan(image).all(axis=0)
     assert empty.any() and not empty.all()
     np.testing.assert_array_equal(label == 0, empty)
 
 
+def test_a_detector_sees_the_view_as_it_is_kept_and_its_level(sure: _Sure) -> None:
+    surface = replace(_image("b", value=0.5), level="L2A")
+    maker = ViewMaker.of(_recipe(), [_image("a"), surface])
+    kept = [_made(maker, number)[0] for number in range(8)]
+    for image, view in zip(kept, sure.shown, strict=True):
+        np.testing.assert_array_equal(image.astype(np.float32), view.image)
+    assert {view.level for view in sure.shown} == {"L1C", "L2A"}
+
+
+@pytest.mark.usefixtures("sure")
 def test_images_that_no_detector_can_judge_are_passed_over() -> None:
-    seen, rgb, unwanted = _image("a"), _image("rgb", bands=3), _image("c")
-    recipe = _recipe(views=_VIEWS | {"weights": {"c": 0}})
-    maker = ViewMaker.of(recipe, [rgb, seen, unwanted], [_Sure(0)])
-    assert list(maker.images) == [seen]
-    with pytest.raises(ManifestError, match="none has all the bands that sure needs"):
-        ViewMaker.of(_recipe(), [rgb], [_Sure(0)])
+    seen, rgb, unwanted, left_out = (_image("a"), _image("rgb", bands=3), _image("c"), _image("d"))
+    data = {"manifest": "any.csv", "root": ".", "weights": {"d": 0}}
+    recipe = _recipe(views=_VIEWS | {"weights": {"c": 0, "a": 3}}, data=data)
+    maker = ViewMaker.of(recipe, [rgb, seen, unwanted, left_out])
+    assert maker.odds.tolist() == [0, 1, 0, 0]
+    with pytest.raises(ManifestError, match="sure can judge none of 1 training images: no nir"):
+        ViewMaker.of(_recipe(), [rgb])
+    with pytest.raises(ManifestError, match=r"every training image that .* has weight 0"):
+        ViewMaker.of(recipe, [rgb, unwanted])
     misspelt = _recipe(views=_VIEWS | {"weights": {"fildA": 2}})
     with pytest.raises(ManifestError, match=r"views\.weights: no .* 'fildA'.*'fieldA'"):
-        ViewMaker.of(misspelt, [_image("fieldA")], [_Sure(0)])
-    assert len(ViewMaker.of(misspelt, [_image("other source")], [_Sure(0)]).images) == 1
+        ViewMaker.of(misspelt, [_image("fieldA")])
+    assert ViewMaker.of(misspelt, [_image("other source")]).odds.tolist() == [1]
 
 
+@pytest.mark.usefixtures("sure")
 def test_elevation_is_left_as_it_is() -> None:
     recipe = _recipe(bands=("blue", "green", "red", "nir", "elevation"))
     image = np.full((5, 300, 300), 0.3, np.float16)
     image[4] = 1.25  # kilometres
     sample = Labelled(image, np.ones((300, 300), np.uint8), "a", "a")
-    maker = ViewMaker.of(recipe, [sample], [_Sure(0)])
-    views = [maker[number][0] for number in range(12)]
+    maker = ViewMaker.of(recipe, [sample])
+    views = [_made(maker, number)[0] for number in range(12)]
     assert any(np.abs(view[0] - np.float16(0.3)).max() > 0.05 for view in views)
     for view in views:
         np.testing.assert_allclose(view[4], 1.25, rtol=1e-3)
 
 
 def test_views_are_made_once_for_the_same_images(tmp_path: Path) -> None:
-    recipe = _recipe(views=_VIEWS | {"cache": tmp_path})
+    recipe = _recipe(views=_VIEWS | {"cache": tmp_path, "detectors": ["brightness"]})
     lines: list[str] = []
     images = [_image("a")]
     views = view_pool(recipe, images, lines.append)
-    assert lines == [f"making 3 views in {tmp_path}"]
-    maker = ViewMaker.of(recipe, images, [open_detector("brightness")])
+    assert lines == [f"making 3 views in {tmp_path}, 0.0 GiB"]
+    maker = ViewMaker.of(recipe, images)
     for number, view in enumerate(views):
-        np.testing.assert_array_equal(view.image, maker[number][0])
-        np.testing.assert_array_equal(view.label, maker[number][1])
-    view_pool(recipe, images, lines.append)
+        image, label = _made(maker, number)
+        np.testing.assert_array_equal(view.image, image)
+        np.testing.assert_array_equal(view.label, label)
+    # Labels change no view.
+    view_pool(recipe, [replace(images[0], label=np.full((64, 64), 2, np.uint8))], lines.append)
     assert len(lines) == 1
-    # Another fold of a cross-validation must not get views of what it is scored on.
+    # Another fold of a cross-validation must not get views of what it is scored on, and a level
+    # says which network judges.
     view_pool(recipe, [_image("b", value=0.4)], lines.append)
-    assert len(lines) == 2 and len(list(tmp_path.glob("*-image.npy"))) == 2
+    view_pool(recipe, [replace(images[0], level="L2A")], lines.append)
+    assert len(lines) == 3 and len(list(tmp_path.glob("*-image.npy"))) == 3
+    none = _recipe(views=recipe.views.model_dump() | {"share": 0.0})
+    assert len(view_pool(none, images, lines.append)) == 0
+
+
+def test_a_pool_travels_without_its_pixels(tmp_path: Path) -> None:
+    pool = synthetic_pool(_recipe(synth={"chips": 2, "cache": tmp_path}), lambda _: None)
+    _ = pool[0]
+    travelled = pickle.dumps(pool[1:])
+    assert len(travelled) < 1000
+    np.testing.assert_array_equal(pickle.loads(travelled)[0].image, pool[1].image)
+
+
+def test_an_error_while_views_are_made_comes_without_a_traceback(tmp_path: Path) -> None:
+    # No band in more than a corner of the image, so that nearly no view has any data.
+    sample = _image("a")
+    big = np.full((7, 4000, 64), np.nan, np.float16)
+    big[:, :440] = 0.3
+    sample = Labelled(big, np.ones((4000, 64), np.uint8), "a", "a")
+    views = {"chips": 40, "share": 0.5, "detectors": ["brightness"], "cache": tmp_path}
+    with pytest.raises(ManifestError) as caught:
+        list(view_pool(_recipe(views=views, seed=1), [sample], lambda _: None))
+    assert str(caught.value).startswith("views: 20 views in a row lack")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_learns_from_views(toy: Path, tmp_path: Path) -> None:
+    changes = ["steps=2", "validate_every=2", "views.chips=4", "views.share=1.0", "synth.share=0",
+               "views.detectors=[all-cloud]", f"views.cache={tmp_path / 'views'}"]  # fmt: skip
+    lines: list[str] = []
+    fit(load_recipe(toy, changes), tmp_path / "run", resume=False, report=lines.append)
+    assert any(line.startswith("making 4 views") for line in lines)
+    assert any(line.endswith(", 4 views") for line in lines)
+
+
+def test_a_wrong_detector_is_told_before_anything_is_read(toy: Path, tmp_path: Path) -> None:
+    changes = ["views.chips=4", "views.share=0.5", "views.detectors=[ukis-csmsk]"]
+    recipe = load_recipe(toy, [*changes, "data.manifest=not-there.csv"])
+    with pytest.raises(ModelError, match="no detector 'ukis-csmsk'"):
+        fit(recipe, tmp_path / "run", resume=False, report=print)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_before_there_were_views_can_be_gone_on_with(toy: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(toy)
+    write_recipe(recipe, tmp_path)
+    written = tmp_path / "recipe.yaml"
+    before = yaml.safe_load(written.read_text())
+    del before["views"]
+    written.write_text(yaml.safe_dump(before))
+    check_same_recipe(recipe, tmp_path)
 
 
 def test_views_are_the_share_of_the_chips_that_was_asked_for() -> None:

@@ -50,7 +50,7 @@ def training_sources(recipe: Recipe, train: Sequence[Labelled]) -> tuple[Trainin
     counts = Counter(folder for folder in of_images if weights.get(folder, 1.0) > 0)
     if recipe.synth.share:
         counts["nubila synth"] = recipe.synth.chips - held_out_count(recipe.synth.chips)
-    views = f"views of these, labelled by {' and '.join(recipe.views.detectors)}"
+    views = f"views, labelled by {' and '.join(recipe.views.detectors)}"
     if recipe.views.share:
         counts[views] = recipe.views.chips
     licences = {"nubila synth": "Apache-2.0", views: "that of the images"} | recipe.export.licences

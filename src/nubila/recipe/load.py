@@ -55,7 +55,10 @@ def _placed(recipe: Recipe, folder: Path) -> Recipe:
     }
     data = recipe.data.model_copy(update=paths)
     synth = recipe.synth.model_copy(update={"cache": (folder / recipe.synth.cache).resolve()})
-    views = recipe.views.model_copy(update={"cache": (folder / recipe.views.cache).resolve()})
+    kept = recipe.views.cache
+    views = recipe.views.model_copy(
+        update={"cache": None if kept is None else (folder / kept).resolve()}
+    )
     chips = recipe.mask.chips
     mask = recipe.mask.model_copy(
         update={

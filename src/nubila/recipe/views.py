@@ -18,20 +18,23 @@ class Views(Section):
     only what it said of the few images that there are. See `nubila.train.views`.
 
     Attributes:
-        chips: how many are made; 0 for none.
-        share: part of the training chips that are views.
+        chips: how many are made, of 1 MB each with seven bands.
+        share: part of the training chips that are views; with 0, none are made.
         detectors: whose answers are learnt, one drawn for each view; as ``--clouds`` of ``nubila
-            auto-mask``. Finer views are not brought to the resolution that a detector asks for.
+            auto-mask``. Views have no resolution and no product's mask, so that detectors which
+            need these cannot be taken.
         weights: how often an image of a folder is drawn, relative to the others; a folder that is
-            not named gets 1. Images that no detector can judge are passed over.
-        cache: folder where they are kept; relative to the recipe.
+            not named gets 1, one of weight 0 in `data.weights` 0. Images that no detector can
+            judge are passed over.
+        cache: folder where they are kept, relative to the recipe; default ``views`` beside
+            `synth.cache`.
     """
 
     chips: int = Field(default=0, ge=0)
     share: float = Field(default=0.0, ge=0, le=1)
     detectors: tuple[str, ...] = ("ukis-csmask",)
     weights: dict[str, float] = {}
-    cache: Path = Path("../runs/views")
+    cache: Path | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Views:

@@ -33,7 +33,10 @@ __all__ = [
     "write_recipe",
 ]
 
-_PACKAGES: Final = ("torch", "lightning", "numpy", "timm", "segmentation-models-pytorch")
+_PACKAGES: Final = (
+    *("torch", "lightning", "numpy", "timm", "segmentation-models-pytorch"),
+    *("onnxruntime", "ukis-csmask"),  # which may judge views
+)
 # What may differ from the run that is gone on with: none of it changes a number.
 _FREE: Final = (
     *("labels", "export", "evaluation", "mask", "track"),

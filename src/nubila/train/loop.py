@@ -52,6 +52,7 @@ from nubila.train.state import State
 from nubila.train.step import Part, chip_numbers, class_weights, memory_hint, seed_step, take_step
 from nubila.train.trackers import check_trackers
 from nubila.train.validate import statistics_of, validate
+from nubila.train.views import check_detectors
 
 __all__ = ["fit"]
 
@@ -78,12 +79,13 @@ def fit(recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[str], N
         ManifestError: no or wrong samples.
         RecipeError: the folder holds a run of another recipe, or the recipe asks for devices that
             are not there.
-        MissingExtraError: a tracker's package is not installed.
+        MissingExtraError: the package of a tracker, or of a detector of `views`, is not installed.
         NubilaError: the loss is not finite any more (see `emergency.ckpt` and `emergency-0.npz`),
             or the memory is not enough.
         SystemExit: after SIGTERM or SIGUSR1, once the state is saved.
     """
     check_trackers(recipe)
+    check_detectors(recipe)
     fabric = start_fabric(recipe)
     make_folder(folder)  # now, before hours of reading
     try:

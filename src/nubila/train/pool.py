@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +16,17 @@ from torch.utils.data import DataLoader
 
 from nubila.classes import NO_DATA
 from nubila.datasets.order import order_bands
-from nubila.detect import open_detector
+from nubila.errors import NubilaError
 from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe
 from nubila.synth import random_chip
 from nubila.synth.instrument import SENSOR_BANDS
-from nubila.train.folder import data_hash
-from nubila.train.samples import Labelled
+from nubila.train.samples import Labelled, TileSamples
 from nubila.train.signals import leave_signals
-from nubila.train.views import SIDE, ViewMaker
+from nubila.train.views import SIDE, Made, ViewMaker
 
-__all__ = ["held_out_count", "synthetic_pool", "view_pool"]
+__all__ = ["Pool", "held_out_count", "synthetic_pool", "view_pool"]
 
-_Made = tuple[NDArray[np.float16], NDArray[np.uint8]]
 _SENSOR: Final = "sentinel-2-msi"
 # Kept out of training, to watch the classes that few real labels name.
 _HELD_OUT: Final = 32
@@ -38,7 +38,7 @@ _PRESETS: Final = (
 )
 
 
-def synthetic_pool(recipe: Recipe, report: Callable[[str], None]) -> list[Labelled]:
+def synthetic_pool(recipe: Recipe, report: Callable[[str], None]) -> Sequence[Labelled]:
     """Return the synthetic chips, making them where the cache does not have them as they are now.
 
     Args:
@@ -47,19 +47,20 @@ def synthetic_pool(recipe: Recipe, report: Callable[[str], None]) -> list[Labell
     """
     spec = recipe.synth
     if spec.chips == 0:
-        return []
+        return ()
 
-    def make(numbers: Iterable[int]) -> Iterator[_Made]:
+    def make(numbers: Sequence[int]) -> Iterable[Made]:
         return (_chip(recipe, number) for number in numbers)
 
     stem = f"chips-{spec.chips}-seed-{recipe.seed}-bands-{_digest(recipe.bands)}"
-    kept = _Kept(spec.cache / stem, (spec.chips, len(recipe.bands)), "synthetic chips")
-    return [Labelled(i, m, "synthetic") for i, m in kept.filled(make, report)]
+    files = _Files(spec.cache / stem, (spec.chips, len(recipe.bands)))
+    files.fill(make, "synthetic chips", report)
+    return Pool(files, "synthetic", range(spec.chips))
 
 
 def view_pool(
     recipe: Recipe, images: Sequence[Labelled], report: Callable[[str], None]
-) -> list[Labelled]:
+) -> Sequence[Labelled]:
     """Return the views of training images that detectors have judged, as `synthetic_pool`.
 
     They are made by as many processes as training itself has threads and workers.
@@ -70,34 +71,38 @@ def view_pool(
         report: called with each line for people.
 
     Raises:
-        ManifestError: as `ViewMaker`.
-        NubilaError: as `detect.open_detector`.
+        ManifestError, NubilaError: as `ViewMaker`.
     """
     spec = recipe.views
-    if spec.chips == 0:
-        return []
-    maker = ViewMaker.of(recipe, images, [open_detector(name) for name in spec.detectors])
-    workers = recipe.workers + recipe.threads
+    if not spec.share:
+        return ()
+    maker = ViewMaker.of(recipe, images)
 
-    def make(numbers: Iterable[int]) -> Iterator[_Made]:
+    def make(numbers: Sequence[int]) -> Iterator[Made]:
         # The check of a few views, too, is done by processes: one that has run ONNX Runtime should
         # not be forked.
-        return iter(
-            DataLoader(
-                maker,
-                batch_size=None,
-                sampler=numbers,
-                num_workers=workers,
-                prefetch_factor=4,
-                collate_fn=_as_it_is,
-                worker_init_fn=leave_signals,
-            )
+        loader = DataLoader(
+            maker,
+            batch_size=None,
+            sampler=numbers,
+            num_workers=min(recipe.workers + recipe.threads, len(numbers)),
+            prefetch_factor=4,
+            collate_fn=_as_it_is,
+            worker_init_fn=leave_signals,
         )
+        for made in loader:
+            if isinstance(made, NubilaError):
+                raise made
+            yield made
 
-    of = _digest((recipe.bands, spec.detectors, sorted(spec.weights.items()), data_hash(images)))
-    stem = f"views-{spec.chips}-seed-{recipe.seed}-of-{of}"
-    kept = _Kept(spec.cache / stem, (spec.chips, len(recipe.bands)), "views")
-    return [Labelled(i, m, "views") for i, m in kept.filled(make, report)]
+    # No label changes a view. The odds stand for the weights, and for what detectors can judge.
+    of = _digest((recipe.bands, _files_told(spec.detectors), maker.odds.tobytes(), _pixels(images)))
+    cache = recipe.synth.cache.with_name("views") if spec.cache is None else spec.cache
+    files = _Files(
+        cache / f"views-{spec.chips}-seed-{recipe.seed}-of-{of}", (spec.chips, len(recipe.bands))
+    )
+    files.fill(make, "views", report)
+    return Pool(files, "views", range(spec.chips))
 
 
 def held_out_count(chips: int) -> int:
@@ -109,73 +114,67 @@ def _digest(what: object) -> str:
     return f"{zlib.crc32(repr(what).encode()):08x}"
 
 
+def _files_told(detectors: Sequence[str]) -> list[tuple[str, str]]:
+    """Return detectors with the hash of those that are files."""
+    return [
+        (name, hashlib.sha256(Path(name).read_bytes()).hexdigest() if Path(name).is_file() else "")
+        for name in detectors
+    ]
+
+
+def _pixels(images: Sequence[Labelled]) -> str:
+    """Return a hash of what views are made of: folder, level, and a row in eight of each image.
+
+    Of a tile store, which may be larger than the memory, tiles are told by their image.
+    """
+    digest = hashlib.sha256()
+    if isinstance(images, TileSamples):
+        for column in (images.ids, images.folders, images.levels):
+            digest.update("\n".join(column).encode())
+        digest.update(np.ascontiguousarray(images.label_sets).tobytes())
+        return digest.hexdigest()
+    for image in images:
+        digest.update(f"{image.folder} {image.level} {image.image.shape}".encode())
+        digest.update(np.ascontiguousarray(image.image[:, ::8]).tobytes())
+    return digest.hexdigest()
+
+
 def _as_it_is(made: Any) -> Any:  # noqa: ANN401 (PyTorch's type of what collates)
     return made
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _Files:
     """Chips in two files.
 
     Attributes:
         stem: path of the files without their endings.
         shape: how many chips, of how many bands.
-        what: they are, for people.
     """
 
     stem: Path
     shape: tuple[int, int]
-    what: str
 
-    def filled(
-        self, make: Callable[[Iterable[int]], Iterator[_Made]], report: Callable[[str], None]
-    ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """Yield the image and the label of each chip.
+    def fill(
+        self,
+        make: Callable[[Sequence[int]], Iterable[Made]],
+        what: str,
+        report: Callable[[str], None],
+    ) -> None:
+        """Make the files where they are not as they would be made now.
 
         Args:
             make: gives the chips of some numbers, always the same ones.
+            what: they are, for people.
             report: called with each line for people.
         """
         self.stem.parent.mkdir(parents=True, exist_ok=True)
-        if not self._up_to_date(make):
-            report(f"making {self.shape[0]} {self.what} in {self.stem.parent}")
-            self._make(make, report)
-        return zip(*self._open(), strict=True)
-
-    @property
-    def _files(self) -> tuple[Path, Path]:
-        stem = self.stem
-        return stem.with_name(f"{stem.name}-image.npy"), stem.with_name(f"{stem.name}-label.npy")
-
-    def _open(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        images, labels = self._files
-        return np.load(images, mmap_mode="r"), np.load(labels, mmap_mode="r")
-
-    def _up_to_date(self, make: Callable[[Iterable[int]], Iterator[_Made]]) -> bool:
-        """Tell whether the chips kept are those that would be made now, by making a few anew."""
-        if not all(file.is_file() for file in self._files):
-            return False
-        try:
-            images, labels = self._open()
-        except (OSError, ValueError, EOFError):
-            return False
-        count = self.shape[0]
-        if images.shape[:2] != self.shape or len(labels) != count:
-            return False
-        numbers = sorted({0, count // 2, count - 1})
-        return all(
-            np.array_equal(images[number], image, equal_nan=True)
-            and np.array_equal(labels[number], label)
-            for number, (image, label) in zip(numbers, make(numbers), strict=True)
-        )
-
-    def _make(
-        self,
-        make: Callable[[Iterable[int]], Iterator[_Made]],
-        report: Callable[[str], None],
-    ) -> None:
+        if self._up_to_date(make):
+            return
         count, bands = self.shape
-        images, labels = self._files
+        size = count * (2 * bands + 1) * SIDE**2 / 2**30
+        report(f"making {count} {what} in {self.stem.parent}, {size:.1f} GiB")
+        images, labels = self.paths
         with atomic_path(images) as image_file, atomic_path(labels) as label_file:
             image_pool = np.lib.format.open_memmap(
                 image_file, "w+", np.float16, (count, bands, SIDE, SIDE)
@@ -188,8 +187,72 @@ class _Kept:
             image_pool.flush()
             label_pool.flush()
 
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """The file of images and that of labels."""
+        stem = self.stem
+        return stem.with_name(f"{stem.name}-image.npy"), stem.with_name(f"{stem.name}-label.npy")
 
-def _chip(recipe: Recipe, number: int) -> _Made:
+    def open(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return images and labels, of which what is asked for is read."""
+        images, labels = self.paths
+        return np.load(images, mmap_mode="r"), np.load(labels, mmap_mode="r")
+
+    def _up_to_date(self, make: Callable[[Sequence[int]], Iterable[Made]]) -> bool:
+        """Tell whether the chips kept are those that would be made now, by making a few anew."""
+        if not all(path.is_file() for path in self.paths):
+            return False
+        try:
+            images, labels = self.open()
+        except (OSError, ValueError, EOFError):
+            return False
+        count = self.shape[0]
+        if images.shape[:2] != self.shape or len(labels) != count:
+            return False
+        numbers = sorted({0, count // 2, count - 1})
+        return all(
+            np.array_equal(images[number], image, equal_nan=True)
+            and np.array_equal(labels[number], label)
+            for number, (image, label) in zip(numbers, make(numbers), strict=True)
+        )
+
+
+class Pool(Sequence[Labelled]):
+    """Some of the chips of two files; another process opens the files itself.
+
+    Args:
+        files: that hold them.
+        folder: what their source is called.
+        places: of the chips in the files.
+    """
+
+    def __init__(self, files: _Files, folder: str, places: range) -> None:
+        self._files, self._folder, self._places = files, folder, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Labelled: ...
+    @overload
+    def __getitem__(self, index: slice) -> Pool: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Labelled | Pool:
+        if isinstance(index, slice):
+            return Pool(self._files, self._folder, self._places[index])
+        images, labels = self._arrays
+        place = self._places[index]
+        return Labelled(images[place], labels[place], self._folder)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pixels would travel; a spawned worker reads those that it needs.
+        return Pool, (self._files, self._folder, self._places)
+
+    @cached_property
+    def _arrays(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self._files.open()
+
+
+def _chip(recipe: Recipe, number: int) -> Made:
     """Return chip `number`: every other at the ground, where there is no cirrus band.
 
     Bands that Sentinel-2 does not have, such as elevation, are NaN.

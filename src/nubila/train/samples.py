@@ -81,6 +81,9 @@ class TileSamples(Sequence[Labelled]):
         bands: wanted, in this order; those that the store lacks are NaN.
         required: those of them that the store must have.
 
+    Attributes:
+        levels: the processing level of each tile.
+
     Raises:
         ManifestError: a required band is absent.
     """
@@ -88,7 +91,7 @@ class TileSamples(Sequence[Labelled]):
     def __init__(self, store: TileStore, bands: Sequence[str], required: Sequence[str]) -> None:
         order_bands(np.empty((len(store.bands), 0, 0)), store.bands, bands, required)
         self._store, self._bands, self._required = store, tuple(bands), tuple(required)
-        self._levels = [str(level) for level in store.column("level")]
+        self.levels = [str(level) for level in store.column("level")]
 
     def __len__(self) -> int:
         return len(self._store)
@@ -108,7 +111,7 @@ class TileSamples(Sequence[Labelled]):
             ordered = order_bands(by_band, self._store.bands, self._bands, self._required)
             statistics = ordered[:, :, 0].T
         return Labelled(
-            image, tile.label, tile.folder, tile.group, statistics, level=self._levels[index]
+            image, tile.label, tile.folder, tile.group, statistics, level=self.levels[index]
         )
 
     @property

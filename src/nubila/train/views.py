@@ -4,11 +4,13 @@ Function matching (Beyer et al. 2022, doi:10.1109/CVPR52688.2022.01065): a small
 answer as a large one needs the large one's answers on far more kinds of images than there are, and
 the images need not be likely ones. Each view is cut, turned and scaled, gets another brightness and
 gamma by band, and half of them are mixed: with another image evenly or along a smooth field, or
-with a made cloud. One of the detectors then judges the view as it is.
+with a made cloud. One of the detectors then judges the view as it is, by the network for the
+processing level of the image that the view began as.
 
 A label is one draw for each pixel by the detector's probabilities. The mean of the cross-entropy
 over such draws is the cross-entropy with the probabilities themselves, so that labels stay sets of
-classes like all others; where a detector is in doubt, the network learns the doubt.
+classes like all others; where a detector is in doubt, the network learns the doubt. Losses of
+regions or edges (Lovasz, Dice, boundary) have no such property.
 
 How much is varied was chosen, not measured, and is the same for all recipes.
 """
@@ -17,21 +19,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from nubila.detect import Detection, Detector, View
-from nubila.errors import ManifestError
+from nubila.detect import Detection, Detector, View, open_detector
+from nubila.errors import ManifestError, NubilaError
 from nubila.recipe import Recipe
 from nubila.recipe.augment import Augment
 from nubila.synth.noise import Axes, fbm
 from nubila.train.augment import BandRoles, Image, cut_chip
-from nubila.train.samples import Labelled, folder_weights, folders
+from nubila.train.samples import Labelled, TileSamples, folder_weights, folders
 
-__all__ = ["SIDE", "ViewMaker", "judgeable", "sampled_label"]
+__all__ = ["SIDE", "Made", "ViewMaker", "check_detectors", "sampled_label"]
+
+Made = tuple[NDArray[np.float16], NDArray[np.uint8]]
 
 SIDE: Final = 256  # pixels, as ukis-csmask takes them
 _CUT: Final = Augment(zoom=1.65, rotate=0.0)
@@ -42,15 +47,26 @@ _TRIES: Final = 20
 _LEAST_SEEN: Final = 0.1  # of an image: below, most views of it would lack the band
 
 
+def check_detectors(recipe: Recipe) -> None:
+    """Open the detectors of a recipe's views, so that what is wrong with them is told at once.
+
+    Raises:
+        NubilaError: as `detect.open_detector`.
+    """
+    if recipe.views.share:
+        for name in recipe.views.detectors:
+            _opened(name)
+
+
 @dataclass(frozen=True)
-class ViewMaker(Dataset[tuple[NDArray[np.float16], NDArray[np.uint8]]]):
+class ViewMaker(Dataset[Made | NubilaError]):
     """Views by number: view i of a seed and of the same images is always the same.
 
     Attributes:
         seed: of the recipe.
-        images: what views are made of.
+        images: training samples.
         odds: (images,) how often each is drawn; they sum to 1.
-        detectors: one of them judges each view.
+        detectors: names; one of them judges each view.
         bands: of the images, in order.
         roles: of the bands.
     """
@@ -58,50 +74,55 @@ class ViewMaker(Dataset[tuple[NDArray[np.float16], NDArray[np.uint8]]]):
     seed: int
     images: Sequence[Labelled]
     odds: NDArray[np.float64]
-    detectors: Sequence[Detector]
+    detectors: tuple[str, ...]
     bands: tuple[str, ...]
     roles: BandRoles
 
     @classmethod
-    def of(
-        cls, recipe: Recipe, images: Sequence[Labelled], detectors: Sequence[Detector]
-    ) -> ViewMaker:
+    def of(cls, recipe: Recipe, images: Sequence[Labelled]) -> ViewMaker:
         """Return the maker of a recipe's views.
 
         Args:
-            recipe: says bands, seed and weights.
+            recipe: says bands, seed, weights and detectors.
             images: training samples.
-            detectors: opened, in the order of the recipe.
 
         Raises:
-            ManifestError: `views.weights` names a folder that looks misspelt, or there is no image
-                with a weight above 0 that a detector can judge.
+            ManifestError: `views.weights` names a folder that looks misspelt, a detector can judge
+                none of the images, or all that some detector can judge have weight 0.
+            NubilaError: as `detect.open_detector`.
         """
-        weights = folder_weights("views.weights", recipe.views.weights, folders(images))
-        able = [
-            place
-            for place in np.flatnonzero(weights).tolist()
-            if judgeable(images[place], recipe.bands, detectors)
-        ]
-        if not able:
+        of = folders(images)
+        weights = folder_weights("views.weights", recipe.views.weights, of)
+        weights *= np.array([recipe.data.weights.get(folder, 1.0) > 0 for folder in of])
+        able = np.zeros(len(images), np.bool_)
+        for name in recipe.views.detectors:
+            able |= _judged_by(name, images, recipe.bands)
+        weights *= able
+        if not weights.any():
             raise ManifestError(
-                f"views: of {len(images)} training images none has all the bands that "
-                f"{' or '.join(detector.name for detector in detectors)} needs"
+                "views.weights: every training image that a detector can judge has weight 0"
             )
-        odds = weights[able] / weights[able].sum()
         roles = BandRoles.of(recipe.bands, recipe.required)
-        return cls(
-            recipe.seed, [images[place] for place in able], odds, detectors, recipe.bands, roles
-        )
+        odds = weights / weights.sum()
+        return cls(recipe.seed, images, odds, recipe.views.detectors, recipe.bands, roles)
 
-    def __getitem__(self, number: int) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
-        """Return image (bands, SIDE, SIDE), NaN = no data, and label (SIDE, SIDE) as sets."""
+    def __getitem__(self, number: int) -> Made | NubilaError:
+        """Return image (bands, SIDE, SIDE), NaN = no data, and label (SIDE, SIDE) as sets.
+
+        An error is returned, not raised: PyTorch's processes would wrap it in a traceback.
+        """
+        try:
+            return self._made(number)
+        except NubilaError as error:
+            return error
+
+    def _made(self, number: int) -> Made:
         random = np.random.default_rng([self.seed, number, 4])
         for _ in range(_TRIES):
             image, level = self._draw(random)
             image = image.astype(np.float16).astype(np.float32)  # judged as it is kept
             view = View(image, self.bands, level=level, name=f"view {number}")
-            able = [detector for detector in self.detectors if not detector.lacks(view)]
+            able = [each for each in map(_opened, self.detectors) if not each.lacks(view)]
             if able:
                 judge = able[int(random.integers(len(able)))]
                 label = sampled_label(judge.detect(view), random)
@@ -128,7 +149,7 @@ class ViewMaker(Dataset[tuple[NDArray[np.float16], NDArray[np.uint8]]]):
         return image, level
 
     def _cut(self, random: np.random.Generator) -> tuple[Image, str]:
-        sample = self.images[int(random.choice(len(self.images), p=self.odds))]
+        sample = self.images[int(random.choice(len(self.odds), p=self.odds))]
         image, _ = cut_chip(sample.image, sample.label, SIDE, _CUT, random, random)
         return image, sample.level
 
@@ -175,16 +196,48 @@ class ViewMaker(Dataset[tuple[NDArray[np.float16], NDArray[np.uint8]]]):
         return cloud
 
 
-def judgeable(image: Labelled, bands: Sequence[str], detectors: Sequence[Detector]) -> bool:
-    """Tell whether some detector has its bands in a tenth of an image at least."""
-    seen = np.isfinite(image.image[:, ::8, ::8].astype(np.float32)).mean(axis=(1, 2))
-    there = [place for place in range(len(bands)) if seen[place] > _LEAST_SEEN]
-    view = View(
-        np.ones((len(there), 1, 1), np.float32),
-        tuple(bands[place] for place in there),
-        level=image.level,
-    )
-    return any(not detector.lacks(view) for detector in detectors)
+def _judged_by(name: str, images: Sequence[Labelled], bands: Sequence[str]) -> NDArray[np.bool_]:
+    """Return for which images a detector has its bands in a tenth of the pixels at least.
+
+    Raises:
+        ManifestError: for none.
+    """
+    detector = _opened(name)
+    lacking = [
+        detector.lacks(View(np.ones((len(seen), SIDE, SIDE), np.float32), seen, level=level))
+        for seen, level in _seen_bands(images, tuple(bands))
+    ]
+    if all(lacking):
+        raise ManifestError(
+            f"views.detectors: {name} can judge none of {len(images)} training images: "
+            f"{lacking[0] if lacking else 'there are none'}"
+        )
+    return np.array([not words for words in lacking])
+
+
+def _seen_bands(
+    images: Sequence[Labelled], bands: tuple[str, ...]
+) -> list[tuple[tuple[str, ...], str]]:
+    """Return the bands with data and the level of each image; of tiles, of their image's first."""
+    first: dict[str, tuple[tuple[str, ...], str]] = {}
+    ids = images.ids if isinstance(images, TileSamples) else map(str, range(len(images)))
+    found = []
+    for place, name in enumerate(ids):
+        if name not in first:
+            sample = images[place]
+            seen = np.isfinite(sample.image[:, ::8, ::8].astype(np.float32)).mean(axis=(1, 2))
+            there = tuple(
+                band for band, part in zip(bands, seen, strict=True) if part > _LEAST_SEEN
+            )
+            first[name] = there, sample.level
+        found.append(first[name])
+    return found
+
+
+@lru_cache
+def _opened(name: str) -> Detector:
+    """Open a detector once a process; sessions of ONNX Runtime do not go from one to another."""
+    return open_detector(name)
 
 
 def sampled_label(detection: Detection, random: np.random.Generator) -> NDArray[np.uint8]:
