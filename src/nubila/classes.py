@@ -17,6 +17,7 @@ __all__ = [
     "CLASS_NAMES",
     "CLOUD_CODES",
     "COLOURS",
+    "KINDS",
     "NO_DATA",
     "SCORED",
     "ClassCode",
@@ -48,6 +49,14 @@ class Validity(IntEnum):
     SATURATED = 2  # judged, but a needed band was at the sensor's limit
     NOT_JUDGED = 3  # some needed bands have data here, others do not, or the model gave no number
 
+
+# What a pixel is asked first where a network decides by kind: ground of any sort, cloud of either
+# thickness, shadow.
+KINDS: Final = (
+    frozenset({ClassCode.CLEAR, ClassCode.SNOW, ClassCode.WATER}),
+    frozenset({ClassCode.CLOUD, ClassCode.THIN_CLOUD}),
+    frozenset({ClassCode.CLOUD_SHADOW}),
+)
 
 CLASS_NAMES: Final[dict[int, str]] = {
     0: "clear",

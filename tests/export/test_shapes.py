@@ -8,9 +8,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from nubila.detect import View, open_detector
 from nubila.errors import InputError
 from nubila.export import ExportOptions, export_onnx
 from nubila.infer import predict
+from nubila.infer.decide import decide
 from nubila.models_io import load_model
 from nubila.train import load_recipe
 from tests.toy_run import write_toy_recipe
@@ -33,7 +35,9 @@ def untrained(folder: Path, name: str, changes: dict[str, object]) -> Path:
     changed = type(recipe).model_validate(recipe.model_dump() | changes)
     run = folder / name
     run.mkdir()
-    (run / "recipe.yaml").write_text(yaml.safe_dump(changed.model_dump(mode="json")))
+    (run / "recipe.yaml").write_text(
+        yaml.safe_dump(changed.model_dump(mode="json"), sort_keys=False)
+    )
     State.start(changed).save(run / "best.ckpt")
     return run
 
@@ -145,3 +149,28 @@ def test_what_does_not_fit_is_told(two: Path) -> None:
         ExportOptions(flips="sixteen")
     with pytest.raises(InputError, match="prune is a share"):
         ExportOptions(prune=30)
+
+
+def test_a_network_that_decides_by_kind_does_so_in_every_form(folder: Path) -> None:
+    # So biased that cloud and ground are about as likely.
+    biases = {"cloud": 0.35, "thin cloud": 0.3, "clear": -0.3}
+    about = {"name": "kinds", "decision": "kind", "biases": biases}
+    run = untrained(folder, "kinds", {"export": about})
+    plain, _ = export(run, "kinds.onnx")
+    card = load_model(plain).card
+    assert card.decision == "kind" and len(card.classes) == 6
+    seen = image((1, len(card.bands), 64, 64))
+    shares = outputs(plain, seen)[0]
+    decided = decide(shares, card)
+    assert (decided != np.array(card.class_codes)[shares.argmax(axis=0)]).any()
+    assert 0.02 < np.isin(decided, (1, 2)).mean() < 0.98
+    called = outputs(export(run, "classes.onnx", output="classes")[0], seen)[0]
+    np.testing.assert_array_equal(called, decided)
+    cloudy = outputs(export(run, "mask.onnx", output="mask")[0], seen)[0]
+    np.testing.assert_array_equal(cloudy == 1, np.isin(decided, (1, 2)))
+    view = View(seen[0], tuple(band.name for band in card.bands), resolution=10.0)
+    for name in (str(plain), f"{plain}+hflip"):
+        assert open_detector(name).detect(view).decision == "kind"
+    found = open_detector(str(plain)).detect(view)
+    judged = found.classes != 255
+    np.testing.assert_array_equal(found.classes[judged], decided[judged])

@@ -41,6 +41,39 @@ def one(*values, card=CARD, **thresholds):
 # From probabilities to classes
 
 
+KINDS = toy_card().model_copy(
+    update={
+        "classes": ("clear", "cloud", "thin cloud", "cloud shadow", "snow", "water"),
+        "decision": "kind",
+    }
+)
+
+
+def test_what_is_cloud_of_either_thickness_is_decided_before_which():
+    by_class = KINDS.model_copy(update={"decision": "class"})
+    doubtful = (0.4, 0.3, 0.25, 0.05, 0.0, 0.0)
+    assert one(*doubtful, card=KINDS) == 1 and one(*doubtful, card=by_class) == 0
+    # And ground before which ground.
+    bright = (0.15, 0.4, 0.0, 0.0, 0.25, 0.2)
+    assert one(*bright, card=KINDS) == 4 and one(*bright, card=by_class) == 1
+    # A threshold decides of its class alone; the rest is decided by kind.
+    assert one(*doubtful, card=KINDS, thin_cloud=0.3) == 0
+    assert one(*doubtful, card=KINDS, cloud=0.3) == 1
+    assert one(0.4, 0.3, np.nan, 0.05, 0.0, 0.0, card=KINDS) == 255
+
+
+@given(hnp.arrays(np.float32, (6, 70, 3), elements=st.floats(0, 1, width=16)))
+def test_the_most_probable_class_of_the_most_probable_kind(shares):
+    found = decide(shares, KINDS)
+    for place in product(range(70), range(3)):
+        p = [float(v) for v in shares[:, *place]]
+        totals = {(0, 4, 5): p[0] + p[4] + p[5], (1, 2): p[1] + p[2], (3,): p[3]}
+        code = int(found[place])
+        kind = next(kind for kind in totals if code in kind)
+        assert totals[kind] >= max(totals.values()) - 1e-6
+        assert p[code] == max(p[n] for n in kind)
+
+
 @given(
     hnp.arrays(
         np.float32,

@@ -100,4 +100,4 @@ def test_networks_that_need_the_scene_get_its_statistics(toy: Path) -> None:
     low, high = sample.image.min(axis=(1, 2)), sample.image.max(axis=(1, 2))
     scene = torch.from_numpy(np.stack([low, high]).astype(np.float32))[None]
     wanted = logits_of(network, sample.image, scene).argmax(0).numpy()
-    np.testing.assert_array_equal(classes_of(network, sample), wanted)
+    np.testing.assert_array_equal(classes_of(network, recipe, sample), wanted)

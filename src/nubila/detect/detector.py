@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nubila.classes import NO_DATA, class_set
 from nubila.datasets import Sample
 from nubila.errors import BandError
+from nubila.infer.decide import among, likeliest
 
 __all__ = ["Detection", "Detector", "Output", "View", "as_detection", "refusal", "view_of"]
 
@@ -97,11 +98,13 @@ class Detection:
         outputs: what the first axis stands for.
         graded: False for a detector that is certain of each pixel, so that there is nothing to
             calibrate.
+        decision: how classes follow from probabilities, as of `ModelCard.decision`.
     """
 
     probabilities: NDArray[np.float32]
     outputs: tuple[Output, ...]
     graded: bool = True
+    decision: Literal["class", "kind"] = "class"
 
     @property
     def judged(self) -> NDArray[np.bool_]:
@@ -112,9 +115,9 @@ class Detection:
     @property
     def classes(self) -> NDArray[np.uint8]:
         """(rows, columns) class codes of the most probable outputs, 255 = not judged."""
-        codes = np.array([output.code for output in self.outputs], np.uint8)
-        likeliest = codes[np.argmax(self.probabilities, axis=0)]
-        return np.where(self.judged, likeliest, np.uint8(NO_DATA))
+        codes = [output.code for output in self.outputs]
+        _, place = likeliest(self.probabilities, among(range(len(codes)), codes, self.decision))
+        return np.where(self.judged, np.array(codes, np.uint8)[place], np.uint8(NO_DATA))
 
     def probability(self, bits: int) -> NDArray[np.float32]:
         """Return (rows, columns) the probability of a set of classes.

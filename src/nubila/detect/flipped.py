@@ -60,11 +60,12 @@ class Flipped:
         for transposed, axes in turns:
             found = self.detector.detect(_turned(view, transposed, axes))
             graded = graded and found.graded
+            decision = found.decision
             back = np.flip(found.probabilities, axes)
             back = back.swapaxes(-2, -1) if transposed else back
             total = back.copy() if total is None else np.add(total, back, out=total)
         assert total is not None  # there is always the image as it is
-        return Detection(total / np.float32(len(turns)), self.outputs, graded)
+        return Detection(total / np.float32(len(turns)), self.outputs, graded, decision)
 
 
 def flipped(detector: Detector, flips: str) -> Detector:

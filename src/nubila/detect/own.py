@@ -68,4 +68,5 @@ class ModelDetector:
         mask = mask_in_memory(task, threads=1, progress=None)
         if mask.probabilities is None:
             return as_detection(mask.classes, self.outputs)
-        return Detection(np.asarray(mask.probabilities, np.float32), self.outputs)
+        found = np.asarray(mask.probabilities, np.float32)
+        return Detection(found, self.outputs, decision=self.model.card.decision)

@@ -73,6 +73,7 @@ def build_card(
         tile=recipe.chip if reach is None and shape.size is None else shape.size,
         statistics=statistics_of(network),
         output=shape.output,
+        decision=about.decision,
         calibration=calibration,
         calibration_error=calibration_error,
         training=tuple(training),

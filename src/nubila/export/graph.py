@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nubila.classes import CLOUD_CODES, class_code, class_set
 from nubila.errors import InputError, NubilaError
 from nubila.export.options import Shape
+from nubila.infer.decide import among
 from nubila.models_io import CARD_KEY, ModelCard
 from nubila.nn import Segmenter
 
@@ -106,7 +107,19 @@ class Graph(nn.Module):
         if output == "logits":
             return logits
         table: Tensor = self.get_buffer("values")
-        return table[logits.argmax(dim=1)]
+        return table[self.likeliest(logits)]
+
+    def likeliest(self, logits: Tensor) -> Tensor:
+        """Return (N, H, W) the place of each pixel's class, as `nubila.infer.decide` decides it."""
+        codes = [class_code(name) for name in self.network.classes]
+        groups = among(range(len(codes)), codes, self.shape.decision)
+        if len(groups) == 1:
+            return logits.argmax(dim=1)
+        shares = logits.softmax(dim=1)
+        totals = torch.stack([shares[:, group].sum(dim=1) for group in groups], dim=1)
+        places = [torch.tensor(group)[shares[:, group].argmax(dim=1)] for group in groups]
+        found: Tensor = torch.stack(places, dim=1).gather(1, totals.argmax(dim=1, keepdim=True))
+        return found[:, 0]
 
     def probabilities(self, reflectance: Tensor, statistics: Tensor | None) -> Tensor:
         """Return the mean (N, C, H, W) over the turns of the image."""

@@ -12,6 +12,7 @@ from nubila.recipe import Recipe
 __all__ = ["FLIPS", "OUTPUTS", "ExportOptions", "Shape"]
 
 Output = Literal["probabilities", "logits", "classes", "mask"]
+Decision = Literal["class", "kind"]
 
 OUTPUTS: Final[tuple[Output, ...]] = get_args(Output)
 FLIPS: Final = ("none", "horizontal", "four", "eight")
@@ -26,12 +27,14 @@ class Shape:
         size: its height and width; None = any multiples of the network's stride.
         batch: how many images at once; None = any number.
         flips: over which turns of the image its answer is the mean; one of `FLIPS`.
+        decision: how classes follow from probabilities; see `nubila.models_io.card`.
     """
 
     output: Output = "probabilities"
     size: int | None = None
     batch: int | None = None
     flips: str = "none"
+    decision: Decision = "class"
 
 
 @dataclass(frozen=True)
@@ -97,4 +100,4 @@ class ExportOptions:
             )
         if batch is not None and batch < 1:
             raise InputError(f"batch must be at least 1; got {batch}")
-        return Shape(self.output or said.output, size, batch)
+        return Shape(self.output or said.output, size, batch, decision=said.decision)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nubila.classes import NO_DATA, ClassCode, Validity, class_code
+from nubila.classes import KINDS, NO_DATA, ClassCode, Validity, class_code
 from nubila.errors import InputError
 from nubila.models_io.card import ModelCard
 
 __all__ = [
     "PROBABILITY_NO_DATA",
     "PROBABILITY_SCALE",
+    "among",
     "binary",
     "decide",
     "keep_classes",
+    "likeliest",
     "postprocess",
     "scale_probabilities",
     "threshold_list",
@@ -79,10 +81,11 @@ def decide(
 ) -> NDArray[np.uint8]:
     """Return the class of each pixel.
 
-    Without thresholds it is the most probable class. A class with a threshold is given wherever
+    Without thresholds it is the most probable class; by a card whose `decision` is ``kind``, the
+    most probable class of the most probable kind. A class with a threshold is given wherever
     its probability reaches it (the most probable one where several do) and nowhere else; all other
-    pixels get the most probable of the classes without a threshold. So a threshold of 0.3 for
-    cloud finds more cloud than the most probable class would, one of 0.7 less.
+    pixels get what is most probable among the classes without a threshold. So a threshold of 0.3
+    for cloud finds more cloud than the most probable class would, one of 0.7 less.
 
     Args:
         probabilities: (classes, rows, columns) in the card's order.
@@ -94,11 +97,12 @@ def decide(
     """
     limits = threshold_list(card, thresholds)
     codes = np.array(card.class_codes, np.uint8)
+    groups = among([n for n, v in enumerate(limits) if v is None], card.class_codes, card.decision)
     rows = probabilities.shape[1]
     classes = np.empty(probabilities.shape[1:], np.uint8)
     for top in range(0, rows, _CHUNK):
         part = probabilities[:, top : top + _CHUNK]
-        best, index = _most_probable(part, [n for n, v in enumerate(limits) if v is None])
+        best, index = likeliest(part, groups)
         reaching = [n for n, v in enumerate(limits) if v is not None]
         if reaching:
             index = _override(part, reaching, limits, index)
@@ -109,14 +113,53 @@ def decide(
     return classes
 
 
+def among(places: Sequence[int], codes: Sequence[int], decision: str) -> list[list[int]]:
+    """Return the places of classes by kind, or all of them as one group.
+
+    Args:
+        places: of the classes that are to be chosen from.
+        codes: of all classes, by place.
+        decision: ``class`` or ``kind``, as of `ModelCard.decision`.
+    """
+    if decision == "class":
+        return [list(places)]
+    kinds = ([n for n in places if codes[n] in kind] for kind in KINDS)
+    return [kind for kind in kinds if kind]
+
+
+def likeliest(
+    probabilities: NDArray[np.float32], groups: Sequence[Sequence[int]]
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Return the most probable class of the group with the largest sum, the first of equals.
+
+    Args:
+        probabilities: (classes, rows, columns).
+        groups: places of the classes to choose from.
+
+    Returns:
+        (rows, columns) the class's probability, and its place.
+    """
+    best, index = _most_probable(probabilities, groups[0])
+    if len(groups) > 1:
+        largest = probabilities[list(groups[0])].sum(axis=0)
+        for group in groups[1:]:
+            total = probabilities[list(group)].sum(axis=0)
+            higher = total > largest
+            np.maximum(total, largest, out=largest)
+            its, place = _most_probable(probabilities, group)
+            np.copyto(best, its, where=higher)
+            np.copyto(index, place, where=higher)
+    return best, index
+
+
 def _most_probable(
-    probabilities: NDArray[np.float32], among: list[int]
+    probabilities: NDArray[np.float32], places: Sequence[int]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Return the largest probability and its place, the first of equals."""
-    best = probabilities[among[0]].copy()
-    index = np.full(best.shape, among[0], np.uint8)
+    best = probabilities[places[0]].copy()
+    index = np.full(best.shape, places[0], np.uint8)
     higher = np.empty(best.shape, bool)
-    for n in among[1:]:
+    for n in places[1:]:
         np.greater(probabilities[n], best, out=higher)
         np.maximum(probabilities[n], best, out=best)
         np.copyto(index, np.uint8(n), where=higher)

@@ -139,6 +139,9 @@ class ModelCard(_Frozen):
         statistics: of each band over the whole scene, by the names of
             `nubila.scenes.statistics`: what the graph's second input takes.
         output: what the graph gives.
+        decision: how a class follows from probabilities: the most probable ``class``, or first the
+            most probable ``kind`` of `nubila.classes.KINDS` by the sum of its classes, then the
+            most probable class of that kind.
         calibration: how probabilities were calibrated, or "none".
         calibration_error: what calibration left, and on which split; None = not measured.
         operating_points: name -> thresholds and post-processing; such as conservative (few missed
@@ -164,6 +167,7 @@ class ModelCard(_Frozen):
     tile: int | None = Field(default=None, ge=1)
     statistics: tuple[str, ...] = ()
     output: Literal["probabilities", "logits", "classes", "mask"] = "probabilities"
+    decision: Literal["class", "kind"] = "class"
     calibration: str = "none"
     calibration_error: CalibrationError | None = None
     operating_points: dict[str, OperatingPoint] = {}

@@ -17,6 +17,9 @@ class Export(Section):
 
     Attributes:
         output: what the graph gives; see `nubila.models_io.card`.
+        decision: ``kind`` asks first whether a pixel is cloud, shadow or ground, by the sums of
+            their classes, as a network should that learnt much from labels which leave open what
+            cloud or what ground it is; ``class`` takes the most probable class.
         size: height and width that the graph takes; null = any, if the network allows it.
         batch: images that the graph takes at once; null = any number.
         without: optional band -> what a mask suffers where a scene lacks it; users are told so. Of
@@ -30,6 +33,7 @@ class Export(Section):
     summary: str = ""
     licence: str = "Apache-2.0"
     output: Literal["probabilities", "logits", "classes", "mask"] = "probabilities"
+    decision: Literal["class", "kind"] = "class"
     size: int | None = Field(default=None, ge=1)
     batch: int | None = Field(default=None, ge=1)
     resolution: tuple[float, float] = (10.0, 60.0)

@@ -64,7 +64,7 @@ def draw_samples(
 
 
 def _panels(network: Segmenter, recipe: Recipe, sample: Labelled) -> list[NDArray[np.uint8]]:
-    predicted = classes_of(network, sample)
+    predicted = classes_of(network, recipe, sample)
     allowed = output_sets(recipe.classes)[sample.label]
     first = np.where(allowed == 0, len(recipe.classes), _lowest_bit(allowed))
     palette = np.array([*_colours(recipe), _IGNORED], np.uint8)

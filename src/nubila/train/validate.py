@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nubila.classes import CLOUD_CODES, class_set
+from nubila.classes import CLOUD_CODES, class_code, class_set
 from nubila.datasets import output_sets
+from nubila.infer.decide import among, likeliest
 from nubila.nn import Segmenter
 from nubila.recipe import Recipe
 from nubila.train.data import Labelled, pad
@@ -52,9 +53,10 @@ def _raw_logits(
         return logits.float()[:, :, :rows, :columns]
 
 
-def classes_of(network: Segmenter, sample: Labelled) -> NDArray[np.int64]:
-    """Return the likeliest output of each pixel of a whole sample, (rows, columns)."""
-    return _likeliest(network, _raw_logits(network, sample.image, _statistics(network, sample)))
+def classes_of(network: Segmenter, recipe: Recipe, sample: Labelled) -> NDArray[np.int64]:
+    """Return the output that each pixel of a whole sample is decided for, (rows, columns)."""
+    logits = _raw_logits(network, sample.image, _statistics(network, sample))
+    return _decided(network, recipe, logits)
 
 
 def statistics_of(network: Segmenter) -> tuple[str, ...]:
@@ -137,7 +139,7 @@ def validate(
     allowed_sets = output_sets(recipe.classes)
     for sample in real[share]:
         logits = _raw_logits(network, sample.image, _statistics(network, sample))
-        allowed, predicted = allowed_sets[sample.label], _likeliest(network, logits)
+        allowed, predicted = allowed_sets[sample.label], _decided(network, recipe, logits)
         tally.cloud[places.index(sample.folder)] += _cloud_counts(recipe, sample.label, predicted)
         tally.outputs += _output_counts(allowed, predicted, outputs)
         if loss is not None:
@@ -146,7 +148,7 @@ def validate(
             value = float(loss(logits, target, None)) if pixels else 0.0
             tally.loss += np.array([value * pixels, pixels])
     for sample in synthetic[share]:
-        predicted = classes_of(network, sample)
+        predicted = classes_of(network, recipe, sample)
         tally.synthetic += _output_counts(allowed_sets[sample.label], predicted, outputs)
     return _scores(tally.filled(total(tally.flat())), recipe, places, bool(synthetic))
 
@@ -171,9 +173,11 @@ def _scores(
     return scores
 
 
-def _likeliest(network: Segmenter, logits: Tensor) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = network.calibrated(logits)[0].argmax(dim=0).cpu().numpy()
-    return found
+def _decided(network: Segmenter, recipe: Recipe, logits: Tensor) -> NDArray[np.int64]:
+    codes = [class_code(name) for name in recipe.classes]
+    groups = among(range(len(codes)), codes, recipe.export.decision)
+    shares = network.calibrated(logits)[0].float().softmax(dim=0).cpu().numpy()
+    return likeliest(shares, groups)[1].astype(np.int64)
 
 
 def _statistics(network: Segmenter, sample: Labelled) -> Tensor | None:
