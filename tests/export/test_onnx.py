@@ -22,6 +22,7 @@ from nubila.models_io import load_model
 from nubila.nn import CompactUNet, Segmenter
 from nubila.train import fit, load_recipe
 from nubila.train.data import Labelled, load_split
+from nubila.train.folder import write_recipe
 from nubila.train.state import load_weights
 from tests.export.scored import scored_export, write_scores
 from tests.toy_run import write_toy_recipe
@@ -120,6 +121,23 @@ def test_scores_of_another_network_are_not_put_on_a_card(run: Path, tmp_path: Pa
         export(scores, lines.append)
     assert not any("instead" in line for line in lines), "no other size of input is tried"
     assert (tmp_path / "x.onnx").read_bytes() == swapped
+
+
+def test_scores_of_another_decision_are_not_put_on_a_card(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    model = export_onnx(copy, tmp_path / "x.onnx", report=lambda _: None)
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    scores = write_scores(tmp_path / "scores.json", digest)
+    recipe = load_recipe(copy / "recipe.yaml", ["export.decision=kind"])
+    write_recipe(recipe, copy)
+    with pytest.raises(NubilaError, match="gives another network now"):
+        export_onnx(copy, model, scores=scores, report=lambda _: None)
+    export_onnx(copy, model, report=lambda _: None)
+    item = json.loads(model.with_suffix(".stac.json").read_text())
+    (told,) = item["properties"]["mlm:output"]
+    assert load_model(model).card.decision == "kind"
+    assert told["description"].startswith("Decide first between ground")
 
 
 def test_the_stac_item_agrees_with_the_card(model_file: Path) -> None:

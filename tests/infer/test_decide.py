@@ -57,8 +57,10 @@ def test_what_is_cloud_of_either_thickness_is_decided_before_which():
     bright = (0.15, 0.4, 0.0, 0.0, 0.25, 0.2)
     assert one(*bright, card=KINDS) == 4 and one(*bright, card=by_class) == 1
     # A threshold decides of its class alone; the rest is decided by kind.
-    assert one(*doubtful, card=KINDS, thin_cloud=0.3) == 0
-    assert one(*doubtful, card=KINDS, cloud=0.3) == 1
+    assert one(*doubtful, card=KINDS, thin_cloud=0.3) == 1
+    assert one(*doubtful, card=KINDS, cloud=0.35) == 2
+    assert one(*doubtful, card=KINDS, cloud=0.35, thin_cloud=0.3) == 0
+    assert one(*doubtful, card=KINDS, cloud=0.35, thin_cloud=0.2) == 2
     assert one(0.4, 0.3, np.nan, 0.05, 0.0, 0.0, card=KINDS) == 255
 
 

@@ -6,17 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import yaml
 from pydantic import ValidationError
 
+from nubila.datasets import read_manifest
 from nubila.detect import Detection, Output, View, open_detector
 from nubila.errors import ManifestError, ModelError
 from nubila.recipe import Recipe, load_recipe
+from nubila.recipe.data import Tiling
+from nubila.tiles import write_store
 from nubila.train import fit
 from nubila.train import views as views_module
 from nubila.train.data import Chips, Labelled
 from nubila.train.folder import check_same_recipe, write_recipe
 from nubila.train.pool import synthetic_pool, view_pool
+from nubila.train.samples import TileSamples
 from nubila.train.views import ViewMaker, sampled_label
 
 _OUTPUTS = (
@@ -232,6 +237,33 @@ def test_a_run_of_before_there_were_views_can_be_gone_on_with(toy: Path, tmp_pat
     del before["views"]
     written.write_text(yaml.safe_dump(before))
     check_same_recipe(recipe, tmp_path)
+
+
+@pytest.mark.usefixtures("sure")
+def test_an_image_of_which_the_first_tile_is_empty_is_judged_by_its_fullest(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    image = random.integers(1000, 3000, (4, 96, 96)).astype(np.uint16)
+    image[:, :48, :48] = 0
+    label = np.ones((96, 96), np.uint8)
+    for name, values in (("image.tif", image), ("mask.tif", label[None])):
+        size = {"height": 96, "width": 96, "count": len(values), "dtype": values.dtype}
+        with rasterio.open(tmp_path / name, "w", driver="GTiff", **size) as file:
+            file.write(values)
+    (tmp_path / "one.csv").write_text(
+        "image,mask,bands,scale,offset,nodata,codes,level,split,group\n"
+        "image.tif,mask.tif,blue;green;red;nir,0.0001,0,0,1=clear,L1C,train,a\n"
+    )
+    store = write_store(
+        read_manifest(tmp_path / "one.csv"), tmp_path / "store", Tiling(size=48), workers=1,
+        bands=("blue", "green", "red", "nir"),
+    )  # fmt: skip
+    bands, required = ("blue", "green", "red", "nir"), ("blue", "green", "red")
+    recipe = _recipe(bands=bands)
+    tiles = TileSamples(store.select("train"), bands, required)
+    assert tiles.valid.tolist() == [0, 1, 1, 1]
+    maker = ViewMaker.of(recipe, tiles)
+    np.testing.assert_allclose(maker.odds, [0, 1 / 3, 1 / 3, 1 / 3])
+    assert _made(maker, 0)[1].any()
 
 
 def test_views_are_the_share_of_the_chips_that_was_asked_for() -> None:

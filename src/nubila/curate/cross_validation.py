@@ -183,7 +183,13 @@ def score_folds(recipe: Recipe, folder: str | Path) -> dict[str, Any]:
             f"{absent[0].id} of fold {absent[0].tags['fold']}; train that fold first"
         )
     tallies = [
-        sample_tally(spec, load_sample(spec).label, kept.read(spec.id), kept.outputs)
+        sample_tally(
+            spec,
+            load_sample(spec).label,
+            kept.read(spec.id),
+            kept.outputs,
+            recipe.export.decision,
+        )
         for spec in specs
     ]
     scores = full_scores(

@@ -134,7 +134,7 @@ def _card(plan: _Plan, combination: Combination, name: str) -> ModelCard:
         stride=plan.stride,
         tile=plan.tile,
         statistics=plan.statistics,
-        decision="kind" if all(card.decision == "kind" for card in cards) else "class",
+        decision="kind" if any(card.decision == "kind" for card in cards) else "class",
         calibration="that of the members",
         training=_training(cards),
         recipe=_recipe(plan, combination),

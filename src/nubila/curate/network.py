@@ -66,7 +66,7 @@ class NetworkDetector:
         if self.lacks(view):
             raise refusal(self, view)
         found = network_probabilities(self.network, self.recipe, view.image, view.bands)
-        return Detection(found, self.outputs)
+        return Detection(found, self.outputs, decision=self.recipe.export.decision)
 
 
 def network_probabilities(

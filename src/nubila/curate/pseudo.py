@@ -89,10 +89,11 @@ def mean_detection(detectors: Sequence[Detector], view: View, flips: str = "none
     able = [d for d in detectors if not d.lacks(view)] or list(detectors[:1])
     total: NDArray[np.float32] | None = None
     for detector in able:
-        found = flipped(detector, flips).detect(view).probabilities
+        one = flipped(detector, flips).detect(view)
+        found, decision = one.probabilities, one.decision
         total = found.copy() if total is None else np.add(total, found, out=total)
     assert total is not None  # there is at least one detector
-    return Detection(total / np.float32(len(able)), able[0].outputs)
+    return Detection(total / np.float32(len(able)), able[0].outputs, decision=decision)
 
 
 def merged(detection: Detection, classes: Sequence[int]) -> Detection:

@@ -139,7 +139,8 @@ def run_rounds(
         checkpoints = _train(job, number, own, rows)
         last = number == options.rounds
         kept = _predict(job, own, checkpoints, job.validation + (() if last else job.pool))
-        tallies = [_mean_tally(spec, kept) for spec in job.validation]
+        decision = job.recipe.export.decision
+        tallies = [_mean_tally(spec, kept, decision) for spec in job.validation]
         rounds.append(_scored(number, own, rows, added, checkpoints, job, tallies, before, kept))
         _write_table(job.folder / "rounds.csv", rounds)
         report(_told(rounds[-1]))
@@ -295,9 +296,9 @@ def _predict(
     return tuple(kept)
 
 
-def _mean_tally(spec: SampleSpec, kept: Sequence[Predictions]) -> SampleTally:
-    found = np.stack([predictions.read(spec.id) for predictions in kept])
-    return sample_tally(spec, load_sample(spec).label, found.mean(axis=0), kept[0].outputs)
+def _mean_tally(spec: SampleSpec, kept: Sequence[Predictions], decision: str) -> SampleTally:
+    mean = np.stack([predictions.read(spec.id) for predictions in kept]).mean(axis=0)
+    return sample_tally(spec, load_sample(spec).label, mean, kept[0].outputs, decision)
 
 
 def _label(job: _Job, folder: Path, kept: Sequence[Predictions]) -> PseudoLabels:

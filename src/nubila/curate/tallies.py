@@ -12,6 +12,7 @@ from nubila.curate.predictions import Output
 from nubila.datasets import SampleSpec
 from nubila.evaluate.strata import tags_of
 from nubila.evaluate.tally import SampleTally, called_sets, tally
+from nubila.infer.decide import kinds_of, likeliest
 
 __all__ = ["sample_tally"]
 
@@ -21,18 +22,21 @@ def sample_tally(
     label: NDArray[np.uint8],
     probabilities: NDArray[np.float32],
     outputs: Sequence[Output],
+    decision: str = "class",
 ) -> SampleTally:
-    """Count what a prediction makes of a sample's label: the most probable output of each pixel.
+    """Count what a prediction makes of a sample's label.
 
     Args:
         spec: the sample.
         label: (rows, columns) its sets of classes, 0 = ignored.
         probabilities: (outputs, rows, columns), NaN where nothing was judged.
         outputs: what each band is the probability of.
+        decision: how outputs follow from probabilities, as of `ModelCard.decision`.
     """
-    codes = np.array([class_code(output.name) for output in outputs], np.uint8)
+    codes = [class_code(output.name) for output in outputs]
     judged = ~np.isnan(probabilities).any(axis=0)
-    classes = codes[np.nan_to_num(probabilities).argmax(axis=0)]
+    _, place = likeliest(np.nan_to_num(probabilities), kinds_of(codes, decision))
+    classes = np.array(codes, np.uint8)[place]
     return SampleTally(
         id=spec.id,
         folder=spec.folder,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nubila.classes import NO_DATA, class_set
 from nubila.datasets import Sample
 from nubila.errors import BandError
-from nubila.infer.decide import among, likeliest
+from nubila.infer.decide import kinds_of, likeliest
 
 __all__ = ["Detection", "Detector", "Output", "View", "as_detection", "refusal", "view_of"]
 
@@ -116,7 +116,7 @@ class Detection:
     def classes(self) -> NDArray[np.uint8]:
         """(rows, columns) class codes of the most probable outputs, 255 = not judged."""
         codes = [output.code for output in self.outputs]
-        _, place = likeliest(self.probabilities, among(range(len(codes)), codes, self.decision))
+        _, place = likeliest(self.probabilities, kinds_of(codes, self.decision))
         return np.where(self.judged, np.array(codes, np.uint8)[place], np.uint8(NO_DATA))
 
     def probability(self, bits: int) -> NDArray[np.float32]:

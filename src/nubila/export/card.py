@@ -26,6 +26,10 @@ __all__ = ["build_card", "card_scores", "mlm_item", "read_scores", "write_item"]
 _MLM: Final = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 # Of the figures of a class those that a card keeps; scores.json has all.
 _KEPT: Final = ("iou", "iou_interval", "iou_scene_mean", "precision", "recall")
+_BY_KIND: Final = (
+    "Decide first between ground (clear, snow, water), cloud (cloud, thin cloud) and cloud shadow "
+    "by the sums of their probabilities, then take the most probable class of that kind."
+)
 _CLASSIFICATION: Final = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 
 
@@ -304,8 +308,10 @@ def _mlm_output(card: ModelCard, batch: int | None) -> dict[str, Any]:
     if not whole:
         shape.insert(1, len(card.classes))
         order.insert(1, "classes")
+    by_kind = card.decision == "kind" and not whole
     return {
         "name": card.output,
+        **({"description": _BY_KIND} if by_kind else {}),
         "tasks": ["semantic-segmentation"],
         "result": {
             "shape": shape,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nubila.classes import CLOUD_CODES, class_code, class_set
 from nubila.errors import InputError, NubilaError
 from nubila.export.options import Shape
-from nubila.infer.decide import among
+from nubila.infer.decide import kinds_of
 from nubila.models_io import CARD_KEY, ModelCard
 from nubila.nn import Segmenter
 
@@ -112,12 +112,15 @@ class Graph(nn.Module):
     def likeliest(self, logits: Tensor) -> Tensor:
         """Return (N, H, W) the place of each pixel's class, as `nubila.infer.decide` decides it."""
         codes = [class_code(name) for name in self.network.classes]
-        groups = among(range(len(codes)), codes, self.shape.decision)
+        groups = [list(kind.members) for kind in kinds_of(codes, self.shape.decision)]
         if len(groups) == 1:
             return logits.argmax(dim=1)
         shares = logits.softmax(dim=1)
         totals = torch.stack([shares[:, group].sum(dim=1) for group in groups], dim=1)
-        places = [torch.tensor(group)[shares[:, group].argmax(dim=1)] for group in groups]
+        places = [
+            torch.tensor(group, device=logits.device)[shares[:, group].argmax(dim=1)]
+            for group in groups
+        ]
         found: Tensor = torch.stack(places, dim=1).gather(1, totals.argmax(dim=1, keepdim=True))
         return found[:, 0]
 

@@ -185,7 +185,7 @@ def write_calibrated(
         graph = Graph(network, recipe.classes, shape)
         samples = source.validation[:_PARITY_SAMPLES]
         difference = check_parity(graph, fitted, load_model(temporary), samples)
-        if source.scores and not suffix and without_card(temporary) != without_card(output):
+        if source.scores and not suffix and not _same_masks(temporary, output):
             # No InputError, after which another size of input would be tried.
             raise NubilaError(
                 f"{output}: the scores are of the file that is there, and this run gives another "
@@ -195,6 +195,12 @@ def write_calibrated(
     write_item(card, output, source.when, recipe.model.name, shape.batch)
     report(f"{output.name}: {output.stat().st_size / 1e6:.1f} MB, {card.parameters} parameters")
     return output
+
+
+def _same_masks(one: Path, other: Path) -> bool:
+    """Tell whether two files give the same masks: by graph, and by how their cards decide."""
+    decisions = {load_model(path).card.decision for path in (one, other)}
+    return len(decisions) == 1 and without_card(one) == without_card(other)
 
 
 def _biases(recipe: Recipe) -> tuple[float, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,10 +17,11 @@ from nubila.models_io.card import ModelCard
 __all__ = [
     "PROBABILITY_NO_DATA",
     "PROBABILITY_SCALE",
-    "among",
+    "Kind",
     "binary",
     "decide",
     "keep_classes",
+    "kinds_of",
     "likeliest",
     "postprocess",
     "scale_probabilities",
@@ -85,7 +87,8 @@ def decide(
     most probable class of the most probable kind. A class with a threshold is given wherever
     its probability reaches it (the most probable one where several do) and nowhere else; all other
     pixels get what is most probable among the classes without a threshold. So a threshold of 0.3
-    for cloud finds more cloud than the most probable class would, one of 0.7 less.
+    for cloud finds more cloud than the most probable class would, one of 0.7 less. By kind, classes
+    with a threshold count in the sum of their kind, too.
 
     Args:
         probabilities: (classes, rows, columns) in the card's order.
@@ -97,12 +100,13 @@ def decide(
     """
     limits = threshold_list(card, thresholds)
     codes = np.array(card.class_codes, np.uint8)
-    groups = among([n for n, v in enumerate(limits) if v is None], card.class_codes, card.decision)
+    without = [n for n, v in enumerate(limits) if v is None]
+    kinds = kinds_of(card.class_codes, card.decision, without)
     rows = probabilities.shape[1]
     classes = np.empty(probabilities.shape[1:], np.uint8)
     for top in range(0, rows, _CHUNK):
         part = probabilities[:, top : top + _CHUNK]
-        best, index = likeliest(part, groups)
+        best, index = likeliest(part, kinds)
         reaching = [n for n, v in enumerate(limits) if v is not None]
         if reaching:
             index = _override(part, reaching, limits, index)
@@ -113,40 +117,58 @@ def decide(
     return classes
 
 
-def among(places: Sequence[int], codes: Sequence[int], decision: str) -> list[list[int]]:
-    """Return the places of classes by kind, or all of them as one group.
+@dataclass(frozen=True)
+class Kind:
+    """Classes that are decided for together.
+
+    Attributes:
+        members: places of the classes whose probabilities are summed.
+        open: places of those that may be given, at least one.
+    """
+
+    members: tuple[int, ...]
+    open: tuple[int, ...]
+
+
+def kinds_of(
+    codes: Sequence[int], decision: str, places: Sequence[int] | None = None
+) -> list[Kind]:
+    """Return the kinds that a decision is between, or all classes as one.
 
     Args:
-        places: of the classes that are to be chosen from.
         codes: of all classes, by place.
         decision: ``class`` or ``kind``, as of `ModelCard.decision`.
+        places: of the classes that may be given; default all.
     """
+    whole = tuple(range(len(codes)))
+    given = whole if places is None else tuple(places)
     if decision == "class":
-        return [list(places)]
-    kinds = ([n for n in places if codes[n] in kind] for kind in KINDS)
-    return [kind for kind in kinds if kind]
+        return [Kind(whole, given)]
+    found = (tuple(n for n in whole if codes[n] in kind) for kind in KINDS)
+    kinds = [Kind(members, tuple(n for n in members if n in given)) for members in found]
+    return [kind for kind in kinds if kind.open]
 
 
 def likeliest(
-    probabilities: NDArray[np.float32], groups: Sequence[Sequence[int]]
+    probabilities: NDArray[np.float32], kinds: Sequence[Kind]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return the most probable class of the group with the largest sum, the first of equals.
+    """Return the most probable class of the kind with the largest sum, the first of equals.
 
     Args:
         probabilities: (classes, rows, columns).
-        groups: places of the classes to choose from.
+        kinds: of `kinds_of`.
 
     Returns:
         (rows, columns) the class's probability, and its place.
     """
-    best, index = _most_probable(probabilities, groups[0])
-    if len(groups) > 1:
-        largest = probabilities[list(groups[0])].sum(axis=0)
-        for group in groups[1:]:
-            total = probabilities[list(group)].sum(axis=0)
+    best, index = _most_probable(probabilities, kinds[0].open)
+    if len(kinds) > 1:
+        largest = probabilities[list(kinds[0].members)].sum(axis=0)
+        for kind in kinds[1:]:
+            total = probabilities[list(kind.members)].sum(axis=0)
             higher = total > largest
             np.maximum(total, largest, out=largest)
-            its, place = _most_probable(probabilities, group)
+            its, place = _most_probable(probabilities, kind.open)
             np.copyto(best, its, where=higher)
             np.copyto(index, place, where=higher)
     return best, index

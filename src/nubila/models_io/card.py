@@ -141,7 +141,7 @@ class ModelCard(_Frozen):
         output: what the graph gives.
         decision: how a class follows from probabilities: the most probable ``class``, or first the
             most probable ``kind`` of `nubila.classes.KINDS` by the sum of its classes, then the
-            most probable class of that kind.
+            most probable class of that kind; whoever decides without nubila has to do the same.
         calibration: how probabilities were calibrated, or "none".
         calibration_error: what calibration left, and on which split; None = not measured.
         operating_points: name -> thresholds and post-processing; such as conservative (few missed

@@ -55,6 +55,8 @@ def check_same_recipe(recipe: Recipe, folder: Path) -> None:
         return
     before, now = load_recipe(written).model_dump(), recipe.model_dump()
     changed = [key for key in now if key not in _FREE and now[key] != before[key]]
+    if recipe.monitor != "loss" and before["export"]["decision"] != recipe.export.decision:
+        changed.append("export.decision")  # by which the best checkpoint is chosen
     if changed:
         raise RecipeError(
             f"{written} is not the recipe given now ({', '.join(changed)} differ); start "

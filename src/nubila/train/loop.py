@@ -85,7 +85,8 @@ def fit(recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[str], N
         SystemExit: after SIGTERM or SIGUSR1, once the state is saved.
     """
     check_trackers(recipe)
-    check_detectors(recipe)
+    if not (resume and (folder / "result.json").is_file()):  # a finished run needs none
+        check_detectors(recipe)
     fabric = start_fabric(recipe)
     make_folder(folder)  # now, before hours of reading
     try:

@@ -83,6 +83,7 @@ class TileSamples(Sequence[Labelled]):
 
     Attributes:
         levels: the processing level of each tile.
+        valid: (tiles,) share of the pixels of each tile that have data.
 
     Raises:
         ManifestError: a required band is absent.
@@ -92,6 +93,7 @@ class TileSamples(Sequence[Labelled]):
         order_bands(np.empty((len(store.bands), 0, 0)), store.bands, bands, required)
         self._store, self._bands, self._required = store, tuple(bands), tuple(required)
         self.levels = [str(level) for level in store.column("level")]
+        self.valid: NDArray[np.float32] = store.column("valid")
 
     def __len__(self) -> int:
         return len(self._store)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nubila.classes import CLOUD_CODES, class_code, class_set
 from nubila.datasets import output_sets
-from nubila.infer.decide import among, likeliest
+from nubila.infer.decide import kinds_of, likeliest
 from nubila.nn import Segmenter
 from nubila.recipe import Recipe
 from nubila.train.data import Labelled, pad
@@ -175,9 +175,8 @@ def _scores(
 
 def _decided(network: Segmenter, recipe: Recipe, logits: Tensor) -> NDArray[np.int64]:
     codes = [class_code(name) for name in recipe.classes]
-    groups = among(range(len(codes)), codes, recipe.export.decision)
     shares = network.calibrated(logits)[0].float().softmax(dim=0).cpu().numpy()
-    return likeliest(shares, groups)[1].astype(np.int64)
+    return likeliest(shares, kinds_of(codes, recipe.export.decision))[1].astype(np.int64)
 
 
 def _statistics(network: Segmenter, sample: Labelled) -> Tensor | None:

@@ -212,31 +212,32 @@ def _judged_by(name: str, images: Sequence[Labelled], bands: Sequence[str]) -> N
             f"views.detectors: {name} can judge none of {len(images)} training images: "
             f"{lacking[0] if lacking else 'there are none'}"
         )
-    return np.array([not words for words in lacking])
+    able = np.array([not words for words in lacking])
+    return able & (images.valid > _LEAST_SEEN) if isinstance(images, TileSamples) else able
 
 
 def _seen_bands(
     images: Sequence[Labelled], bands: tuple[str, ...]
 ) -> list[tuple[tuple[str, ...], str]]:
-    """Return the bands with data and the level of each image; of tiles, of their image's first."""
-    first: dict[str, tuple[tuple[str, ...], str]] = {}
-    ids = images.ids if isinstance(images, TileSamples) else map(str, range(len(images)))
-    found = []
-    for place, name in enumerate(ids):
-        if name not in first:
+    """Return the bands with data and the level of each image; of tiles, of its fullest tile."""
+    known: dict[str, tuple[tuple[str, ...], str]] = {}
+    names, order = [str(place) for place in range(len(images))], range(len(images))
+    if isinstance(images, TileSamples):
+        names, order = images.ids, np.argsort(-images.valid, kind="stable").tolist()
+    for place in order:
+        if names[place] not in known:
             sample = images[place]
             seen = np.isfinite(sample.image[:, ::8, ::8].astype(np.float32)).mean(axis=(1, 2))
             there = tuple(
                 band for band, part in zip(bands, seen, strict=True) if part > _LEAST_SEEN
             )
-            first[name] = there, sample.level
-        found.append(first[name])
-    return found
+            known[names[place]] = there, sample.level
+    return [known[name] for name in names]
 
 
 @lru_cache
 def _opened(name: str) -> Detector:
-    """Open a detector once a process; sessions of ONNX Runtime do not go from one to another."""
+    """Open a detector once a process: the processes of a DataLoader get names, and no session."""
     return open_detector(name)
 
 
