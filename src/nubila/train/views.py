@@ -37,9 +37,11 @@ from nubila.train.samples import Labelled, TileSamples, folder_weights, folders
 __all__ = ["SIDE", "Made", "ViewMaker", "check_detectors", "sampled_label"]
 
 Made = tuple[NDArray[np.float16], NDArray[np.uint8]]
+# Bands with data, and processing level.
+_Seen = tuple[tuple[str, ...], str]
 
 SIDE: Final = 256  # pixels, as ukis-csmask takes them
-_CUT: Final = Augment(zoom=1.65, rotate=0.0)
+_CUT: Final = Augment(zoom=1.65)
 _STRANGENESS: Final = (0.0, 0.05, 0.2, 0.35)  # spread of the logarithm of the brightness
 _HAZE: Final = 0.06
 _BRIGHTEST: Final = 2.0
@@ -94,10 +96,10 @@ class ViewMaker(Dataset[Made | NubilaError]):
         of = folders(images)
         weights = folder_weights("views.weights", recipe.views.weights, of)
         weights *= np.array([recipe.data.weights.get(folder, 1.0) > 0 for folder in of])
-        able = np.zeros(len(images), np.bool_)
-        for name in recipe.views.detectors:
-            able |= _judged_by(name, images, recipe.bands)
-        weights *= able
+        seen = _seen_bands(images, recipe.bands)
+        weights *= np.any([_judged_by(name, seen) for name in recipe.views.detectors], axis=0)
+        if isinstance(images, TileSamples):
+            weights *= images.valid > _LEAST_SEEN
         if not weights.any():
             raise ManifestError(
                 "views.weights: every training image that a detector can judge has weight 0"
@@ -196,31 +198,31 @@ class ViewMaker(Dataset[Made | NubilaError]):
         return cloud
 
 
-def _judged_by(name: str, images: Sequence[Labelled], bands: Sequence[str]) -> NDArray[np.bool_]:
-    """Return for which images a detector has its bands in a tenth of the pixels at least.
+def _judged_by(name: str, seen: Sequence[_Seen]) -> list[bool]:
+    """Return which images a detector can judge.
 
     Raises:
-        ManifestError: for none.
+        ManifestError: none of them.
     """
     detector = _opened(name)
     lacking = [
-        detector.lacks(View(np.ones((len(seen), SIDE, SIDE), np.float32), seen, level=level))
-        for seen, level in _seen_bands(images, tuple(bands))
+        detector.lacks(View(np.ones((len(bands), SIDE, SIDE), np.float32), bands, level=level))
+        for bands, level in seen
     ]
     if all(lacking):
         raise ManifestError(
-            f"views.detectors: {name} can judge none of {len(images)} training images: "
+            f"views.detectors: {name} can judge none of {len(seen)} training images: "
             f"{lacking[0] if lacking else 'there are none'}"
         )
-    able = np.array([not words for words in lacking])
-    return able & (images.valid > _LEAST_SEEN) if isinstance(images, TileSamples) else able
+    return [not words for words in lacking]
 
 
-def _seen_bands(
-    images: Sequence[Labelled], bands: tuple[str, ...]
-) -> list[tuple[tuple[str, ...], str]]:
-    """Return the bands with data and the level of each image; of tiles, of its fullest tile."""
-    known: dict[str, tuple[tuple[str, ...], str]] = {}
+def _seen_bands(images: Sequence[Labelled], bands: tuple[str, ...]) -> list[_Seen]:
+    """Return the bands with data and the level of each image; of tiles, of its fullest tile.
+
+    A band with data in less than a tenth of the pixels does not count.
+    """
+    known: dict[str, _Seen] = {}
     names, order = [str(place) for place in range(len(images))], range(len(images))
     if isinstance(images, TileSamples):
         names, order = images.ids, np.argsort(-images.valid, kind="stable").tolist()
@@ -237,7 +239,7 @@ def _seen_bands(
 
 @lru_cache
 def _opened(name: str) -> Detector:
-    """Open a detector once a process: the processes of a DataLoader get names, and no session."""
+    """Open a detector once a process; a forked one has those of its parent."""
     return open_detector(name)
 
 
