@@ -16,7 +16,7 @@ from nubila.tiles.store import open_store
 from nubila.train.data import Labelled
 from nubila.train.folder import check_same_data
 from nubila.train.pool import held_out_count
-from nubila.train.samples import TileSamples, folders, read_specs
+from nubila.train.samples import TileSamples, folders, image_weights, read_specs
 
 __all__ = ["check_data", "drawn_classes", "training_sources"]
 
@@ -43,11 +43,12 @@ def check_data(run: Path, train: Sequence[Labelled], validation: Sequence[Labell
 
 def training_sources(recipe: Recipe, train: Sequence[Labelled]) -> tuple[TrainingSource, ...]:
     """Return the sources that chips were drawn from, synthetic scenes and views with them."""
-    weights = recipe.data.weights
-    of_images = folders(train)
+    drawn = image_weights("data.weights", recipe.data.weights, train) > 0
+    of_images = [folder for folder, taken in zip(folders(train), drawn, strict=True) if taken]
     if isinstance(train, TileSamples):  # of an image there are many tiles
-        of_images = [folder for folder, _ in {*zip(of_images, train.ids, strict=True)}]
-    counts = Counter(folder for folder in of_images if weights.get(folder, 1.0) > 0)
+        taken_ids = [name for name, taken in zip(train.ids, drawn, strict=True) if taken]
+        of_images = [folder for folder, _ in {*zip(of_images, taken_ids, strict=True)}]
+    counts = Counter(of_images)
     if recipe.synth.share:
         counts["nubila synth"] = recipe.synth.chips - held_out_count(recipe.synth.chips)
     views = f"views, labelled by {' and '.join(recipe.views.detectors)}"

@@ -27,7 +27,9 @@ class Data(Section):
             recipe. Without it, chips are cut from whole samples in memory.
         train, validation, test: names of the splits.
         weights: how often an image of a folder (first part of its path) is drawn, relative to
-            the others; a folder that is not named gets 1.
+            the others; a folder that is not named gets 1. A name with a slash is the beginning of
+            images' names (as `nubila evaluate` lists them) and goes before their folder: for a few
+            images of what is rare, such as snow.
         gains: folder -> factors of its reflectance, one of which is drawn for each chip: for images
             whose stretch is not known for sure. Scores are of the images as they are.
         favour: class -> an image that is all of the class is drawn 1 + this many times as often;

@@ -23,9 +23,9 @@ class Views(Section):
         detectors: whose answers are learnt, one drawn for each view; as ``--clouds`` of ``nubila
             auto-mask``. Views have no resolution and no product's mask, so that detectors which
             need these cannot be taken.
-        weights: how often an image of a folder is drawn, relative to the others; a folder that is
-            not named gets 1, one of weight 0 in `data.weights` 0. Images that no detector can
-            judge are passed over.
+        weights: how often an image of a folder is drawn, relative to the others, as
+            `data.weights`; what is not named gets 1, what has weight 0 there 0. Images that no
+            detector can judge are passed over.
         cache: folder where they are kept, relative to the recipe; default ``views`` beside
             `synth.cache`.
     """

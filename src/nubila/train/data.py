@@ -21,8 +21,8 @@ from nubila.train.samples import (
     Labelled,
     check_leakage,
     class_shares,
-    folder_weights,
     folders,
+    image_weights,
     load_split,
     no_folder,
 )
@@ -170,7 +170,7 @@ class Chips(Dataset[Chip]):
 
 def _odds(recipe: Recipe, real: Sequence[Labelled]) -> NDArray[np.float64]:
     data = recipe.data
-    weights = folder_weights("data.weights", data.weights, folders(real))
+    weights = image_weights("data.weights", data.weights, real)
     if data.favour and len(real):
         shares = class_shares(real)
         weights *= 1 + sum(times * shares[name] for name, times in data.favour.items())

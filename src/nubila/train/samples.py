@@ -32,8 +32,8 @@ __all__ = [
     "class_shares",
     "drop_stale_tiles",
     "fill_tiles",
-    "folder_weights",
     "folders",
+    "image_weights",
     "load_split",
     "no_folder",
     "read_specs",
@@ -56,6 +56,7 @@ class Labelled:
         statistics: (len(SCENE_STATISTICS), bands) of the whole scene; None where `image` is it.
         sets: every set of classes that its label can hold, there or not; empty where not known.
         level: processing level (``L1C``, ``L2A``, ``L1TP`` ...); empty where nobody knows.
+        id: name of the sample; its path without what ends it.
     """
 
     image: NDArray[np.float16]
@@ -65,6 +66,7 @@ class Labelled:
     statistics: NDArray[np.float32] | None = None
     sets: tuple[int, ...] = ()
     level: str = ""
+    id: str = ""
 
     def scene_statistics(self, names: Sequence[str]) -> NDArray[np.float32]:
         """Return (len(names), bands) float32 statistics of the whole scene, NaN for no data."""
@@ -267,7 +269,9 @@ def _labelled(sample: Sample, sets: tuple[int, ...], recipe: Recipe) -> Labelled
         raise ManifestError(f"{sample.meta.id}: {error}") from error
     meta = sample.meta
     half = image.astype(np.float16)
-    return Labelled(half, sample.label, meta.folder, meta.group, sets=sets, level=meta.level)
+    return Labelled(
+        half, sample.label, meta.folder, meta.group, sets=sets, level=meta.level, id=meta.id
+    )
 
 
 def _check_store(store: TileStore, recipe: Recipe) -> None:
@@ -329,32 +333,46 @@ def _groups(samples: Sequence[Labelled]) -> list[str]:
     return samples.groups if isinstance(samples, TileSamples) else [s.group for s in samples]
 
 
+def image_ids(samples: Sequence[Labelled]) -> list[str]:
+    """Return the name of the sample that each is of, without reading pixels of a tile store."""
+    return samples.ids if isinstance(samples, TileSamples) else [s.id for s in samples]
+
+
 def folders(samples: Sequence[Labelled]) -> list[str]:
     """Return the folder of each sample, without reading pixels of a tile store."""
     return samples.folders if isinstance(samples, TileSamples) else [s.folder for s in samples]
 
 
-def folder_weights(
-    key: str, weights: Mapping[str, float], of: Sequence[str]
+def image_weights(
+    key: str, weights: Mapping[str, float], samples: Sequence[Labelled]
 ) -> NDArray[np.float64]:
-    """Return the weight of each image by its folder, 1 for a folder that is not named.
+    """Return the weight of each image by where it is from, 1 where nothing is said of it.
 
-    Weights may be of sources that are not all at hand, but not of a name that is misspelt.
+    Weights may be of sources and images that are not all at hand, but not of a folder that is
+    misspelt.
 
     Args:
         key: of the recipe, for messages.
-        weights: folder -> weight.
-        of: the folder of each image.
+        weights: folder, or beginning of an image's name with a slash in it -> weight. What says
+            more of a name counts.
+        samples: training images.
 
     Raises:
         ManifestError: a name is of no image, and near to a folder without a weight.
     """
+    of, ids = folders(samples), image_ids(samples)
     known = sorted(set(of))
     without = [name for name in known if name not in weights]
     for name in weights:
-        if name not in known and nearest(name, without):
+        if "/" not in name and name not in known and nearest(name, without):
             raise ManifestError(no_folder(key, name, without, known))
-    return np.array([weights.get(folder, 1.0) for folder in of])
+    by_name = sorted((name for name in weights if "/" in name), key=len, reverse=True)
+    return np.array(
+        [
+            weights.get(next((b for b in by_name if name.startswith(b)), folder), 1.0)
+            for folder, name in zip(of, ids, strict=True)
+        ]
+    )
 
 
 def no_folder(key: str, name: str, likely: Sequence[str], known: Sequence[str]) -> str:

@@ -32,7 +32,7 @@ from nubila.recipe import Recipe
 from nubila.recipe.augment import Augment
 from nubila.synth.noise import Axes, fbm
 from nubila.train.augment import BandRoles, Image, cut_chip
-from nubila.train.samples import Labelled, TileSamples, folder_weights, folders
+from nubila.train.samples import Labelled, TileSamples, image_weights
 
 __all__ = ["SIDE", "Made", "ViewMaker", "check_detectors", "sampled_label"]
 
@@ -93,9 +93,8 @@ class ViewMaker(Dataset[Made | NubilaError]):
                 none of the images, or all that some detector can judge have weight 0.
             NubilaError: as `detect.open_detector`.
         """
-        of = folders(images)
-        weights = folder_weights("views.weights", recipe.views.weights, of)
-        weights *= np.array([recipe.data.weights.get(folder, 1.0) > 0 for folder in of])
+        weights = image_weights("views.weights", recipe.views.weights, images)
+        weights *= image_weights("data.weights", recipe.data.weights, images) > 0
         seen = _seen_bands(images, recipe.bands)
         weights *= np.any([_judged_by(name, seen) for name in recipe.views.detectors], axis=0)
         if isinstance(images, TileSamples):
