@@ -29,6 +29,10 @@ def test_a_source_that_is_never_drawn_is_no_training_data() -> None:
     recipe = Recipe.model_validate({"steps": 1, "data": data, "synth": {"share": 0.0}})
     told = [(source.name, source.images) for source in training_sources(recipe, samples)]
     assert told == [("a", 2), ("c", 1)]
+    named = Recipe.model_validate({**recipe.model_dump(), "data": data | {"weights": {"a/x": 0}}})
+    samples[0] = Labelled(image, label, "a", id="a/x_1")
+    told = [(source.name, source.images) for source in training_sources(named, samples)]
+    assert told == [("a", 1), ("b", 1), ("c", 1)]
     views = {"chips": 40, "share": 0.5, "detectors": ["all-cloud", "brightness"]}
     (*_, last) = training_sources(
         Recipe.model_validate({**recipe.model_dump(), "views": views}), []

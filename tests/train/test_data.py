@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,13 @@ from nubila.recipe.data import Tiling
 from nubila.scenes.statistics import SCENE_STATISTICS
 from nubila.tiles import write_store
 from nubila.train.data import Chips, Labelled, check_leakage, load_split
-from nubila.train.samples import TileSamples, check_bands, class_shares, folders
+from nubila.train.odds import image_weights, tell_named
+from nubila.train.samples import (
+    TileSamples,
+    check_bands,
+    class_shares,
+    folders,
+)
 
 _PLAIN = {
     "turn": False, "zoom": 1, "full_bands": 1, "gain": 0, "band_gain": 0, "band_offset": 0,
@@ -36,6 +43,7 @@ def _samples(count: int, label: int = 1, size: int = 40) -> list[Labelled]:
             np.full((size, size), label, np.uint8),
             f"folder{i}",
             f"group{i}",
+            id=f"folder{i}/image{i}",
         )
         for i in range(count)
     ]
@@ -131,6 +139,20 @@ def test_folders_are_drawn_by_their_weights() -> None:
     recipe = _recipe(data={"weights": {"folder0": 3, "folder2": 0}})
     drawn = np.bincount(_numbers(Chips(recipe, _samples(3), []), 400), minlength=3)
     assert drawn[2] == 0 and 2.2 < drawn[0] / drawn[1] < 4.2
+
+
+def test_images_are_drawn_by_what_their_names_begin_with() -> None:
+    images = [replace(s, folder="all", id=f"all/{i // 2}_{i}") for i, s in enumerate(_samples(5))]
+    weights = {"all": 1, "all/0": 0, "all/0_1": 9, "all/2": 3}
+    assert image_weights("data.weights", weights, images).tolist() == [0, 9, 1, 1, 3]
+    drawn = np.bincount(_numbers(Chips(_recipe(data={"weights": weights}), images, []), 400))
+    assert drawn[0] == 0 and 4.5 < drawn[1] / drawn[2] < 18
+    told: list[str] = []
+    tell_named(weights | {"all/9": 2}, images, told.append)
+    assert [line.split(": ")[1] for line in told] == [
+        "all/0 is of 2 training images", "all/0_1 is of 1 training image",
+        "all/2 is of 1 training image", "all/9 is of no training images",
+    ]  # fmt: skip
 
 
 def test_a_folder_is_shown_at_each_of_its_brightnesses() -> None:

@@ -15,8 +15,9 @@ from nubila.recipe import Recipe
 from nubila.tiles.store import open_store
 from nubila.train.data import Labelled
 from nubila.train.folder import check_same_data
+from nubila.train.odds import image_weights
 from nubila.train.pool import held_out_count
-from nubila.train.samples import TileSamples, folders, image_weights, read_specs
+from nubila.train.samples import TileSamples, folders, read_specs
 
 __all__ = ["check_data", "drawn_classes", "training_sources"]
 

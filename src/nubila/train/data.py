@@ -17,14 +17,13 @@ from nubila.datasets import output_sets
 from nubila.errors import ManifestError, RecipeError
 from nubila.recipe import Recipe
 from nubila.train.augment import BandRoles, Pair, cut_chip, mix, paste_clouds, vary
+from nubila.train.odds import image_weights, no_folder
 from nubila.train.samples import (
     Labelled,
     check_leakage,
     class_shares,
     folders,
-    image_weights,
     load_split,
-    no_folder,
 )
 
 __all__ = ["Chip", "Chips", "Labelled", "check_leakage", "load_split", "pad"]

@@ -42,6 +42,7 @@ from nubila.train.folder import (
     write_recipe,
 )
 from nubila.train.objective import Objective, build_objective
+from nubila.train.odds import tell_named
 from nubila.train.pictures import chosen
 from nubila.train.pool import held_out_count, synthetic_pool, view_pool
 from nubila.train.record import Record
@@ -133,6 +134,7 @@ def _fit(
     viewed = f", {len(views)} views" if views else ""
     counts = f"{len(train)} training samples, {len(held_back)} to validate, {len(pool)} synthetic"
     report(counts + viewed)
+    tell_named(recipe.data.weights, train, report)
     chips = Chips(recipe, train, pool[len(held_out) :], statistics_of(state.network), views)
     if fabric.is_global_zero:
         if state.step == 0:

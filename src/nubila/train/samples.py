@@ -33,9 +33,8 @@ __all__ = [
     "drop_stale_tiles",
     "fill_tiles",
     "folders",
-    "image_weights",
+    "image_ids",
     "load_split",
-    "no_folder",
     "read_specs",
 ]
 
@@ -341,46 +340,6 @@ def image_ids(samples: Sequence[Labelled]) -> list[str]:
 def folders(samples: Sequence[Labelled]) -> list[str]:
     """Return the folder of each sample, without reading pixels of a tile store."""
     return samples.folders if isinstance(samples, TileSamples) else [s.folder for s in samples]
-
-
-def image_weights(
-    key: str, weights: Mapping[str, float], samples: Sequence[Labelled]
-) -> NDArray[np.float64]:
-    """Return the weight of each image by where it is from, 1 where nothing is said of it.
-
-    Weights may be of sources and images that are not all at hand, but not of a folder that is
-    misspelt.
-
-    Args:
-        key: of the recipe, for messages.
-        weights: folder, or beginning of an image's name with a slash in it -> weight. What says
-            more of a name counts.
-        samples: training images.
-
-    Raises:
-        ManifestError: a name is of no image, and near to a folder without a weight.
-    """
-    of, ids = folders(samples), image_ids(samples)
-    known = sorted(set(of))
-    without = [name for name in known if name not in weights]
-    for name in weights:
-        if "/" not in name and name not in known and nearest(name, without):
-            raise ManifestError(no_folder(key, name, without, known))
-    by_name = sorted((name for name in weights if "/" in name), key=len, reverse=True)
-    return np.array(
-        [
-            weights.get(next((b for b in by_name if name.startswith(b)), folder), 1.0)
-            for folder, name in zip(of, ids, strict=True)
-        ]
-    )
-
-
-def no_folder(key: str, name: str, likely: Sequence[str], known: Sequence[str]) -> str:
-    """Return what to say of a name in a recipe that is no folder of the training images."""
-    return (
-        f"{key}: no training image is of folder {name!r}{nearest(name, likely)} (found: "
-        f"{', '.join(known)})"
-    )
 
 
 def class_shares(samples: Sequence[Labelled]) -> Mapping[str, NDArray[np.float64]]:

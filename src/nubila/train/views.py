@@ -32,7 +32,8 @@ from nubila.recipe import Recipe
 from nubila.recipe.augment import Augment
 from nubila.synth.noise import Axes, fbm
 from nubila.train.augment import BandRoles, Image, cut_chip
-from nubila.train.samples import Labelled, TileSamples, image_weights
+from nubila.train.odds import image_weights
+from nubila.train.samples import Labelled, TileSamples
 
 __all__ = ["SIDE", "Made", "ViewMaker", "check_detectors", "sampled_label"]
 
