@@ -388,6 +388,27 @@ def test_http_query_and_missing_file(tmp_path):
                 open_raster(url, scale=1e-4)
 
 
+def test_buckets_are_read_by_ranges_and_named_as_they_were_given(tmp_path, monkeypatch):
+    values = counts(2, (1024, 1024))
+    (tmp_path / "eo-bucket").mkdir()
+    write_cog(tmp_path / "eo-bucket" / "a.tif", values)
+    with serve(tmp_path) as server:
+        for key, value in {
+            "AWS_S3_ENDPOINT": server.url.removeprefix("http://"),
+            "AWS_HTTPS": "NO",
+            "AWS_VIRTUAL_HOSTING": "FALSE",
+            "AWS_NO_SIGN_REQUEST": "YES",
+        }.items():
+            monkeypatch.setenv(key, value)
+        scene = open_raster("s3://eo-bucket/a.tif", scale=1e-4)
+        part = scene.read(["red"], Window(10, 20, 30, 40)).reflectance[0]
+        np.testing.assert_allclose(part, values[0, 10:40, 20:60] * 1e-4, atol=1e-6)
+        size = (tmp_path / "eo-bucket" / "a.tif").stat().st_size
+        assert 0 < sum(sent for _, _, sent in server.requests) < size / 3
+        with pytest.raises(MissingFileError, match=r"^s3://eo-bucket/b\.tif: no such file"):
+            open_raster("s3://eo-bucket/b.tif", scale=1e-4)
+
+
 def test_own_overviews_are_read(tmp_path):
     path = write(tmp_path / "a.tif", counts(1, (256, 256)), names=["red"])
     with rasterio.open(path, "r+") as data:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import rasterio
@@ -22,6 +22,7 @@ from nubila.errors import DamagedFileError, MissingFileError, ProductError
 from nubila.raster.grid import Grid, Window
 
 __all__ = [
+    "BUCKETS",
     "GdalSource",
     "RasterInfo",
     "gdal_env",
@@ -60,6 +61,10 @@ _REFUSED = (
     "SignatureDoesNotMatch",
     "AWS_SECRET_ACCESS_KEY",
 )
+# Schemes of buckets, and GDAL's virtual file systems for them,
+# https://gdal.org/user/virtual_file_systems.html. Credentials come from GDAL's own environment
+# variables (AWS_NO_SIGN_REQUEST, AWS_PROFILE ...).
+BUCKETS: Final = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
 _UNREACHABLE = ("CURL error", "response code: 429", "response code: 5")
 
 # Without this, GDAL has OpenJPEG start a thread for each tile of a JPEG 2000 file, and to pass the
@@ -69,7 +74,7 @@ os.environ.setdefault("OPJ_NUM_THREADS", "0")
 
 def _options_for(path: str) -> dict[str, str]:
     """Let GDAL look for a local raster's overviews and georeference in files beside it."""
-    remote = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "http://", "https://", "s3://")
+    remote = ("/vsicurl", *BUCKETS.values(), "http://", "https://", "s3://")
     return {} if path.startswith(remote) else {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 
 
@@ -156,7 +161,10 @@ def masked_bands(data: DatasetReader) -> tuple[bool, ...]:
 
 
 def _shown(path: str) -> str:
-    """Return a path for people: a web address as it was given, without what signs it."""
+    """Return a path for people: an address as it was given, without what signs it."""
+    for scheme, system in BUCKETS.items():
+        if path.startswith(system):
+            return f"{scheme}://{path.removeprefix(system)}"
     address = path.removeprefix("/vsicurl/")
     return address.partition("?")[0] if address.startswith(("http://", "https://")) else path
 

@@ -12,12 +12,9 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 from urllib.request import urlopen
 
 from nubila.errors import MissingFileError, ProductError
+from nubila.raster.gdal import BUCKETS
 
 __all__ = ["gdal_path", "is_url", "read_text", "resolve", "unsigned"]
-
-# GDAL's virtual file systems, https://gdal.org/user/virtual_file_systems.html. Credentials for
-# the buckets come from GDAL's own environment variables (AWS_NO_SIGN_REQUEST, AWS_PROFILE ...).
-_BUCKETS: Final = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _MOST_BYTES: Final = 16 * 2**20
@@ -64,13 +61,13 @@ def gdal_path(location: str) -> str:
     scheme, rest = found[1].lower(), location[found.end() :]
     if scheme in ("http", "https"):
         return f"/vsicurl/{location}"
-    if scheme in _BUCKETS:
-        return _BUCKETS[scheme] + rest
+    if scheme in BUCKETS:
+        return BUCKETS[scheme] + rest
     if scheme == "file":
         return unquote(urlsplit(location).path)
     raise ProductError(
         f"{location}: no way to read {scheme}://; give a path, http(s)://, "
-        f"{', '.join(f'{name}://' for name in _BUCKETS)}, or a GDAL /vsi... name"
+        f"{', '.join(f'{name}://' for name in BUCKETS)}, or a GDAL /vsi... name"
     )
 
 
