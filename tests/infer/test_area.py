@@ -355,3 +355,17 @@ def test_a_polygon_without_rings_is_none():
     assert read_area({"type": "MultiPolygon", "coordinates": [[], TRIANGLE["coordinates"]]}) == (
         read_area(TRIANGLE)
     )
+
+
+def test_a_dense_outline_is_not_made_denser() -> None:
+    turns = np.linspace(0, 2 * np.pi, 20_001)
+    ring = np.stack([15.1 + 0.003 * np.cos(turns), 0.01 + 0.003 * np.sin(turns)], axis=1)
+    polygon = {"type": "Polygon", "coordinates": [ring.tolist()]}
+    grid = Grid(CRS.from_epsg(32633), Affine(10, 0, 510000, 0, -10, 2000), (200, 200))
+    placed = place_area(read_area(polygon), grid)
+    assert placed.geometry is not None
+    assert len(placed.geometry["coordinates"][0]) == len(ring)
+    outside = placed.outside(0, placed.window.height)
+    assert outside is not None
+    radius = 0.003 * 111_320 / 10  # pixels; at the equator a degree is as long either way
+    assert (~outside).sum() == pytest.approx(np.pi * radius**2, rel=0.02)
