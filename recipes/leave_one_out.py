@@ -23,6 +23,7 @@ from cross_validation import trained
 from nubila.datasets import read_manifest
 from nubila.detect import Detector
 from nubila.evaluate.compare_detectors import compare_detectors, open_detectors
+from nubila.recipe import load_recipe
 
 RECIPES = Path(__file__).resolve().parent
 DRAWN = RECIPES / "default.csv"
@@ -44,7 +45,8 @@ def main() -> None:
     labels = RECIPES.parent / "runs" / "labels" / "manifest.csv"
     sources = sorted({spec.folder for spec in read_manifest(labels, root=given.root)})
     plans = {ALL: [], AGAIN: ["seed=2"]}
-    plans |= {source: [f"data.weights.{source}=0"] for source in sources}
+    named = load_recipe(given.recipe).data.weights
+    plans |= {source: without(source, named) for source in sources}
     plans[SYNTHETIC] = ["synth.share=0"]
     networks = {}
     for name, settings in plans.items():
@@ -60,6 +62,12 @@ def main() -> None:
     path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print("\n".join([*validation_table(found["validation"]), "", *unseen_table(found["unseen"])]))
     print(path)
+
+
+def without(source: str, weights: Mapping[str, float]) -> list[str]:
+    """Return the settings that leave a source out, the images of it that are named too."""
+    of_it = [name for name in weights if name.startswith(f"{source}/")]
+    return [f"data.weights.{name}=0" for name in [source, *of_it]]
 
 
 def on_validation(networks: Mapping[str, Detector], root: Path) -> dict[str, Any]:
