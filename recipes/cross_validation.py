@@ -2,13 +2,13 @@
 
     python recipes/cross_validation.py recipes/small.yaml FOLDER --steps 2000 -o runs/cross
 
-FOLDER is as for default_manifest.py, and `make weights` has made runs/labels. The labelled places
-are dealt out to folds; for each, a network is trained on the other folds and on everything that has
-no label of a person, as the recipe says but from new weights, and judged beside ukis-csmask on the
-images of its fold, whose masks are those that people drew. The folds' counts are joined, so that
-intervals are over all scenes. Networks are judged as they are after the last step, so that nothing
-is chosen on what is scored; only the temperature is fitted there, which hardly changes what is
-called. Run again, it goes on.
+FOLDER is as for default_manifest.py, and the labels that the recipe names are there (`make weights`
+makes them). The labelled places are dealt out to folds; for each, a network is trained on the other
+folds and on everything that has no label of a person, as the recipe says but from new weights, and
+judged beside ukis-csmask on the images of its fold, whose masks are those that people drew. The
+folds' counts are joined, so that intervals are over all scenes. Networks are judged as they are
+after the last step, so that nothing is chosen on what is scored; only the temperature is fitted
+there, which hardly changes what is called. Run again, it goes on.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from nubila.evaluate.compare_detectors import (
     open_detectors,
 )
 from nubila.evaluate.compare_report import write_comparison
+from nubila.recipe import load_recipe
 
 RECIPES = Path(__file__).resolve().parent
-LABELS = RECIPES.parent / "runs" / "labels" / "manifest.csv"
 PEERS = ("ukis-csmask", "ukis-csmask-4", "ukis-csmask-4-native")
 OWN = "held out"
 
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, required=True, help="of each training")
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
-    tables = deal_out(given.root, given.folds, given.output)
+    tables = deal_out(given.recipe, given.root, given.folds, given.output)
     parts: list[Comparison] = []
     judged: list[SampleSpec] = []
     networks: dict[str, Detector] = {}
@@ -94,15 +94,15 @@ class HeldOut:
         return self.networks[view.name].detect(view)
 
 
-def deal_out(root: Path, count: int, folder: Path) -> list[Path]:
+def deal_out(recipe: Path, root: Path, count: int, folder: Path) -> list[Path]:
     """Write a table a fold, its images for validation and all others to train on.
 
-    To train on, an image has the mask that `make weights` made where it made one; to be judged on,
-    the one that a person drew.
+    To train on, an image has the mask that the recipe's manifest has; to be judged on, the one that
+    a person drew.
     """
     with (RECIPES / "default.csv").open() as file:
         drawn = {row["image"]: row for row in csv.DictReader(file)}
-    with LABELS.open() as file:
+    with labels_of(recipe).open() as file:
         told = list(csv.DictReader(file))
     places = {image: place(row) for image, row in drawn.items()}
     rows = [row | {"place": places[image], "source": image.split("/")[0], "split": "train"}
@@ -126,6 +126,14 @@ def deal_out(root: Path, count: int, folder: Path) -> list[Path]:
                                or place(row) not in kept])  # fmt: skip
         tables.append(table)
     return tables
+
+
+def labels_of(recipe: Path) -> Path:
+    """Return the manifest that a recipe trains on."""
+    manifest = load_recipe(recipe).data.manifest
+    if manifest is None:
+        raise SystemExit(f"{recipe}: trains on a collection; expected data.manifest")
+    return manifest
 
 
 def place(row: Mapping[str, str]) -> str:

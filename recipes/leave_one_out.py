@@ -2,7 +2,7 @@
 
     python recipes/leave_one_out.py recipes/small.yaml FOLDER --steps 700 -o runs/sources
 
-FOLDER is as for default_manifest.py, and `make weights` has made runs/labels. One network is
+FOLDER is as for default_manifest.py, and the labels of the recipe are there. One network is
 trained on all sources, one more with another seed (what is chance), and one without each of the
 sources and without synthetic scenes. All are judged on the validation images; the one without a
 source, beside that with all and ukis-csmask, also on every image of the source that a person
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cross_validation import trained
+from cross_validation import labels_of, trained
 
 from nubila.datasets import read_manifest
 from nubila.detect import Detector
@@ -42,11 +42,12 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
-    labels = RECIPES.parent / "runs" / "labels" / "manifest.csv"
-    sources = sorted({spec.folder for spec in read_manifest(labels, root=given.root)})
+    data = load_recipe(given.recipe).data
+    sources = sorted(
+        {spec.folder for spec in read_manifest(labels_of(given.recipe), root=data.root)}
+    )
     plans = {ALL: [], AGAIN: ["seed=2"]}
-    named = load_recipe(given.recipe).data.weights
-    plans |= {source: without(source, named) for source in sources}
+    plans |= {source: without(source, data.weights) for source in sources}
     plans[SYNTHETIC] = ["synth.share=0"]
     networks = {}
     for name, settings in plans.items():

@@ -51,7 +51,7 @@ def test_the_dates_of_calgary_are_of_one_place_and_no_other_name_is_cut(
 
 
 def test_every_place_is_judged_once_by_what_people_drew_and_never_trained_on(
-    script: ModuleType, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    script: ModuleType, shared_data: Path, tmp_path: Path
 ) -> None:
     with (RECIPES / "default.csv").open() as file:
         drawn = list(csv.DictReader(file))
@@ -59,11 +59,12 @@ def test_every_place_is_judged_once_by_what_people_drew_and_never_trained_on(
     calgary = next(row for row in told if "calgary" in row["image"])
     day = calgary["image"].replace(calgary["image"].split("/")[1], "2020-05-01")
     told.append(calgary | {"image": day, "group": "calgary_2020-05-01"})
-    monkeypatch.setattr(script, "LABELS", tmp_path / "told.csv")
     write_manifest(tmp_path / "told.csv", told)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"steps: 1\ndata: {{manifest: told.csv, root: {shared_data}}}\n")
     judged: Counter[str] = Counter()
     codes = {row["image"]: row["codes"] for row in drawn}
-    for table in script.deal_out(shared_data, 3, tmp_path / "out"):
+    for table in script.deal_out(recipe, shared_data, 3, tmp_path / "out"):
         with table.open() as file:
             rows = list(csv.DictReader(file))
         sides = {
