@@ -7,6 +7,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
+from rasterio.features import geometry_mask
 from rasterio.warp import transform
 
 from nubila.errors import GridError, InputError
@@ -367,5 +368,36 @@ def test_a_dense_outline_is_not_made_denser() -> None:
     assert len(placed.geometry["coordinates"][0]) == len(ring)
     outside = placed.outside(0, placed.window.height)
     assert outside is not None
-    radius = 0.003 * 111_320 / 10  # pixels; at the equator a degree is as long either way
+    radius = 0.003 * 111_320 / 10  # pixels; a degree of latitude is 0.7 % shorter there
     assert (~outside).sum() == pytest.approx(np.pi * radius**2, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("crs", "east", "north"),
+    [("OGC:CRS84", (11.0, 19.0), (69.0, 70.0)), ("EPSG:3857", (1.2e6, 2.1e6), (1.08e7, 1.11e7))],
+)
+def test_the_long_edge_of_a_detailed_outline_is_still_cut(crs, east, north):
+    # A coast with bays closed by one straight edge far in the north, where that is a curve.
+    along = np.linspace(0, 1, 30_001)
+    bays = north[1] - (north[1] - north[0]) * (0.3 + 0.2 * np.sin(along * 900))
+    coast = np.stack([east[0] + along * (east[1] - east[0]), bays], axis=1)
+    ring = [[east[0], north[0]], *coast.tolist(), [east[1], north[0]]]
+    parts = np.linspace((east[1], north[0]), (east[0], north[0]), 3001)
+    dense = [ring[0], *coast.tolist(), *parts.tolist()]
+    south = transform(crs, "EPSG:32633", [sum(east) / 2], [north[0]])[1][0]
+    grid = Grid(CRS.from_epsg(32633), Affine(50, 0, 490000, 0, -50, south + 10_000), (400, 400))
+    placed = [
+        place_area(read_area({"type": "Polygon", "coordinates": [shape]}, crs), grid).geometry
+        for shape in (ring, dense)
+    ]
+    found, truth = (geometry_mask([g], grid.shape, grid.transform) for g in placed)
+    assert 0.2 < truth.mean() < 0.8
+    assert (found != truth).mean() < 0.002
+
+
+@pytest.mark.parametrize("crs", ["OGC:CRS84", "EPSG:32633"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_coordinates_that_are_no_numbers_are_an_error_of_ours(crs, value):
+    ring = [[10.0, 47.0], [10.1, 47.0], [10.1, value], [10.0, 47.0]]
+    with pytest.raises(InputError, match="finite"):
+        read_area({"type": "Polygon", "coordinates": [ring]}, crs)

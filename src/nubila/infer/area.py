@@ -25,10 +25,10 @@ __all__ = ["PROJ_ERRORS", "Area", "PlacedArea", "place_area", "read_area"]
 
 # RFC 7946, section 4: longitude and latitude on WGS 84, in this order.
 _GEOJSON_CRS: Final = "OGC:CRS84"
-# A straight edge in one CRS is a curve in another; so many pieces of it are transformed, and none
-# longer than so many degrees: around a pole a circle, of which it leaves 2 in a million out.
-_PIECES: Final = 16
-_DENSE_ENOUGH: Final = 4096  # pieces of a ring: shorter edges are not cut further
+# A straight edge in one CRS is a curve in another, so that pieces of it are transformed: none
+# longer than this part of the ring's extent, nor than so many degrees: around a pole a circle, of
+# which it leaves 2 in a million out.
+_PARTS: Final = 512
 _LONGEST_PIECE: Final = 0.25
 _STRIP_ROWS: Final = 1024
 
@@ -269,8 +269,13 @@ def _polygons(value: Mapping[str, Any]) -> dict[str, Any]:
         clean = [[[[float(p[0]), float(p[1])] for p in ring] for ring in part] for part in polygons]
     except (TypeError, ValueError, IndexError) as error:
         raise InputError(f"the coordinates of the area of interest do not read: {error}") from error
+    if not all(math.isfinite(v) for part in clean for ring in part for p in ring for v in p):
+        raise InputError("the area of interest has coordinates that are no finite numbers")
     if any(len(ring) < 4 for part in clean for ring in part):
         raise InputError("a ring of the area of interest has fewer than four positions")
+    for ring in (ring for part in clean for ring in part):
+        if ring[0] != ring[-1]:  # against RFC 7946, and clear all the same
+            ring.append(ring[0])
     if len(clean) == 1:
         return {"type": "Polygon", "coordinates": clean[0]}
     return {"type": "MultiPolygon", "coordinates": clean}
@@ -332,12 +337,12 @@ def _dense(geometry: Mapping[str, Any], longest: float) -> dict[str, Any]:
 
 
 def _dense_ring(ring: Sequence[Sequence[float]], longest: float) -> list[list[float]]:
-    corners = np.asarray(ring, np.float64)[:, :2]
+    corners = np.asarray(ring, np.float64)
     edges = np.diff(corners, axis=0)
     lengths = np.hypot(edges[:, 0], edges[:, 1])
-    # A coast of 200,000 vertices is dense as it is.
-    apart = np.minimum(np.ceil(lengths * _DENSE_ENOUGH / max(lengths.sum(), 1e-300)), _PIECES)
-    pieces = np.maximum(np.maximum(apart, np.ceil(lengths / longest)), 1).astype(np.intp)
+    extent = max(float(np.hypot(*np.ptp(corners, axis=0))), 1e-300)
+    apart = np.ceil(lengths / min(extent / _PARTS, longest))
+    pieces = np.maximum(apart, 1).astype(np.intp)  # a detailed coast stays as it is
     first = np.repeat(np.cumsum(pieces) - pieces, pieces)
     along = (np.arange(len(first)) - first) / np.repeat(pieces, pieces)
     between = np.repeat(corners[:-1], pieces, axis=0) + along[:, None] * np.repeat(
