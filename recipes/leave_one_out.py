@@ -47,7 +47,7 @@ def main() -> None:
         {spec.folder for spec in read_manifest(labels_of(given.recipe), root=data.root)}
     )
     plans = {ALL: [], AGAIN: ["seed=2"]}
-    plans |= {source: without(source, data.weights) for source in sources}
+    plans |= {source: [without(source, data.weights)] for source in sources}
     plans[SYNTHETIC] = ["synth.share=0"]
     networks = {}
     for name, settings in plans.items():
@@ -65,10 +65,10 @@ def main() -> None:
     print(path)
 
 
-def without(source: str, weights: Mapping[str, float]) -> list[str]:
-    """Return the settings that leave a source out, the images of it that are named too."""
-    of_it = [name for name in weights if name.startswith(f"{source}/")]
-    return [f"data.weights.{name}=0" for name in [source, *of_it]]
+def without(source: str, weights: Mapping[str, float]) -> str:
+    """Return the setting that leaves a source out, the images of it that are named too."""
+    of_it = [source, *(name for name in weights if name.startswith(f"{source}/"))]
+    return "data.weights=" + json.dumps({**weights, **dict.fromkeys(of_it, 0.0)})
 
 
 def on_validation(networks: Mapping[str, Detector], root: Path) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def test_images_are_drawn_by_what_their_names_begin_with() -> None:
     drawn = np.bincount(_numbers(Chips(_recipe(data={"weights": weights}), images, []), 400))
     assert drawn[0] == 0 and 4.5 < drawn[1] / drawn[2] < 18
     told: list[str] = []
-    tell_named(weights | {"all/9": 2}, images, told.append)
+    tell_named("data.weights", weights | {"all/9": 2}, images, told.append)
     assert [line.split(": ")[1] for line in told] == [
         "all/0 is of 2 training images", "all/0_1 is of 1 training image",
         "all/2 is of 1 training image", "all/9 is of no training images",
@@ -259,6 +259,9 @@ def test_tiles_of_a_store_are_samples_like_any_other(toy: Path) -> None:
     whole = load_split(load_recipe(toy, _FOUR), "train")
     assert isinstance(tiles, TileSamples) and len(tiles) == 2 * 2 * 3
     assert folders(tiles) == ["places"] * 12 and set(tiles.groups) == {"place0", "place1"}
+    assert [tile.id for tile in tiles] == tiles.ids and "/" in tiles.ids[0]
+    weights = image_weights("data.weights", {"places": 2.0, tiles.ids[0]: 5.0}, tiles)
+    assert weights.tolist() == [5.0 if name == tiles.ids[0] else 2.0 for name in tiles.ids]
     first = pickle.loads(pickle.dumps(tiles))[0]
     np.testing.assert_array_equal(first.image, whole[0].image[:, :48, :48])
     np.testing.assert_array_equal(first.label, whole[0].label[:48, :48])
@@ -361,3 +364,8 @@ def test_a_folder_that_gets_odds_has_to_be_there(toy: Path) -> None:
     recipe = load_recipe(toy, ["data.weights={plaecs: 2}"])
     with pytest.raises(ManifestError, match=r"data.weights: .*'plaecs'; did you mean 'places'"):
         Chips(recipe, load_split(recipe, "train"), [])
+    recipe = load_recipe(toy, ["data.weights={plaecs/0: 2}"])
+    with pytest.raises(ManifestError, match=r"data.weights: .*'plaecs'; did you mean 'places'"):
+        Chips(recipe, load_split(recipe, "train"), [])
+    with pytest.raises(RecipeError, match="'places/' ends in a slash; give 'places'"):
+        load_recipe(toy, ["data.weights={places/: 2}"])

@@ -74,7 +74,8 @@ os.environ.setdefault("OPJ_NUM_THREADS", "0")
 
 def _options_for(path: str) -> dict[str, str]:
     """Let GDAL look for a local raster's overviews and georeference in files beside it."""
-    remote = ("/vsicurl", *BUCKETS.values(), "http://", "https://", "s3://")
+    systems = [system.rstrip("/") for system in BUCKETS.values()]  # /vsis3_streaming/ is one too
+    remote = ("/vsicurl", *systems, "http://", "https://", "s3://")
     return {} if path.startswith(remote) else {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 
 
@@ -161,7 +162,7 @@ def masked_bands(data: DatasetReader) -> tuple[bool, ...]:
 
 
 def _shown(path: str) -> str:
-    """Return a path for people: an address as it was given, without what signs it."""
+    """Return a path for people: an address as s3:// or https://, without what signs it."""
     for scheme, system in BUCKETS.items():
         if path.startswith(system):
             return f"{scheme}://{path.removeprefix(system)}"

@@ -75,6 +75,8 @@ class Data(Section):
         for folder, weight in self.weights.items():
             if weight < 0:
                 raise ValueError(f"weight {weight} of {folder!r} is negative")
+            if folder.endswith("/"):
+                raise ValueError(f"{folder!r} ends in a slash; give {folder.rstrip('/')!r}")
         return self
 
     @model_validator(mode="after")

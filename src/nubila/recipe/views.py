@@ -45,4 +45,6 @@ class Views(Section):
         for folder, weight in self.weights.items():
             if weight < 0:
                 raise ValueError(f"weight {weight} of {folder!r} is negative")
+            if folder.endswith("/"):
+                raise ValueError(f"{folder!r} ends in a slash; give {folder.rstrip('/')!r}")
         return self

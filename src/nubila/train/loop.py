@@ -134,7 +134,8 @@ def _fit(
     viewed = f", {len(views)} views" if views else ""
     counts = f"{len(train)} training samples, {len(held_back)} to validate, {len(pool)} synthetic"
     report(counts + viewed)
-    tell_named(recipe.data.weights, train, report)
+    tell_named("data.weights", recipe.data.weights, train, report)
+    tell_named("views.weights", recipe.views.weights if recipe.views.share else {}, train, report)
     chips = Chips(recipe, train, pool[len(held_out) :], statistics_of(state.network), views)
     if fabric.is_global_zero:
         if state.step == 0:

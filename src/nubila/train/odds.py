@@ -34,8 +34,9 @@ def image_weights(
     known = sorted(set(of))
     without = [name for name in known if name not in weights]
     for name in weights:
-        if "/" not in name and name not in known and nearest(name, without):
-            raise ManifestError(no_folder(key, name, without, known))
+        folder = name.partition("/")[0]
+        if folder not in known and nearest(folder, without):
+            raise ManifestError(no_folder(key, folder, without, known))
     by_name = sorted((name for name in weights if "/" in name), key=len, reverse=True)
     return np.array(
         [
@@ -54,13 +55,22 @@ def no_folder(key: str, name: str, likely: Sequence[str], known: Sequence[str]) 
 
 
 def tell_named(
-    weights: Mapping[str, float], samples: Sequence[Labelled], report: Callable[[str], None]
+    key: str,
+    weights: Mapping[str, float],
+    samples: Sequence[Labelled],
+    report: Callable[[str], None],
 ) -> None:
     """Report how many images each name in a recipe's weights is of; none is no error.
 
     An image may be held out, as in a cross-validation; a misspelt name would look the same.
+
+    Args:
+        key: of the recipe.
+        weights: as `image_weights`.
+        samples: training images.
+        report: called with each line for people.
     """
     ids = set(image_ids(samples))
     for name in (name for name in weights if "/" in name):
         count = sum(each.startswith(name) for each in ids)
-        report(f"  data.weights: {name} is of {count or 'no'} training image{'s'[: count != 1]}")
+        report(f"  {key}: {name} is of {count or 'no'} training image{'s'[: count != 1]}")

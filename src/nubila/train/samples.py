@@ -55,7 +55,7 @@ class Labelled:
         statistics: (len(SCENE_STATISTICS), bands) of the whole scene; None where `image` is it.
         sets: every set of classes that its label can hold, there or not; empty where not known.
         level: processing level (``L1C``, ``L2A``, ``L1TP`` ...); empty where nobody knows.
-        id: name of the sample; its path without what ends it.
+        id: name of the sample (of a tile, of what it was cut from); empty for what was made.
     """
 
     image: NDArray[np.float16]
@@ -114,7 +114,13 @@ class TileSamples(Sequence[Labelled]):
             ordered = order_bands(by_band, self._store.bands, self._bands, self._required)
             statistics = ordered[:, :, 0].T
         return Labelled(
-            image, tile.label, tile.folder, tile.group, statistics, level=self.levels[index]
+            image,
+            tile.label,
+            tile.folder,
+            tile.group,
+            statistics,
+            level=self.levels[index],
+            id=tile.id,
         )
 
     @property
