@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from nubila.classes import CLASS_NAMES
 from nubila.errors import nearest
-from nubila.recipe.section import Section
+from nubila.recipe.section import ImageWeights, Section
 
 __all__ = ["Data", "Synth", "Tiling"]
 
@@ -45,7 +45,7 @@ class Data(Section):
     train: str = "train"
     validation: str = "validation"
     test: str = "test"
-    weights: dict[str, float] = {}
+    weights: ImageWeights = {}
     gains: dict[str, tuple[float, ...]] = {}
     favour: dict[str, float] = {}
     subset: int | None = Field(default=None, ge=1)
@@ -69,15 +69,6 @@ class Data(Section):
                     f"{list(factors)} of {folder!r}: expected factors above 0, such as [1.0, 2.0]"
                 )
         return gains
-
-    @model_validator(mode="after")
-    def _not_negative(self) -> Data:
-        for folder, weight in self.weights.items():
-            if weight < 0:
-                raise ValueError(f"weight {weight} of {folder!r} is negative")
-            if folder.endswith("/"):
-                raise ValueError(f"{folder!r} ends in a slash; give {folder.rstrip('/')!r}")
-        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> Data:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from nubila.bands import band_name
 from nubila.errors import BandError
 
-__all__ = ["Section", "known_band"]
+__all__ = ["ImageWeights", "Section", "known_band"]
 
 
 def known_band(name: str) -> str:
@@ -20,6 +22,19 @@ def known_band(name: str) -> str:
         return band_name(name)
     except BandError as error:
         raise ValueError(str(error)) from error
+
+
+def _weights(weights: dict[str, float]) -> dict[str, float]:
+    for name, weight in weights.items():
+        if weight < 0:
+            raise ValueError(f"weight {weight} of {name!r} is negative")
+        if name.endswith("/"):
+            raise ValueError(f"{name!r} ends in a slash; give {name.rstrip('/')!r}")
+    return weights
+
+
+# Folder, or beginning of an image's name with a slash in it -> how often it is drawn.
+ImageWeights = Annotated[dict[str, float], AfterValidator(_weights)]
 
 
 class Section(BaseModel):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from nubila.recipe.section import Section
+from nubila.recipe.section import ImageWeights, Section
 
 __all__ = ["Views"]
 
@@ -33,7 +33,7 @@ class Views(Section):
     chips: int = Field(default=0, ge=0)
     share: float = Field(default=0.0, ge=0, le=1)
     detectors: tuple[str, ...] = ("ukis-csmask",)
-    weights: dict[str, float] = {}
+    weights: ImageWeights = {}
     cache: Path | None = None
 
     @model_validator(mode="after")
@@ -42,9 +42,4 @@ class Views(Section):
             raise ValueError(f"share is {self.share} but chips is 0")
         if not self.detectors:
             raise ValueError("no detectors")
-        for folder, weight in self.weights.items():
-            if weight < 0:
-                raise ValueError(f"weight {weight} of {folder!r} is negative")
-            if folder.endswith("/"):
-                raise ValueError(f"{folder!r} ends in a slash; give {folder.rstrip('/')!r}")
         return self
