@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Final
+from typing import Final, Literal
 
 from nubila.errors import InputError, nearest
 
@@ -21,6 +21,7 @@ __all__ = [
     "NO_DATA",
     "SCORED",
     "ClassCode",
+    "DecisionRule",
     "Validity",
     "class_code",
     "class_set",
@@ -57,6 +58,9 @@ KINDS: Final = (
     frozenset({ClassCode.CLOUD, ClassCode.THIN_CLOUD}),
     frozenset({ClassCode.CLOUD_SHADOW}),
 )
+
+# How a class follows from probabilities: the most probable one, or of the most probable kind.
+DecisionRule = Literal["class", "kind"]
 
 CLASS_NAMES: Final[dict[int, str]] = {
     0: "clear",

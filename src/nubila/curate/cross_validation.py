@@ -98,7 +98,8 @@ def train_fold(
     outputs = [Output(name, class_set(members)) for name, members in own.classes.items()]
     version = f"{target.name}/fold-{fold}@{hashlib.sha256(best.read_bytes()).hexdigest()[:12]}"
     about = {"recipe": recipe.export.name, "manifest": str(recipe.data.manifest)}
-    writer = PredictionWriter(target / _PREDICTIONS, outputs, about)
+    decision = recipe.export.decision
+    writer = PredictionWriter(target / _PREDICTIONS, outputs, about, decision=decision)
     left = [spec for spec in specs if not writer.done(spec.id, version)]
     if left:
         network = load_weights(best)

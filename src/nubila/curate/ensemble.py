@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nubila.classes import DecisionRule, class_code
 from nubila.curate.combination import Combination, Moments, Weights, fit_weights, mean_of
 from nubila.curate.predictions import Output, Predictions
 from nubila.curate.tallies import sample_tally
@@ -19,6 +20,7 @@ from nubila.datasets import SampleSpec, load_sample
 from nubila.errors import InputError
 from nubila.evaluate.scores import SCORED, summarise
 from nubila.evaluate.tally import SampleTally
+from nubila.infer.decide import kinds_of, likeliest
 from nubila.raster.atomic import atomic_path
 
 __all__ = ["Line", "Members", "Study", "study", "write_table"]
@@ -61,6 +63,11 @@ class Members:
                 )
         order = tuple(tuple(one.outputs.index(output) for output in first) for one in found)
         return cls(names, found, first, order)
+
+    @property
+    def decision(self) -> DecisionRule:
+        """How classes follow: by kind as soon as one member decides so, as the graph does."""
+        return "kind" if any(one.decision == "kind" for one in self.kept) else "class"
 
     def read(self, sample_id: str) -> NDArray[np.float32]:
         """Return (members, outputs, rows, columns), NaN where one of them did not judge.
@@ -139,18 +146,22 @@ def study(
     groups += [tuple(range(number))] if number > 2 else []
     tallies: dict[tuple[int, ...], list[SampleTally]] = {group: [] for group in groups}
     same = dict.fromkeys(combinations(range(number), 2), 0)
+    codes = [class_code(output.name) for output in members.outputs]
+    kinds = kinds_of(codes, members.decision)
     labelled = 0
     parts = _parts(specs)
     moments = [_nothing(len(outputs), number)] * (max(parts) + 1)
     for spec, part, label, found in _samples(members, specs, parts):
         judged = (label != 0) & ~np.isnan(found[0, 0])
         labelled += int(judged.sum())
-        called = np.nan_to_num(found).argmax(axis=1)
+        called = [likeliest(np.nan_to_num(one), kinds)[1] for one in found]
         for one, other in same:
             same[one, other] += int((called[one] == called[other])[judged].sum())
         for group in groups:
             mixed = found[list(group)].mean(axis=0)
-            tallies[group].append(sample_tally(spec, label, mixed, members.outputs))
+            tallies[group].append(
+                sample_tally(spec, label, mixed, members.outputs, members.decision)
+            )
         if kind != "mean":
             moments[part] = moments[part] + Moments.of(found, label, outputs)
     lines = []
@@ -165,7 +176,7 @@ def study(
     if len(moments) > 1:
         fitted = [fit_weights(total - own, kind, per_class=per_class) for own in moments]
         held_out = [
-            sample_tally(spec, label, fitted[part].apply(found), members.outputs)
+            sample_tally(spec, label, fitted[part].apply(found), members.outputs, members.decision)
             for spec, part, label, found in _samples(members, specs, parts)
         ]
         lines.append(Line(f"all, {kind} weights", _summary(held_out, members)))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from nubila.classes import CLASS_NAMES
+from nubila.classes import CLASS_NAMES, DecisionRule
 from nubila.curate.predictions import Output, Predictions, PredictionWriter, open_predictions
 from nubila.datasets import SampleSpec, load_sample
 from nubila.detect import Detector, Flipped, view_of
@@ -41,7 +41,7 @@ def keep_predictions(
     """
     outputs = [Output(CLASS_NAMES[o.code], o.bits) for o in detector.outputs]
     version = detector_version(detector)
-    writer = PredictionWriter(folder, outputs, {"detector": version})
+    writer = PredictionWriter(folder, outputs, {"detector": version}, decision=_decision(detector))
     left = [spec for spec in specs if not writer.done(spec.id, version)]
 
     def predict(spec: SampleSpec) -> str:
@@ -59,6 +59,13 @@ def keep_predictions(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return open_predictions(folder)
+
+
+def _decision(detector: Detector) -> DecisionRule:
+    """Return how a detector's classes follow from its probabilities."""
+    if isinstance(detector, Flipped):
+        return _decision(detector.detector)
+    return detector.model.card.decision if isinstance(detector, ModelDetector) else "class"
 
 
 def detector_version(detector: Detector) -> str:

@@ -2,7 +2,7 @@
 
 ::
 
-    predictions.json   what each output is, and what made the predictions
+    predictions.json   what each output is, how classes follow, and what made the predictions
     predictions.csv    a row a sample: id, line, manifest, file, model, fold
     rasters/*.tif      a file a sample: one band an output, as `nubila mask --probabilities` has it
 
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from nubila._version import __version__
-from nubila.classes import CLASS_NAMES, class_set
+from nubila.classes import CLASS_NAMES, DecisionRule, class_set
 from nubila.datasets import SampleSpec
 from nubila.errors import InputError, NubilaError
 from nubila.infer.decide import PROBABILITY_NO_DATA, PROBABILITY_SCALE, scale_probabilities
@@ -98,6 +98,7 @@ class Predictions(Mapping[str, PredictionRow]):
         folder: where they lie.
         outputs: what each band is the probability of.
         about: what made them, as their writer said.
+        decision: how classes follow from probabilities, as of `ModelCard.decision`.
     """
 
     def __init__(
@@ -106,8 +107,10 @@ class Predictions(Mapping[str, PredictionRow]):
         outputs: Sequence[Output],
         about: Mapping[str, Any],
         rows: Mapping[str, PredictionRow],
+        decision: DecisionRule = "class",
     ) -> None:
         self.folder, self.outputs, self.about = folder, tuple(outputs), dict(about)
+        self.decision: DecisionRule = decision
         self._rows = dict(rows)
 
     def __getitem__(self, sample_id: str) -> PredictionRow:
@@ -153,6 +156,7 @@ class PredictionWriter:
         folder: made if it is not there.
         outputs: what each band is the probability of.
         about: what makes the predictions, for the record; anything that JSON knows.
+        decision: how classes follow from probabilities, as of `ModelCard.decision`.
 
     Raises:
         InputError: the folder holds predictions of other outputs.
@@ -160,7 +164,12 @@ class PredictionWriter:
     """
 
     def __init__(
-        self, folder: str | Path, outputs: Sequence[Output], about: Mapping[str, Any] | None = None
+        self,
+        folder: str | Path,
+        outputs: Sequence[Output],
+        about: Mapping[str, Any] | None = None,
+        *,
+        decision: DecisionRule = "class",
     ) -> None:
         self.folder = make_folder(folder)
         self.outputs = tuple(outputs)
@@ -171,7 +180,7 @@ class PredictionWriter:
         else:
             self._rows = {}
             (self.folder / _TABLE).unlink(missing_ok=True)
-        _write_about(self.folder / _ABOUT, self.outputs, about or {})
+        _write_about(self.folder / _ABOUT, self.outputs, about or {}, decision)
         self._mend_table()
 
     def done(self, sample_id: str, model: str) -> bool:
@@ -265,8 +274,11 @@ def open_predictions(folder: str | Path) -> Predictions:
         raise InputError(f"{folder / _ABOUT}: cannot be understood: {error!r}") from error
     if about.get("format", 0) > _FORMAT:
         raise InputError(f"{folder / _ABOUT}: is of a newer nubila; this one reads up to {_FORMAT}")
-    rows = (row for row in _rows(text) if (folder / row.file).is_file())
-    return Predictions(folder, outputs, about.get("made_by", {}), {row.id: row for row in rows})
+    rows = {row.id: row for row in _rows(text) if (folder / row.file).is_file()}
+    # Folders of before there was a choice do not say.
+    by_kind = about.get("decision") == "kind"
+    decision: DecisionRule = "kind" if by_kind else "class"
+    return Predictions(folder, outputs, about.get("made_by", {}), rows, decision)
 
 
 def _rows(text: str) -> Iterator[PredictionRow]:
@@ -299,11 +311,14 @@ def _append(path: Path, text: str) -> None:
         os.close(handle)
 
 
-def _write_about(path: Path, outputs: Sequence[Output], about: Mapping[str, Any]) -> None:
+def _write_about(
+    path: Path, outputs: Sequence[Output], about: Mapping[str, Any], decision: DecisionRule
+) -> None:
     content = {
         "format": _FORMAT,
         "nubila": __version__,
         "outputs": [{"name": o.name, "classes": _members(o.classes)} for o in outputs],
+        "decision": decision,
         "made_by": dict(about),
     }
     with atomic_path(path) as temporary:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nubila.classes import CLASS_NAMES, class_set
 from nubila.detect import Detection, Detector, Output, View, flipped
 from nubila.errors import InputError
+from nubila.infer.decide import kinds_of, likeliest
 
 __all__ = [
     "UNSURE",
@@ -138,9 +139,10 @@ def sure_sets(detection: Detection, sureness: Sureness | None = None) -> NDArray
     detection = merged(detection, sureness.classes)
     possible = detection.probabilities >= sureness.low
     if sureness.unsure == "likeliest":
-        best = np.nan_to_num(detection.probabilities).argmax(axis=0)
-        likeliest = np.arange(len(possible))[:, None, None] == best
-        possible = np.where(_sure(detection, sureness), possible, likeliest)
+        kinds = kinds_of([output.code for output in detection.outputs], detection.decision)
+        _, best = likeliest(np.nan_to_num(detection.probabilities), kinds)
+        alone = np.arange(len(possible))[:, None, None] == best
+        possible = np.where(_sure(detection, sureness), possible, alone)
     sets = np.zeros(possible.shape[1:], np.uint8)
     for output, allowed in zip(detection.outputs, possible, strict=True):
         sets |= np.where(allowed, np.uint8(output.bits), np.uint8(0))

@@ -286,7 +286,8 @@ def _predict(
     for place, checkpoint in enumerate(checkpoints):
         version = f"{folder.name}@{hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:12]}"
         target = folder / "predictions" / str(place)
-        writer = PredictionWriter(target, outputs, {"recipe": job.recipe.export.name})
+        about, decision = {"recipe": job.recipe.export.name}, job.recipe.export.decision
+        writer = PredictionWriter(target, outputs, about, decision=decision)
         left = [spec for spec in specs if not writer.done(spec.id, version)]
         network = load_weights(checkpoint) if left else None
         for spec in left:

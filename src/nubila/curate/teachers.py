@@ -64,7 +64,8 @@ class KeptDetector:
                 f"{view.image.shape[2]}; predict anew"
             )
         # Kept in steps of 0.4 %; what that takes from their sum is given back.
-        return Detection(found / found.sum(axis=0).clip(1e-6), self.outputs)
+        shares = found / found.sum(axis=0).clip(1e-6)
+        return Detection(shares, self.outputs, decision=self.predictions.decision)
 
 
 def open_teacher(name: str) -> Detector:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nubila.classes import NO_DATA, class_set
+from nubila.classes import NO_DATA, DecisionRule, class_set
 from nubila.datasets import Sample
 from nubila.errors import BandError
 from nubila.infer.decide import kinds_of, likeliest
@@ -104,7 +104,7 @@ class Detection:
     probabilities: NDArray[np.float32]
     outputs: tuple[Output, ...]
     graded: bool = True
-    decision: Literal["class", "kind"] = "class"
+    decision: DecisionRule = "class"
 
     @property
     def judged(self) -> NDArray[np.bool_]:

@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from nubila.classes import DecisionRule
 from nubila.errors import InputError
 from nubila.recipe import Recipe
 
 __all__ = ["FLIPS", "OUTPUTS", "ExportOptions", "Shape"]
 
 Output = Literal["probabilities", "logits", "classes", "mask"]
-Decision = Literal["class", "kind"]
 
 OUTPUTS: Final[tuple[Output, ...]] = get_args(Output)
 FLIPS: Final = ("none", "horizontal", "four", "eight")
@@ -34,7 +34,7 @@ class Shape:
     size: int | None = None
     batch: int | None = None
     flips: str = "none"
-    decision: Decision = "class"
+    decision: DecisionRule = "class"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nubila.bands import band_name
-from nubila.classes import class_code, class_set
+from nubila.classes import DecisionRule, class_code, class_set
 
 __all__ = [
     "CARD_KEY",
@@ -167,7 +167,7 @@ class ModelCard(_Frozen):
     tile: int | None = Field(default=None, ge=1)
     statistics: tuple[str, ...] = ()
     output: Literal["probabilities", "logits", "classes", "mask"] = "probabilities"
-    decision: Literal["class", "kind"] = "class"
+    decision: DecisionRule = "class"
     calibration: str = "none"
     calibration_error: CalibrationError | None = None
     operating_points: dict[str, OperatingPoint] = {}

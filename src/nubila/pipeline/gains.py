@@ -94,7 +94,8 @@ def _tallies(
 
 def _tally(spec: SampleSpec, members: Sequence[Predictions]) -> SampleTally:
     found = np.stack([one.read(spec.id) for one in members])
-    return sample_tally(spec, load_sample(spec).label, found.mean(axis=0), members[0].outputs)
+    mean, first = found.mean(axis=0), members[0]
+    return sample_tally(spec, load_sample(spec).label, mean, first.outputs, first.decision)
 
 
 def write_step(found: StepReport, folder: Path) -> Path:

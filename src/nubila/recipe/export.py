@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from nubila.classes import DecisionRule
 from nubila.recipe.section import Section, known_band
 
 __all__ = ["Export"]
@@ -33,7 +34,7 @@ class Export(Section):
     summary: str = ""
     licence: str = "Apache-2.0"
     output: Literal["probabilities", "logits", "classes", "mask"] = "probabilities"
-    decision: Literal["class", "kind"] = "class"
+    decision: DecisionRule = "class"
     size: int | None = Field(default=None, ge=1)
     batch: int | None = Field(default=None, ge=1)
     resolution: tuple[float, float] = (10.0, 60.0)

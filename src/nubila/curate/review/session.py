@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nubila.classes import DecisionRule, class_code
 from nubila.curate.predictions import Output, Predictions
 from nubila.curate.review.cache import Cache
 from nubila.curate.review.digest import file_digest, label_digest, sets_digest
@@ -17,6 +18,7 @@ from nubila.curate.review.items import Item
 from nubila.curate.review.store import Decision, ReviewStore
 from nubila.datasets import Sample, load_sample
 from nubila.errors import InputError, ManifestError
+from nubila.infer.decide import kinds_of, likeliest
 
 __all__ = ["Review", "prediction_sets"]
 
@@ -202,7 +204,8 @@ class Review:
     def _raw_prediction(self, item: Item) -> Sets | None:
         if self.predictions is None or item.spec.id not in self.predictions:
             return None
-        return prediction_sets(self.predictions.read(item.spec.id), self.predictions.outputs)
+        kept = self.predictions
+        return prediction_sets(kept.read(item.spec.id), kept.outputs, kept.decision)
 
     def _prediction_digest(self, item: Item) -> str:
         if self.predictions is None or item.spec.id not in self.predictions:
@@ -246,13 +249,16 @@ def _change(seen: Sets | None, found: Sets) -> float:
     return float((seen != found)[both].mean()) if both.any() else 0.0
 
 
-def prediction_sets(probabilities: NDArray[np.float32], outputs: Sequence[Output]) -> Sets:
+def prediction_sets(
+    probabilities: NDArray[np.float32], outputs: Sequence[Output], decision: DecisionRule = "class"
+) -> Sets:
     """Return the set of classes of the likeliest output; 0 where nothing was judged.
 
     Args:
         probabilities: (outputs, rows, columns), NaN = not judged.
         outputs: what each is the probability of. Of a single one, every other class is what it is
             not.
+        decision: how the likeliest follows from probabilities, as of `ModelCard.decision`.
     """
     missing = np.isnan(probabilities).any(axis=0)
     if len(outputs) == 1:
@@ -260,6 +266,7 @@ def prediction_sets(probabilities: NDArray[np.float32], outputs: Sequence[Output
         sets = np.where(probabilities[0] >= 0.5, inside, _ALL_CLASSES & ~inside).astype(np.uint8)
     else:
         table = np.array([output.classes for output in outputs], np.uint8)
-        sets = table[np.nan_to_num(probabilities, nan=-1.0).argmax(axis=0)]
+        kinds = kinds_of([class_code(output.name) for output in outputs], decision)
+        sets = table[likeliest(np.nan_to_num(probabilities, nan=-1.0), kinds)[1]]
     sets[missing] = 0
     return sets
