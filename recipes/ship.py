@@ -3,20 +3,28 @@
     python recipes/ship.py runs/compare/scores.json runs/default/compact.onnx ...
 
 The scores are of `nubila compare` or `nubila evaluate` on the same files. `make weights` ends so.
+Nothing is written before all models are found good: whole, scored, and no worse than what they
+replace, unless --worse says that they may be.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from nubila.errors import InputError
 from nubila.export.card import read_scores, write_item
-from nubila.models_io import CalibrationError, load_model
+from nubila.models_io import CalibrationError, ModelCard, load_model
 from nubila.models_io.metadata import copy_with_card
 from nubila.models_io.registry import WEIGHTS
+
+# Another machine rounds otherwise, and what was trained again is not the same to the last bit.
+_TOLERANCE: Final = 0.005
 
 
 def main() -> None:
@@ -24,26 +32,66 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("scores", type=Path, help="of nubila compare or nubila evaluate")
     parser.add_argument("models", type=Path, nargs="+", help="ONNX files of nubila export")
+    parser.add_argument("--worse", action="store_true", help="replace better models, too")
     given = parser.parse_args()
-    for model in given.models:
-        print(ship(model, given.scores, WEIGHTS))
+    for path in ship(given.models, given.scores, WEIGHTS, worse=given.worse):
+        print(path)
 
 
-def ship(source: Path, scores: Path, folder: Path) -> Path:
-    """Write a model and its STAC item to a folder, named after its card, and return its path.
+@dataclass(frozen=True)
+class Parcel:
+    """A model that is ready to be written.
+
+    Attributes:
+        source: of the model.
+        card: with its scores.
+        when: it was trained.
+        architecture: its name.
+        batch: of the graph, None for any.
+    """
+
+    source: Path
+    card: ModelCard
+    when: datetime
+    architecture: str
+    batch: int | None
+
+    def write(self, folder: Path) -> Path:
+        """Write model and STAC item, named after the card, and return the model's path.
+
+        Raises:
+            OutputError: the folder cannot be written to.
+        """
+        target = folder / f"{self.card.name}.onnx"
+        copy_with_card(self.source, target, self.card)
+        write_item(self.card, target, self.when, self.architecture, self.batch)
+        return target
+
+
+def ship(sources: Sequence[Path], scores: Path, folder: Path, *, worse: bool = False) -> list[Path]:
+    """Write models and their STAC items to a folder, named after their cards; all or none.
 
     Args:
-        source: of `nubila export`, with its STAC item beside it, which says when it was trained
-            and of which architecture it is.
-        scores: file of `nubila compare` or `nubila evaluate`, of which the card keeps a part.
-        folder: what lies there under the model's name is replaced.
+        sources: of `nubila export`, with their STAC items beside them, which say when they were
+            trained and of which architecture they are.
+        scores: file of `nubila compare` or `nubila evaluate`, of which the cards keep a part.
+        folder: what lies there under the models' names is replaced.
+        worse: also where that has the better score.
 
     Raises:
-        ModelError: the source is no model.
-        InputError: the scores or the item cannot be read, or the scores are of other models, or
-            of another file of this name.
+        ModelError: a source is no model.
+        InputError: the scores or an item cannot be read, or the scores are of other models, or
+            of another file of this name, or worse than those of what would be replaced.
         OutputError: the folder cannot be written to.
     """
+    parcels = [_parcel(source, scores) for source in sources]
+    for parcel in parcels:
+        if not worse:
+            _no_worse(parcel.card, folder / f"{parcel.card.name}.onnx")
+    return [parcel.write(folder) for parcel in parcels]
+
+
+def _parcel(source: Path, scores: Path) -> Parcel:
     model = load_model(source)
     kept = read_scores(scores, model.card.name, model.sha256)
     card = model.card.model_copy(update={"scores": kept})
@@ -51,10 +99,22 @@ def ship(source: Path, scores: Path, folder: Path) -> Path:
         measured = _calibration_error(scores, card.name, *kept)
         card = card.model_copy(update={"calibration_error": measured})
     when, architecture = _trained(source.with_suffix(".stac.json"))
-    target = folder / f"{card.name}.onnx"
-    copy_with_card(source, target, card)
-    write_item(card, target, when, architecture, model.batch)
-    return target
+    return Parcel(source, card, when, architecture, model.batch)
+
+
+def _no_worse(card: ModelCard, there: Path) -> None:
+    """Refuse a card whose cloud IoU of a whole split is lower than that of what is there."""
+    if not there.is_file():
+        return
+    old = load_model(there).card
+    for split in card.scores.keys() & old.scores.keys():
+        new, before = (c.scores[split]["overall"]["cloud"]["iou"] for c in (card, old))
+        if new < before - _TOLERANCE:
+            raise InputError(
+                f"{there}: version {old.version} has a cloud IoU of {before:.3f} on the split "
+                f"{split}, version {card.version} would have {new:.3f}; if it shall ship all the "
+                f"same, say --worse"
+            )
 
 
 def _calibration_error(scores: Path, name: str, split: str) -> CalibrationError | None:

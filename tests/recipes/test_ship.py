@@ -44,7 +44,7 @@ def test_a_shipped_model_gives_the_same_and_carries_its_scores(
     script: ModuleType, tmp_path: Path
 ) -> None:
     source = WEIGHTS / "small-int8.onnx"
-    target = script.ship(source, _scores(tmp_path / "scores.json", "small-int8"), tmp_path)
+    (target,) = script.ship([source], _scores(tmp_path / "scores.json", "small-int8"), tmp_path)
     assert target == tmp_path / "small-int8.onnx"
     before, after = load_model(source), load_model(target)
     part = {"scenes": 3, "all_cloud_iou": 0.2, "cloud": {"iou": 0.5, "iou_interval": [0.4, 0.6]}}
@@ -68,14 +68,14 @@ def test_a_calibration_that_was_not_measured_is_that_of_the_scores(
     copy_with_card(shipped, source, card)
     shutil.copy(shipped.with_suffix(".stac.json"), source.with_suffix(".stac.json"))
     scores = _scores(tmp_path / "scores.json", "small-int8", of=source)
-    target = script.ship(source, scores, tmp_path)
+    (target,) = script.ship([source], scores, tmp_path)
     expected = CalibrationError(split="validation", ece={"cloud": 0.03})
     assert load_model(target).card.calibration_error == expected
 
 
 def test_scores_of_another_model_are_not_taken(script: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has scores of other; none of small-int8"):
-        script.ship(WEIGHTS / "small-int8.onnx", _scores(tmp_path / "s.json", "other"), tmp_path)
+        script.ship([WEIGHTS / "small-int8.onnx"], _scores(tmp_path / "s.json", "other"), tmp_path)
     assert not list(tmp_path.glob("*.onnx"))
 
 
@@ -84,8 +84,30 @@ def test_scores_of_an_earlier_file_of_the_name_are_not_taken(
 ) -> None:
     stale = _scores(tmp_path / "s.json", "small-int8", of=WEIGHTS / "small.onnx")
     with pytest.raises(InputError, match=r"scores of small-int8 are of another file"):
-        script.ship(WEIGHTS / "small-int8.onnx", stale, tmp_path)
+        script.ship([WEIGHTS / "small-int8.onnx"], stale, tmp_path)
     assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_all_ship_or_none(script: ModuleType, tmp_path: Path) -> None:
+    good, bad = WEIGHTS / "small-int8.onnx", WEIGHTS / "small.onnx"
+    scores = _scores(tmp_path / "s.json", "small-int8", "small")  # of small-int8's file alone
+    with pytest.raises(InputError, match=r"scores of small are of another file"):
+        script.ship([good, bad], scores, tmp_path)
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_a_worse_model_replaces_a_better_one_only_if_told_to(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    source, there = WEIGHTS / "small-int8.onnx", tmp_path / "small-int8.onnx"
+    better = shutil.copy(source, there).read_bytes()  # 81.7 %, what comes has 50
+    scores = _scores(tmp_path / "s.json", "small-int8")
+    with pytest.raises(InputError, match=r"small-int8.onnx: version .* have 0.500; .*--worse"):
+        script.ship([source], scores, tmp_path)
+    assert there.read_bytes() == better
+    script.ship([source], scores, tmp_path, worse=True)
+    script.ship([source], scores, tmp_path)  # as good as what is there now
+    assert load_model(there).card.scores["validation"]["overall"]["cloud"]["iou"] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -109,7 +131,7 @@ def test_without_an_item_that_can_be_read_what_has_shipped_stays(
         beside.write_text(item)
     (tmp_path / source.name).write_bytes(b"before")
     with pytest.raises(InputError, match="expected the STAC item") as raised:
-        script.ship(source, _scores(tmp_path / "s.json", "small-int8"), tmp_path)
+        script.ship([source], _scores(tmp_path / "s.json", "small-int8"), tmp_path)
     assert str(raised.value).startswith(f"{beside}: ")
     assert (tmp_path / source.name).read_bytes() == b"before"
 
