@@ -282,17 +282,23 @@ def _speed_section(speed: Mapping[str, Any] | None) -> str:
         f"times {speed['first']}",
     ]
     heads += [f"times {peer}"] if peer else []
+    words = (
+        f"An image of {image['rows']} x {image['columns']} pixels and {image['bands']} bands at "
+        f"{image['resolution']:g} m in memory, {speed['threads']} thread(s), each detector in a "
+        f"process of its own; median of {speed['rounds']} rounds that take turns, after a warm-up. "
+        f"Peak memory is that of the process from when the image was there; the last column is "
+        f"what opening and running the detector added to Python, nubila and the image. "
+        f"{speed['machine']['processor']}."
+    )
+    if any(name.startswith("ukis-csmask") for name in speed["detectors"]):
+        words += (
+            " Ratios are of images of this size: ukis-csmask cuts them into overlapping tiles of "
+            "256 and so judges 4 times the pixels of 512 x 512, 2.25 times those of 1024 x 1024, "
+            "1.7 times those of 5490 x 5490."
+        )
     return section(
         "Speed and memory",
-        note(
-            f"An image of {image['rows']} x {image['columns']} pixels and {image['bands']} bands "
-            f"at {image['resolution']:g} m in memory, {speed['threads']} thread(s), each detector "
-            f"in a process of its own; median of {speed['rounds']} rounds that take turns, after a "
-            f"warm-up. Peak memory is that of the process; the last column is without Python, "
-            f"nubila and the image. {speed['machine']['processor']}. Ratios are of images of this "
-            f"size: ukis-csmask cuts them into overlapping tiles of 256 and so judges 4 times the "
-            f"pixels of 512 x 512, 2.25 times those of 1024 x 1024, 1.7 times those of 5490 x 5490."
-        ),
+        note(words),
         table(["detector", *heads, "peak MiB", "own MiB"], rows),
     )
 
