@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nubila.classes import Validity
-from nubila.errors import InputError, OutputError
+from nubila.errors import InputError
 from nubila.infer.area import Area, read_area
 from nubila.infer.delivery import Task, check_taken, deliver, mask_in_memory, prepare
 from nubila.infer.engine import Progress, Run, default_threads
+from nubila.infer.finished import finished_item
 from nubila.infer.mask import CloudMask
 from nubila.infer.output import FileSet, legend_of, open_files, write_rest
 from nubila.infer.provenance import MaskOptions
-from nubila.infer.stac import is_same_mask, local_href
 from nubila.infer.statistics import Statistics
 from nubila.models_io import Model
 from nubila.raster import Grid
@@ -150,7 +148,7 @@ def mask_to_folder(
     files = FileSet(Path(folder), task.scene.id)
     files.check_apart(task.scene.path)
     if not overwrite:
-        if done := _finished(task, files):
+        if done := _skipped(task, files):
             return done
         files.check_ours()
     legend = legend_of(task.options)
@@ -162,37 +160,20 @@ def mask_to_folder(
         run, statistics = deliver(task, writer, "uint8", workers, progress)
         _check_valid(statistics, task)
     notes = task.notes(run)
-    paths = write_rest(files, task.grid, task.provenance, legend, statistics, run.preview, notes)
+    paths = write_rest(files, writer, task.grid, task.provenance, statistics, run.preview, notes)
     return MaskResult(task.scene.id, False, paths, statistics, task.grid, notes, run)
 
 
-def _finished(task: Task, files: FileSet) -> MaskResult | None:
+def _skipped(task: Task, files: FileSet) -> MaskResult | None:
     """Return the result of an earlier run, None if there is none.
 
     Raises:
         OutputError: the mask that is there is of another scene, or made otherwise.
     """
-    path = files.path("item")
-    if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises where the name is too long)
+    item = finished_item(task, files)
+    if item is None:
         return None
-    try:
-        item = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(item, dict):
-            raise ValueError(f"expected a STAC item, found {type(item).__name__}")
-    except (OSError, ValueError) as error:
-        raise OutputError(
-            f"{path}: is there and does not read: {error}; use --overwrite"
-        ) from error
-    if not is_same_mask(item, task.provenance, files.folder):
-        raise OutputError(
-            f"{path}: {_difference(item, task, files)}. Use --overwrite to replace it, or another "
-            "folder to keep both"
-        )
-    if changed := _changed_since(path, task.scene):
-        raise OutputError(
-            f"{path}: the mask that is there was made before {changed} was last changed. Use "
-            "--overwrite to make it again"
-        )
+    path = files.path("item")
     return MaskResult(
         scene_id=task.scene.id,
         skipped=True,
@@ -201,30 +182,6 @@ def _finished(task: Task, files: FileSet) -> MaskResult | None:
         grid=task.grid,
         # Among them what only the masking itself could tell.
         notes=tuple(item["properties"].get("nubila:notes", task.notes())),
-    )
-
-
-def _changed_since(item: Path, scene: Scene) -> str:
-    """Return a file of a plain raster that is younger than an item, or ``""``.
-
-    The agencies' products do not change under one name, and are fetched again without a change.
-    """
-    if scene.sensor != "unknown":
-        return ""
-    files = [file.source.name for band in scene.bands.values() for file in band.files]
-    made = item.stat().st_mtime_ns
-    local = (name for name in dict.fromkeys(files) if os.path.isfile(name))  # noqa: PTH113 (names may be addresses)
-    return next((name for name in local if Path(name).stat().st_mtime_ns > made), "")
-
-
-def _difference(item: Mapping[str, Any], task: Task, files: FileSet) -> str:
-    """Say for a person how an item differs from what would be made now."""
-    there = [link["href"] for link in item.get("links", []) if link["rel"] == "derived_from"]
-    if local_href(task.scene.path, files.folder) not in there:
-        return f"the mask of another scene with this name is there ({', '.join(there)})"
-    return (
-        "a mask made with other bands or scaling, another model, version or options is there, or a "
-        "file of it is gone"
     )
 
 

@@ -95,5 +95,5 @@ class CloudMask:
             if self.probabilities is not None:
                 writer.write_probabilities(scale_probabilities(self.probabilities))
         return write_rest(
-            files, self.grid, provenance, legend, self.statistics, self.image, self.notes
+            files, writer, self.grid, provenance, self.statistics, self.image, self.notes
         )

@@ -22,7 +22,7 @@ from nubila.errors import OutputError
 from nubila.infer.decide import PROBABILITY_NO_DATA, PROBABILITY_SCALE
 from nubila.infer.legend import VALIDITY_LEGEND, Legend, make_legend
 from nubila.infer.provenance import VERSION_TAG, MaskOptions, Provenance
-from nubila.infer.stac import stac_item
+from nubila.infer.stac import item_frame, stac_item
 from nubila.infer.statistics import Statistics, percent
 from nubila.raster import Grid
 from nubila.raster.atomic import atomic_path
@@ -141,8 +141,13 @@ def legend_of(options: MaskOptions) -> Legend:
 
 @dataclass(frozen=True)
 class MaskWriter:
-    """The rasters of a mask, open for writing from top to bottom."""
+    """The rasters of a mask, open for writing from top to bottom.
 
+    Attributes:
+        frame: of the item, by `nubila.infer.stac.item_frame`.
+    """
+
+    frame: Mapping[str, Any]
     legend: Legend
     mask: CogWriter
     probabilities: CogWriter | None
@@ -178,6 +183,8 @@ def open_files(
         OutputError: a file cannot be written.
     """
     options, tags = provenance.options, provenance.tags()
+    # The item comes last; what of it may fail does so before there is a file.
+    frame = item_frame(provenance, grid)
     # Asked before there is a mask of ours, by which pictures are told.
     stale = [kind for kind, keep in _wanted(options).items() if not keep and files.is_ours(kind)]
 
@@ -199,7 +206,7 @@ def open_files(
         validity = opened("validity", options.validity, _look(VALIDITY_LEGEND, "validity", tags))
         mask = opened("mask", True, _look(legend, "class", tags), dtype=legend.dtype)
         assert mask is not None
-        yield MaskWriter(legend, mask, probabilities, validity)
+        yield MaskWriter(frame, legend, mask, probabilities, validity)
         files.remove("item")
     for kind in stale:
         files.remove(kind)
@@ -218,14 +225,14 @@ def _wanted(options: MaskOptions) -> dict[str, bool]:
 
 def write_rest(
     files: FileSet,
+    writer: MaskWriter,
     grid: Grid,
     provenance: Provenance,
-    legend: Legend,
     statistics: Statistics,
     image: NDArray[np.float32] | None,
     notes: Sequence[str] = (),
 ) -> dict[str, Path]:
-    """Write style and picture, and the STAC item last.
+    """Write style and picture, and the STAC item last; the writer's rasters are whole by then.
 
     Returns:
         kind -> path of every file of the mask.
@@ -233,14 +240,14 @@ def write_rest(
     Raises:
         OutputError: a file cannot be written.
     """
-    options = provenance.options
+    options, legend = provenance.options, writer.legend
     _write_text(files.path("style"), _style(legend))
     if options.picture:
         _write_picture(files, grid, provenance, legend, statistics, image)
     paths = {kind: files.path(kind) for kind, keep in _wanted(options).items() if keep}
     item = stac_item(
+        writer.frame,
         provenance=provenance,
-        grid=grid,
         statistics=statistics,
         legend=legend,
         files=paths,

@@ -99,6 +99,7 @@ class Provenance:
         model_sha256: of the model's file.
         options: what the mask was made with.
         version: of nubila.
+        files: of the scene, where it was put together from more than `path`.
     """
 
     scene_id: str
@@ -114,6 +115,12 @@ class Provenance:
     model_sha256: str
     options: MaskOptions = field(default_factory=MaskOptions)
     version: str = __version__
+    files: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Every path or address that the mask was made from."""
+        return self.files or (self.path,)
 
     def tags(self) -> dict[str, str]:
         """Return the tags of a raster file."""
@@ -151,4 +158,5 @@ def provenance_of(scene: Scene, model: Model, options: MaskOptions) -> Provenanc
         card=model.card,
         model_sha256=model.sha256,
         options=options,
+        files=scene.files,
     )

@@ -23,7 +23,7 @@ from nubila.infer.statistics import Statistics
 from nubila.raster import Grid
 from nubila.scenes.footprint import footprint_geometry
 
-__all__ = ["is_same_mask", "local_href", "stac_item"]
+__all__ = ["input_hrefs", "is_same_mask", "is_same_scene", "item_frame", "stac_item"]
 
 _EXTENSIONS: Final = (
     "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
@@ -39,10 +39,30 @@ _PIECES: Final = 16
 _FIRST_SCENE: Final = "1972-07-23T00:00:00Z"
 
 
+def item_frame(provenance: Provenance, grid: Grid) -> dict[str, Any]:
+    """Return what an item says before a pixel is judged: of what it is, where, when, made how.
+
+    Args:
+        provenance: where the mask comes from.
+        grid: of the mask.
+    """
+    geometry = _geometry(provenance, grid)
+    box = {} if geometry is None else {"bbox": _bbox(geometry)}
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": list(_EXTENSIONS),
+        "id": f"{provenance.scene_id}_mask",
+        "geometry": geometry,
+        **box,
+        "properties": {**_times(provenance), **_properties(provenance, grid)},
+    }
+
+
 def stac_item(
+    frame: Mapping[str, Any],
     *,
     provenance: Provenance,
-    grid: Grid,
     statistics: Statistics,
     legend: Legend,
     files: Mapping[str, Path],
@@ -52,32 +72,20 @@ def stac_item(
     """Return the item; hrefs are relative to `folder`, where the item is written.
 
     Args:
+        frame: from `item_frame`.
         provenance: where the mask comes from.
-        grid: of the mask.
         statistics: of the area.
         legend: of the mask file's values.
         files: ``mask`` and, where written, ``probabilities``, ``validity``, ``style``, ``picture``.
         folder: the item's folder.
         notes: what a person should know of the mask, as ``nubila:notes``.
     """
-    geometry = _geometry(provenance, grid)
-    item: dict[str, Any] = {
-        "type": "Feature",
-        "stac_version": "1.1.0",
-        "stac_extensions": list(_EXTENSIONS),
-        "id": f"{provenance.scene_id}_mask",
-        "geometry": geometry,
-        "properties": {
-            **_times(provenance),
-            **_properties(provenance, statistics, grid),
-            "nubila:notes": list(notes),
-        },
-        "links": [_derived_from(provenance, folder)],
+    return {
+        **frame,
+        "properties": {**frame["properties"], **_cover(statistics), "nubila:notes": list(notes)},
+        "links": _derived_from(provenance, folder),
         "assets": _assets(files, folder, legend, provenance),
     }
-    if geometry is not None:
-        item["bbox"] = _bbox(geometry)
-    return item
 
 
 def is_same_mask(item: Mapping[str, Any], provenance: Provenance, folder: Path) -> bool:
@@ -89,17 +97,31 @@ def is_same_mask(item: Mapping[str, Any], provenance: Provenance, folder: Path) 
     wanted = _identity(provenance)
     return (
         all(properties.get(key) == value for key, value in wanted.items())
-        and _derived_from(provenance, folder) in item.get("links", [])
+        and is_same_scene(item, provenance, folder)
         and all((folder / a["href"]).is_file() for a in item.get("assets", {}).values())
     )
 
 
-def local_href(path: str, folder: Path) -> str:
+def is_same_scene(item: Mapping[str, Any], provenance: Provenance, folder: Path) -> bool:
+    """Tell whether an item in `folder` is of the same files, in the same order."""
+    return input_hrefs(item) == [link["href"] for link in _derived_from(provenance, folder)]
+
+
+def input_hrefs(item: Mapping[str, Any]) -> list[str]:
+    """Return what an item says that its mask was made from."""
+    return [link["href"] for link in item.get("links", []) if link["rel"] == "derived_from"]
+
+
+def _local_href(path: str, folder: Path) -> str:
     """Return a path relative to `folder` if it is one of this machine, otherwise as it is."""
-    # Not Path.exists: a scene of many files names them all, which is too long for one name.
-    if "://" in path or path.startswith("/vsi") or not os.path.exists(path):  # noqa: PTH110
+    if not _is_local(path):
         return path
     return Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
+
+
+def _is_local(path: str) -> bool:
+    # Not Path.exists, which raises for what is too long to be a name.
+    return not ("://" in path or path.startswith("/vsi")) and os.path.exists(path)  # noqa: PTH110
 
 
 def _identity(provenance: Provenance) -> dict[str, Any]:
@@ -114,12 +136,20 @@ def _identity(provenance: Provenance) -> dict[str, Any]:
     }
 
 
-def _properties(provenance: Provenance, statistics: Statistics, grid: Grid) -> dict[str, Any]:
+def _cover(statistics: Statistics) -> dict[str, Any]:
+    covers = {
+        "eo:cloud_cover": _rounded(statistics.cloud_cover),
+        "eo:snow_cover": _rounded(statistics.snow_cover),
+        "nubila:cover": {name: _rounded(v) for name, v in statistics.cover.items()},
+        "nubila:statistics": statistics.record(),
+    }
+    return {key: value for key, value in covers.items() if value is not None}
+
+
+def _properties(provenance: Provenance, grid: Grid) -> dict[str, Any]:
     found: dict[str, Any] = {
         "title": f"Cloud mask of {provenance.scene_id}",
         "gsd": round(grid.resolution, 6),
-        "eo:cloud_cover": _rounded(statistics.cloud_cover),
-        "eo:snow_cover": _rounded(statistics.snow_cover),
         "processing:lineage": f"Masked with model {provenance.card.name} "
         f"{provenance.card.version} by nubila {provenance.version}.",
         "proj:code": _code(grid),
@@ -131,8 +161,6 @@ def _properties(provenance: Provenance, statistics: Statistics, grid: Grid) -> d
         "nubila:sensor": provenance.sensor,
         "nubila:level": provenance.level or None,
         "nubila:baseline": provenance.baseline or None,
-        "nubila:cover": {name: _rounded(v) for name, v in statistics.cover.items()},
-        "nubila:statistics": statistics.record(),
     }
     if provenance.options.operating_point is not None:
         point = point_of(provenance.options, provenance.card)
@@ -154,10 +182,9 @@ def _code(grid: Grid) -> str | None:
 def _times(provenance: Provenance) -> dict[str, Any]:
     if provenance.acquired is not None:
         return {"datetime": _utc(provenance.acquired)}
-    path = provenance.path
-    known = "://" not in path and os.path.exists(path)  # noqa: PTH110 (as in local_href)
-    # The scene was there before its file was last written.
-    last = datetime.fromtimestamp(Path(path).stat().st_mtime, UTC) if known else datetime.now(UTC)
+    written = [Path(path).stat().st_mtime for path in provenance.inputs if _is_local(path)]
+    # The scene was there before the last of its files was last written.
+    last = datetime.fromtimestamp(max(written), UTC) if written else datetime.now(UTC)
     return {"datetime": None, "start_datetime": _FIRST_SCENE, "end_datetime": _utc(last)}
 
 
@@ -219,8 +246,10 @@ def _bbox(geometry: Mapping[str, Any]) -> list[float]:
     return [west, south, east, north]
 
 
-def _derived_from(provenance: Provenance, folder: Path) -> dict[str, str]:
-    return {"rel": "derived_from", "href": local_href(provenance.path, folder)}
+def _derived_from(provenance: Provenance, folder: Path) -> list[dict[str, str]]:
+    return [
+        {"rel": "derived_from", "href": _local_href(path, folder)} for path in provenance.inputs
+    ]
 
 
 def _assets(

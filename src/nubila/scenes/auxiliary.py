@@ -21,7 +21,7 @@ from nubila.bands import BANDS, band_name
 from nubila.errors import DamagedFileError, GridError
 from nubila.raster.gdal import gdal_env, read_info
 from nubila.raster.grid import Grid, Window
-from nubila.scenes.location import gdal_path
+from nubila.scenes.location import gdal_path, unsigned
 from nubila.scenes.scene import Band, BandFile, Scene
 
 __all__ = ["WarpedSource", "auxiliary_advice", "with_auxiliary"]
@@ -53,7 +53,9 @@ def with_auxiliary(scene: Scene, files: Mapping[str, str | Path]) -> Scene:
     >>> with_auxiliary(open_scene("S2A_...SAFE"), {"elevation": "dem.tif"})  # doctest: +SKIP
     """
     added = {band_name(name): _band(scene, band_name(name), str(p)) for name, p in files.items()}
-    return replace(scene, bands={**scene.bands, **added})
+    beside = tuple(unsigned(str(path)) for path in files.values())
+    told = (*(scene.files or (scene.path,)), *beside) if beside else scene.files
+    return replace(scene, bands={**scene.bands, **added}, files=told)
 
 
 def auxiliary_advice(lacking: Sequence[str]) -> str:

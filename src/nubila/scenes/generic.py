@@ -90,15 +90,17 @@ def open_raster(
             f"{unsigned(files[0])}: every band is left out, so there is nothing to read"
         )
     grid = common_grid(unsigned(files[0]), found)
+    shown = tuple(unsigned(file) for file in files)
     return Scene(
         id=_identifier(files),
-        path=", ".join(unsigned(file) for file in files),
+        path=", ".join(shown),
         sensor=sensor or "unknown",
         level="",
         bands=found,
         grid=grid,
         default_resolution=grid.resolution,
         notes=(*notes, *said),
+        files=shown if len(shown) > 1 else (),
     )
 
 

@@ -64,6 +64,8 @@ class Scene:
         footprint: GeoJSON geometry in longitude and latitude from the metadata, or None.
         masks: the product's own masks (``scl``, ``qa_pixel``) by name.
         missing: bands that the product has but of which no file is there: name -> those files.
+        files: what the scene was put together from, where that is more than `path`: a file a
+            band, auxiliary rasters; without what signs an address.
     """
 
     id: str
@@ -81,6 +83,7 @@ class Scene:
     footprint: Mapping[str, Any] | None = None
     masks: Mapping[str, BandFile] = field(default_factory=dict)
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
     @property
     def crs(self) -> CRS | None:
