@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from nubila.classes import NO_DATA
+from nubila.classes import NO_DATA, class_set
 from nubila.datasets.order import order_bands
 from nubila.errors import NubilaError
 from nubila.raster.atomic import atomic_path
@@ -28,6 +28,13 @@ from nubila.train.views import SIDE, Made, ViewMaker
 __all__ = ["Pool", "held_out_count", "synthetic_pool", "view_pool"]
 
 _SENSOR: Final = "sentinel-2-msi"
+_THIN: Final = class_set(["thin cloud"])
+_CLOUD: Final = class_set(["cloud", "thin cloud"])
+# The least difference of green and 1.6 um over their sum that is called snow (Hall et al. 1995,
+# doi:10.1016/0034-4257(95)00137-P), and the least reflectance of all visible bands at which real
+# cloud is thick but for 2 of 100 pixels (nubila.curate.thickness).
+_SNOW_INDEX: Final = 0.4
+_THICK: Final = 0.35
 # Kept out of training, to watch the classes that few real labels name.
 _HELD_OUT: Final = 32
 # Kinds of synthetic chips, in turn; an odd number, so that each comes at both levels. Left to
@@ -209,7 +216,7 @@ class _Files:
         count = self.shape[0]
         if images.shape[:2] != self.shape or len(labels) != count:
             return False
-        numbers = sorted({0, count // 2, count - 1})
+        numbers = sorted({*range(min(count, len(_PRESETS))), count // 2, count - 1})
         return all(
             np.array_equal(images[number], image, equal_nan=True)
             and np.array_equal(labels[number], label)
@@ -267,4 +274,23 @@ def _chip(recipe: Recipe, number: int) -> Made:
     )
     known = truth != NO_DATA
     label = np.where(known, np.left_shift(1, np.where(known, truth, 0)), 0).astype(np.uint8)
+    label[(label == _THIN) & _like_snow(image, bands)] = _CLOUD
     return order_bands(image, bands, recipe.bands).astype(np.float16), label
+
+
+def _like_snow(image: NDArray[np.floating[Any]], bands: Sequence[str]) -> NDArray[np.bool_]:
+    """Return where pixels are as bright as thick cloud, and in the short-wave infrared as snow.
+
+    Thin cloud over snow is, and so is thick cloud of ice: neither brightness nor index tells how
+    thick such a cloud is. Called thin in so many chips of snow, it would make the tops of real
+    storms thin cloud.
+    """
+    if not {"blue", "green", "red", "swir16"} <= set(bands):
+        return np.zeros(image.shape[1:], bool)
+    blue, green, red, infrared = (
+        image[bands.index(name)] for name in ("blue", "green", "red", "swir16")
+    )
+    darkest = np.minimum(np.minimum(blue, green), red)
+    index_high = green - infrared > _SNOW_INDEX * (green + infrared)
+    alike: NDArray[np.bool_] = index_high & (darkest > _THICK)
+    return alike
