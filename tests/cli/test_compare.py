@@ -60,6 +60,7 @@ def test_the_files(model_path: Path, coloured: Path, tmp_path: Path) -> None:
     rows = list(csv.DictReader((out / "differences.csv").open(encoding="utf-8")))
     pairs = {row["pair"] for row in rows if row["folder"] == "all"}
     assert pairs == {"brightness − tiny", "all-clear − tiny", "all-cloud − tiny"}
+    assert {"iou_scene_mean", "false_positive_rate_absent"} <= {row["figure"] for row in rows}
     speed = json.loads((out / "speed.json").read_text())
     assert list(speed["detectors"]) == ["tiny", "brightness"]
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -69,6 +70,10 @@ def test_the_files(model_path: Path, coloured: Path, tmp_path: Path) -> None:
     ):
         assert f"<h2>{head}</h2>" in page
     assert "<script" not in page
+    means = scores["models"]["tiny"]["overall"]["cloud"]
+    said = f"{100 * means['iou_scene_mean']:.1f} ({means['iou_scene_mean_scenes']})"
+    assert f"<dt>mean of scenes</dt><dd>{said}</dd>" in page
+    assert "<dt>false, scenes without</dt>" in page
     assert Image.open(out / "disagreement.png").width > 700
     assert "brightness − tiny" in result.stdout
 

@@ -23,7 +23,7 @@ def test_a_table_and_the_files(model_path: Path, scenes: Path, tmp_path: Path) -
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     row = next(line for line in lines if line.strip().startswith("cloud ")).split()
-    assert row == ["cloud", "2", "44.4", "0.0..66.7", "33.3", "100.0", "44.4", "72.2"]
+    assert row == ["cloud", "2/2", "44.4", "0.0..66.7", "33.3", "100.0", "44.4", "72.2"]
     assert any("(if all were cloud)" in line and "50.0" in line for line in lines)
     files = ("scores.json", "scores.csv", "samples.csv", "panels.png", "report.html")
     assert lines[-5:] == [str(out / name) for name in files]

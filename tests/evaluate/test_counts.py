@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from nubila.evaluate.counts import (
     FIGURES,
     Counts,
+    absent_interval,
+    absent_rate,
     difference_intervals,
     intervals,
     scene_mean,
     scene_mean_interval,
+    with_class,
 )
 
 counts_drawn = st.builds(Counts, *[st.integers(0, 50)] * 4)
@@ -60,6 +63,8 @@ def test_intervals_agree_with_a_plain_bootstrap() -> None:
 
 def test_a_model_does_not_differ_from_itself() -> None:
     found = difference_intervals(_scenes(1), _scenes(1))
+    # Every scene has the class, so there is none to be wrong about without it.
+    assert found.pop("false_positive_rate_absent") == (None, None)
     assert set(found.values()) == {(0.0, 0.0)}
     assert set(found) == {*FIGURES, "iou_scene_mean"}
 
@@ -71,10 +76,41 @@ def test_one_scene_has_no_interval() -> None:
     assert set(difference_intervals(one, one).values()) == {(None, None)}
 
 
-def test_the_mean_leaves_out_scenes_without_a_figure() -> None:
-    assert scene_mean([Counts(1, 1, 0, 0), Counts(0, 0, 0, 9), Counts(0, 3, 0, 0)], "iou") == 0.25
-    assert scene_mean([Counts(0, 0, 0, 9)], "iou") is None
-    assert scene_mean([Counts(0, 0, 0, 9)], "accuracy") == 1
+def test_labels_alone_say_which_scenes_a_mean_is_of() -> None:
+    cloudy, clear = Counts(3, 1, 0, 0), Counts(0, 0, 0, 9)
+    one_false, missed = Counts(0, 1, 0, 8), Counts(0, 0, 4, 5)
+    for name in ("iou", "dice", "precision"):
+        found = scene_mean([cloudy, clear], name)
+        assert found == scene_mean([cloudy, one_false], name) == cloudy.figure(name)
+        # What is there and never called counts: precision has no other value than 0 there.
+        assert scene_mean([cloudy, missed], name) == pytest.approx((found or 0) / 2)
+        assert scene_mean([clear, one_false], name) is None
+    assert scene_mean([cloudy, missed], "recall") == 0.5
+    assert scene_mean([clear, one_false, missed], "specificity") == pytest.approx(
+        (1 + 8 / 9 + 1) / 3
+    )
+    assert scene_mean([clear], "accuracy") == 1
+
+
+def test_false_pixels_of_scenes_without_the_class_are_a_figure_of_their_own() -> None:
+    cloudy, clear, one_false = Counts(3, 5, 0, 2), Counts(0, 0, 0, 9), Counts(0, 1, 0, 8)
+    assert with_class([cloudy, clear, one_false]) == 1
+    assert absent_rate([cloudy, clear, one_false]) == pytest.approx(1 / 18)
+    assert absent_rate([cloudy]) is None
+    assert absent_interval([one_false]) == (None, None)
+    assert absent_interval([cloudy, clear, one_false]) == pytest.approx((0, 1 / 9), abs=1e-6)
+
+
+@given(st.lists(counts_drawn, min_size=2, max_size=8))
+def test_a_false_pixel_in_a_clear_scene_changes_no_mean_of_ious(scenes: list[Counts]) -> None:
+    clear, one_false = Counts(0, 0, 0, 50), Counts(0, 1, 0, 49)
+    first, second = [*scenes, one_false], [*scenes, clear]
+    assert scene_mean(first, "iou") == scene_mean(second, "iou")
+    found = difference_intervals(first, second, resamples=50)
+    assert found["iou_scene_mean"] in ((0, 0), (None, None))
+    high = found["false_positive_rate_absent"][1]
+    assert high is not None
+    assert high > 0
 
 
 def test_few_scenes_make_intervals_too_narrow_as_the_rules_say() -> None:

@@ -57,7 +57,7 @@ def test_files_of_a_report(model: Model, model_path: Path, scenes: Path, tmp_pat
     assert protocol["model_sha256"] == hashlib.sha256(model_path.read_bytes()).hexdigest()
     assert (protocol["manifest"], protocol["split"]) == ("manifest.csv", "test")
     assert protocol["nubila"] == __version__
-    assert "is left out" in protocol["rules"]["..._scene_mean"]
+    assert "scenes whose label has the class" in protocol["rules"]["..._scene_mean"]
 
 
 def test_tables_hold_what_the_scores_hold(model: Model, scenes: Path, tmp_path: Path) -> None:
@@ -79,6 +79,7 @@ def test_tables_hold_what_the_scores_hold(model: Model, scenes: Path, tmp_path: 
     assert float(row["iou"]) == scores["folders"]["alps"]["cloud"]["iou"]
     assert float(row["iou_low"]) == scores["folders"]["alps"]["cloud"]["iou_interval"][0]
     assert float(row["all_cloud_iou"]) == 0.5
+    assert (row["iou_scene_mean_scenes"], row["false_positive_rate_absent"]) == ("2", "")
     assert table["coast", "cloud shadow"]["iou_low"] == ""
     samples = _rows(paths["samples"])
     assert [r["id"] for r in samples] == [s.id for s in specs]
@@ -241,6 +242,13 @@ def test_a_model_without_the_class_has_no_scenes_in_the_plot() -> None:
     assert "merges" in scene_section(name, found), "its colour is that of the rest of the page"
     assert sample_row("tells", known[0])["cloud shadow iou"] == 1
     assert "cloud shadow iou" not in sample_row("merges", blind[0])
+
+
+def test_the_plot_of_scenes_leaves_out_those_without_the_class() -> None:
+    label = np.array([[1, 1, 1, 1]], np.uint8)
+    false = SampleTally("f/b", "f", "b", tally(label, np.array([[0, 0, 0, 1]], np.uint8)), (1, 2))
+    _, found = scene_ious({"loud": [_tally("a", 3, 1), false]})
+    assert found == {"loud": [("f/a", 0.75)]}
 
 
 def test_models_that_share_a_name(model: Model, tmp_path: Path) -> None:

@@ -178,14 +178,16 @@ def test_classes_that_the_model_does_not_tell_are_left_out() -> None:
     assert {"cloud", "clear"} <= set(scores)
 
 
-def test_scene_mean_pools_a_group_and_leaves_out_empty_scenes() -> None:
+def test_scene_mean_pools_a_group_and_leaves_out_scenes_without_the_class() -> None:
     first = sample(CLOUD_OR_NOT, [1, 1], [1, 1], group="a")  # with the next: 3 of 4
     second = sample(CLOUD_OR_NOT, [1, 1], [1, 0], group="a")
-    empty = sample(CLOUD_OR_NOT, [0, 0], [0, 0], group="b")  # no IoU
-    alarm = sample(CLOUD_OR_NOT, [0, 0], [0, 1], group="c")  # IoU 0
+    empty = sample(CLOUD_OR_NOT, [0, 0], [0, 0], group="b")
+    alarm = sample(CLOUD_OR_NOT, [0, 0], [0, 1], group="c")
     scores = summarise([first, second, empty, alarm], ALL)
-    assert scores["scenes"] == 3
-    assert scores["cloud"]["iou_scene_mean"] == pytest.approx((0.75 + 0) / 2)
+    assert scores["scenes"] == scores["cloud"]["scenes"] == 3
+    assert scores["cloud"]["iou_scene_mean"] == 0.75
+    assert scores["cloud"]["iou_scene_mean_scenes"] == 1
+    assert scores["cloud"]["false_positive_rate_absent"] == 0.25
     assert scores["cloud"]["iou"] == pytest.approx(3 / 5)
 
 
@@ -260,6 +262,22 @@ def test_differences_are_paired() -> None:
     assert high - low < 0.3 * (one["iou_interval"][1] - one["iou_interval"][0])
     back = differences(second, first, ["cloud"])["cloud"]
     assert back["iou_interval"] == pytest.approx([-high, -low])
+
+
+def test_two_models_are_averaged_over_the_same_scenes() -> None:
+    cloudy = sample(CLOUD_OR_NOT, [1, 1, 0, 0], [1, 0, 0, 0], group="cloudy")
+    clear, false = (
+        sample(CLOUD_OR_NOT, [0, 0, 0, 0], answer, group="clear")
+        for answer in ([0, 0, 0, 0], [0, 0, 0, 1])
+    )
+    quiet, loud = [cloudy, clear], [cloudy, false]
+    found = differences(loud, quiet, ["cloud"])["cloud"]
+    assert found["iou_scene_mean"] == 0
+    assert found["iou_scene_mean_interval"] == [0, 0]
+    assert found["false_positive_rate_absent"] == 0.25
+    one, other = (summarise(s, ALL)["cloud"] for s in (loud, quiet))
+    assert one["iou_scene_mean"] == other["iou_scene_mean"] == 0.5
+    assert one["iou_scene_mean_scenes"] == other["iou_scene_mean_scenes"] == 1
 
 
 def test_scored_sets() -> None:

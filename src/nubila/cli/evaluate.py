@@ -156,7 +156,10 @@ def _table(title: str, scores: Mapping[str, Any]) -> Table:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    caption = "In percent, over all pixels of a folder; - is undefined or cannot be told."
+    caption = (
+        "In percent, over all pixels of a folder; - is undefined or cannot be told. Scene mean: of "
+        "the scenes that have the class, the first number of scenes."
+    )
     table = Table(title=title, caption=caption, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("folder, class")
     for name in ("scenes", "IoU", "95 %", "scene mean", "precision", "recall", "accuracy"):
@@ -177,7 +180,7 @@ def _table(title: str, scores: Mapping[str, Any]) -> Table:
 def _cells(values: dict[str, Any]) -> list[str]:
     low, high = values["iou_interval"]
     return [
-        str(values["scenes"]),
+        f"{values['iou_scene_mean_scenes']}/{values['scenes']}",
         _percent(values["iou"]),
         "-" if low is None else f"{_percent(low)}..{_percent(high)}",
         *(_percent(values[k]) for k in ("iou_scene_mean", "precision", "recall", "accuracy")),

@@ -16,7 +16,7 @@ from nubila.evaluate.compare_detectors import BASELINES, Comparison
 from nubila.evaluate.compare_panels import disputed_section, draw_disputed, make_disputed
 from nubila.evaluate.gallery import scene_section
 from nubila.evaluate.html import bar, document, note, number, percent, section, series, table
-from nubila.evaluate.page import difference_table, score_sections
+from nubila.evaluate.page import difference_table, mean_of_scenes, score_sections
 from nubila.evaluate.report import (
     data_name,
     data_title,
@@ -240,7 +240,9 @@ def _common_section(scores: Mapping[str, Any]) -> str:
                     "" if line else escape(name),
                     series(model, place),
                     bar(values["iou"], values["iou_interval"], place=place),
-                    *(percent(values[f]) for f in ("iou", "iou_scene_mean", "precision", "recall")),
+                    percent(values["iou"]),
+                    mean_of_scenes(values),
+                    *(percent(values[f]) for f in ("precision", "recall")),
                 ]
             )
     heads = ["IoU", "IoU, mean of scenes", "precision", "recall"]

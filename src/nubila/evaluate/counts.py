@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "DIFFERENCES",
     "FIGURES",
     "RESAMPLES",
     "SEED",
     "Counts",
+    "absent_interval",
+    "absent_rate",
     "difference_intervals",
     "figure_values",
     "intervals",
@@ -22,6 +25,7 @@ __all__ = [
     "rounded",
     "scene_mean",
     "scene_mean_interval",
+    "with_class",
 ]
 
 RESAMPLES: Final = 1000
@@ -56,6 +60,13 @@ FIGURES: Final[Mapping[str, Callable[[Numbers, Numbers, Numbers, Numbers], Numbe
     "accuracy": lambda h, f, m, r: _share(h + r, h + f + m + r),
     "balanced_accuracy": _balanced,
 }
+
+# Where a label lacks the class these are undefined, or 0 after one false pixel: a mean of all that
+# are defined would be of other scenes for each detector.
+_OF_THE_CLASS: Final = ("iou", "dice", "precision")
+
+# What differences between two detectors are told of.
+DIFFERENCES: Final = (*FIGURES, "iou_scene_mean", "false_positive_rate_absent")
 
 
 @dataclass(frozen=True)
@@ -98,10 +109,38 @@ def figure_values(counts: NDArray[Any], name: str) -> Numbers:
 
 
 def scene_mean(scenes: Sequence[Counts], name: str) -> float | None:
-    """Return the mean over scenes of a figure, without the scenes where it is undefined."""
-    values = figure_values(_table(scenes), name)
+    """Return the mean over scenes of a figure; the labels alone say which scenes count.
+
+    IoU, Dice, precision, recall and balanced accuracy are of the scenes that have the class; where
+    it is never called precision is 0, as IoU and Dice are. Specificity and balanced accuracy are of
+    the scenes that have something else, accuracy of all. None where there is no such scene.
+    """
+    values = _scene_values(scenes, name)
     values = values[np.isfinite(values)]
     return float(values.mean()) if values.size else None
+
+
+def with_class(scenes: Sequence[Counts]) -> int:
+    """Return how many scenes have the class in their label: the IoU's scene mean is of these."""
+    return sum(scene.positives > 0 for scene in scenes)
+
+
+def absent_rate(scenes: Sequence[Counts]) -> float | None:
+    """Return the false positive rate over all pixels of the scenes whose label lacks the class.
+
+    What `scene_mean` says nothing of. None where every scene has the class.
+    """
+    value = float(_false_rate(_absent(scenes).sum(axis=0)))
+    return None if np.isnan(value) else value
+
+
+def absent_interval(
+    scenes: Sequence[Counts], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> Interval:
+    """Return the 95 % percentile bootstrap interval over scenes of `absent_rate`."""
+    if len(scenes) < 2:
+        return None, None
+    return middle(_false_rate(_draws(len(scenes), resamples, seed) @ _absent(scenes)))
 
 
 def intervals(
@@ -139,7 +178,7 @@ def difference_intervals(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> dict[str, Interval]:
-    """Return the 95 % interval of `first` minus `second` for each figure, and for the mean IoU.
+    """Return the 95 % interval of `first` minus `second` for each figure of `DIFFERENCES`.
 
     Both are drawn together, scene by scene: what makes a scene hard for both cancels out, so the
     interval is narrower than those of the two figures would suggest (paired bootstrap, Efron &
@@ -151,13 +190,14 @@ def difference_intervals(
         resamples: how often scenes are drawn.
         seed: of the draws.
     """
-    names = [*FIGURES, "iou_scene_mean"]
     if len(first) < 2:
-        return dict.fromkeys(names, (None, None))
+        return dict.fromkeys(DIFFERENCES, (None, None))
     drawn = _draws(len(first), resamples, seed)
     one, other = drawn @ _table(first), drawn @ _table(second)
     found = {name: figure_values(one, name) - figure_values(other, name) for name in FIGURES}
     found["iou_scene_mean"] = _drawn_means(first, "iou", drawn) - _drawn_means(second, "iou", drawn)
+    rate, other_rate = (_false_rate(drawn @ _absent(scenes)) for scenes in (first, second))
+    found["false_positive_rate_absent"] = rate - other_rate
     return {name: middle(values) for name, values in found.items()}
 
 
@@ -193,6 +233,32 @@ def _table(scenes: Sequence[Counts]) -> Numbers:
     return np.array([astuple(s) for s in scenes], np.float64).reshape(-1, 4)
 
 
+def _scene_values(scenes: Sequence[Counts], name: str) -> Numbers:
+    """Return a figure in each scene, NaN in those that have no part in its mean."""
+    table = _table(scenes)
+    values = figure_values(table, name)
+    if name in _OF_THE_CLASS:
+        values = np.where(_has_class(table), np.nan_to_num(values), np.nan)
+    return values
+
+
+def _absent(scenes: Sequence[Counts]) -> Numbers:
+    """Return the table of counts with zeros for the scenes whose label has the class."""
+    table = _table(scenes)
+    return np.where(_has_class(table)[:, None], 0.0, table)
+
+
+def _has_class(table: Numbers) -> NDArray[np.bool_]:
+    hits, _, misses, _ = table.T
+    has: NDArray[np.bool_] = hits + misses > 0
+    return has
+
+
+def _false_rate(table: Numbers) -> Numbers:
+    rate: Numbers = 1 - figure_values(table, "specificity")
+    return rate
+
+
 def _draws(scenes: int, resamples: int, seed: int) -> Numbers:
     """Return how often each resample (a row) draws each scene (a column)."""
     drawn = np.random.default_rng(seed).integers(0, scenes, (resamples, scenes))
@@ -202,6 +268,6 @@ def _draws(scenes: int, resamples: int, seed: int) -> Numbers:
 
 
 def _drawn_means(scenes: Sequence[Counts], name: str, drawn: Numbers) -> Numbers:
-    values = figure_values(_table(scenes), name)
+    values = _scene_values(scenes, name)
     defined = np.isfinite(values)
     return _share(drawn @ np.where(defined, values, 0), drawn @ defined.astype(np.float64))

@@ -28,7 +28,7 @@ def scene_section(name: str, models: Mapping[str, Sequence[tuple[str, float]]]) 
         return ""
     return section(
         "Scenes",
-        note(f"IoU of {name} in each scene that has one; point at a dot for the scene's name."),
+        note(f"IoU of {name} in each scene that has it; point at a dot for the scene's name."),
         legend(models),
         scene_plot(f"IoU of {name} by scene", models),
     )

@@ -20,7 +20,7 @@ from nubila.evaluate.html import (
 from nubila.evaluate.svg import reliability_plot
 from nubila.evaluate.tally import SCORED
 
-__all__ = ["difference_table", "models_of", "score_sections", "summary_of"]
+__all__ = ["difference_table", "mean_of_scenes", "models_of", "score_sections", "summary_of"]
 
 Scores = Mapping[str, Any]
 
@@ -83,6 +83,12 @@ def _interval(values: Scores, figure: str = "iou", *, signed: bool = False) -> s
     return f"{percent(low, signed=signed)} to {percent(high, signed=signed)}"
 
 
+def mean_of_scenes(values: Scores) -> str:
+    """Return the IoU's mean over scenes, and in brackets of how many, where that is known."""
+    count = values.get("iou_scene_mean_scenes")
+    return percent(values["iou_scene_mean"]) + ("" if count is None else f" ({count})")
+
+
 def _cards(overall: Mapping[str, Scores]) -> str:
     """Return a card for each model, or for each class of a single one."""
     names = _classes_in(overall)
@@ -104,11 +110,12 @@ def _card(title: str, place: int, scores: Scores, name: str) -> str:
     values = scores[name]
     lines = {
         "95 % interval": _interval(values),
-        "mean of scenes": percent(values["iou_scene_mean"]),
+        "mean of scenes": mean_of_scenes(values),
         _HEADS["precision"]: percent(values["precision"]),
         _HEADS["recall"]: percent(values["recall"]),
     }
     if name == "cloud":
+        lines["false, scenes without"] = percent(values.get("false_positive_rate_absent"))
         lines["IoU, all cloud"] = percent(scores["all_cloud_iou"])
         lines["accuracy"] = percent(values["accuracy"])
         lines["accuracy, all clear"] = percent(scores["all_clear_accuracy"])
@@ -154,6 +161,8 @@ def _classes(overall: Mapping[str, Scores]) -> str:
                 *first(name, place, model),
                 bar(values["iou_scene_mean"], mean_interval, place=place),
                 *(percent(values.get(f"{f}_scene_mean")) for f in _HEADS),
+                str(values.get("iou_scene_mean_scenes", "–")),
+                percent(values.get("false_positive_rate_absent")),
                 str(values["scenes"]),
                 percent(values["positive_pixels"] / values["pixels"] if values["pixels"] else None),
             ]
@@ -170,7 +179,16 @@ def _classes(overall: Mapping[str, Scores]) -> str:
         "<h3>All pixels together</h3>",
         table([*head, "", "IoU", "95 %", *heads[1:]], pixels, words=len(head) + 1),
         "<h3>Mean of scenes</h3>",
-        table([*head, "", *heads, "scenes", "share of pixels"], scenes, words=len(head) + 1),
+        note(
+            "IoU, Dice, precision, recall and balanced accuracy are means of the scenes whose "
+            "label has the class, the same for every model; false: of the pixels of the other "
+            "scenes, the share that is called it."
+        ),
+        table(
+            [*head, "", *heads, "scenes with it", "false", "scenes", "share of pixels"],
+            scenes,
+            words=len(head) + 1,
+        ),
     )
 
 
@@ -190,19 +208,23 @@ def _differences(found: Mapping[str, Mapping[str, Scores]]) -> str:
 
 def difference_table(found: Mapping[str, Mapping[str, Scores]]) -> str:
     """Return a table of differences; `found` is pair -> class -> figures."""
-    shown = ("iou", "iou_scene_mean", "precision", "recall", "balanced_accuracy")
+    shown = (
+        *("iou", "iou_scene_mean", "precision", "recall", "balanced_accuracy"),
+        "false_positive_rate_absent",
+    )
     most = _most(found, ("iou", "iou_scene_mean"))
     rows = []
     for pair, classes in found.items():
         for name, values in classes.items():
             plot = bar(values["iou"], values["iou_interval"], most=most, signed=True)
             cells = [
-                f"{percent(values[f], signed=True)}<br><small>{_interval(values, f, signed=True)}"
-                f"</small>"
+                f"{percent(values.get(f), signed=True)}<br>"
+                f"<small>{_interval(values, f, signed=True)}</small>"
                 for f in shown
             ]
             rows.append([escape(pair), escape(name), plot, *cells])
     heads = ["IoU", "IoU, mean of scenes", "precision", "recall", "balanced accuracy"]
+    heads.append("false, scenes without the class")
     # The bar is that of the IoU; its ends are said where it stands.
     ends = f"IoU, ±{100 * most:g}"
     return table(["models", "class", ends, *heads], rows, words=3)
@@ -299,7 +321,7 @@ def _figure_table(column: str, rows: Mapping[str, Mapping[str, Scores]], name: s
                     bar(found["iou"], found["iou_interval"], place=place, mark=mark),
                     percent(found["iou"]),
                     _interval(found),
-                    percent(found["iou_scene_mean"]),
+                    mean_of_scenes(found),
                     *(percent(found[f]) for f in ("precision", "recall", "accuracy")),
                     str(found["scenes"]),
                     number(found["pixels"]),

@@ -198,7 +198,7 @@ def _page(
 def scene_ious(
     tallies: Mapping[str, Sequence[SampleTally]],
 ) -> tuple[str, dict[str, list[tuple[str, float]]]]:
-    """Return the first class that labels name, and the IoU of it in every scene.
+    """Return the first class that labels name, and the IoU of it in every scene that has it.
 
     None of a model that has no output for the class: it would be 0 throughout.
     """
@@ -208,7 +208,7 @@ def scene_ious(
         model: [
             ("/".join(dict.fromkeys(scene)), counts.iou)
             for scene, counts in by_scene(samples, name).items()
-            if counts.iou is not None and samples[0].tells(name)
+            if counts.positives and counts.iou is not None and samples[0].tells(name)
         ]
         for model, samples in tallies.items()
     }

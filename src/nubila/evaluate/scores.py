@@ -10,15 +10,19 @@ import numpy as np
 from nubila.classes import CLASS_NAMES, class_set
 from nubila.evaluate.calibration import calibration
 from nubila.evaluate.counts import (
+    DIFFERENCES,
     FIGURES,
     RESAMPLES,
     SEED,
     Counts,
+    absent_interval,
+    absent_rate,
     difference_intervals,
     intervals,
     rounded,
     scene_mean,
     scene_mean_interval,
+    with_class,
 )
 from nubila.evaluate.tally import SCORED, SampleTally, agreeing, count_class, tally
 
@@ -62,9 +66,14 @@ PROTOCOL: Final[dict[str, str]] = {
     ),
     "scenes": "images of one group are one scene, their pixels pooled",
     "..._scene_mean": (
-        "mean over scenes of the figure in each; a scene where it is undefined is left out: one "
-        "without the class, in label and prediction both, has no IoU; one where it is only "
-        "predicted has an IoU of 0"
+        "mean over scenes of the figure in each; the labels alone say which scenes, so that they "
+        "are the same for every model: iou, dice, precision and recall are of the scenes whose "
+        "label has the class (iou_scene_mean_scenes says how many), specificity of those that have "
+        "something else, balanced accuracy of those that have both, accuracy of all; where the "
+        "class is there and never predicted, precision is 0"
+    ),
+    "false_positive_rate_absent": (
+        "of the pixels of all scenes whose label lacks the class, the share that is called it"
     ),
     "..._interval": (
         f"95 % percentile bootstrap over scenes, {RESAMPLES} resamples, seed {SEED}; null for "
@@ -159,7 +168,7 @@ def differences(
         scenes = [list(by_scene(samples, name).values()) for samples in (first, second)]
         middle = difference_intervals(*scenes)
         values: dict[str, Any] = {"scenes": len(scenes[0])}
-        for figure in (*FIGURES, "iou_scene_mean"):
+        for figure in DIFFERENCES:
             one, other = (_figure(counts, figure) for counts in scenes)
             values[figure] = None if one is None or other is None else rounded(one - other)
             values[f"{figure}_interval"] = list(middle[figure])
@@ -197,6 +206,8 @@ def _is_reported(samples: Sequence[SampleTally], name: str) -> bool:
 def _figure(scenes: Sequence[Counts], name: str) -> float | None:
     if name == "iou_scene_mean":
         return scene_mean(scenes, "iou")
+    if name == "false_positive_rate_absent":
+        return absent_rate(scenes)
     return sum(scenes, Counts()).figure(name)
 
 
@@ -210,6 +221,9 @@ def _class_scores(scenes: Sequence[Counts]) -> dict[str, Any]:
         scores[f"{name}_scene_mean"] = rounded(scene_mean(scenes, name))
     return scores | {
         "iou_scene_mean_interval": list(scene_mean_interval(scenes, "iou")),
+        "iou_scene_mean_scenes": with_class(scenes),
+        "false_positive_rate_absent": rounded(absent_rate(scenes)),
+        "false_positive_rate_absent_interval": list(absent_interval(scenes)),
         "scenes": len(scenes),
         "pixels": whole.pixels,
         "positive_pixels": whole.positives,
