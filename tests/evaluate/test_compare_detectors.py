@@ -91,6 +91,17 @@ def test_a_detector_without_its_band_is_left_out_there_and_pairs_are_of_both(spe
     assert found.pairs("alps")["all-cloud − red"]["cloud"]["samples"] == 3
 
 
+def test_samples_of_a_difference_are_those_whose_labels_tell_the_class(scenes: Path) -> None:
+    outputs = (*(CLEAR, CLOUD), Output(3, ("cloud shadow",)))
+    found = compare_detectors(
+        {name: Threshold(name, 0.5, outputs=outputs) for name in ("one", "two")},
+        read_manifest(scenes),  # the coast's label leaves cloud open
+    )
+    pair = found.pairs()["two − one"]
+    assert (pair["cloud"]["samples"], pair["cloud shadow"]["samples"]) == (3, 4)
+    assert found.pairs("coast")["two − one"]["cloud shadow"]["samples"] == 1
+
+
 def test_no_detector_takes_the_place_of_another_of_its_name(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     one = write_model(tmp_path / "a" / "small-int8.onnx")

@@ -115,8 +115,9 @@ class Comparison:
             folder: only its samples; None for all.
 
         Returns:
-            ``{"other − first": {class: {"scenes": n, "iou": difference, "iou_interval": [low,
-            high], ...}}}``; pairs without a common sample or class are left out.
+            ``{"other − first": {class: {"samples": n, "scenes": n, "iou": difference,
+            "iou_interval": [low, high], ...}}}``, of the samples whose labels can tell the class;
+            pairs without a common sample or class are left out.
         """
         first, *others = self.scored
         found = {}
@@ -133,7 +134,8 @@ class Comparison:
             classes = differences(one, two, [name for name in SCORED if name in known])
             if classes:
                 found[f"{other.name} − {first.name}"] = {
-                    name: {"samples": len(both)} | values for name, values in classes.items()
+                    name: {"samples": sum(sample.decides(name) for sample in one)} | values
+                    for name, values in classes.items()
                 }
         return found
 
