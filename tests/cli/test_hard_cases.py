@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nubila.cli import app
+from nubila.cli.hard_cases import _table
 from nubila.errors import ModelError
 from nubila.evaluate.hard import synthetic
 
@@ -27,6 +28,19 @@ def test_rules_are_judged_on_each_case(tmp_path: Path, monkeypatch: pytest.Monke
     assert clear["city"]["false_cloud"] == 0
     assert clear["overcast"]["missed_cloud"] == 1
     assert "report.html" in done.output
+
+
+def test_each_detector_has_its_own_number_of_images():
+    shares = {"source": "real", "false_cloud": 0.1, "missed_cloud": None}
+    rows = [
+        {"case": "ice", "detector": "ours", "images": 5} | shares,
+        {"case": "ice", "detector": "peer", "images": 2} | shares,
+        {"case": "city", "detector": "ours", "images": 3} | shares,
+        {"case": "fog", "detector": "ours", "images": 4} | shares,
+        {"case": "fog", "detector": "peer", "images": 4} | shares,
+    ]
+    table = _table(rows, ["ours", "peer"])
+    assert list(table.columns[1].cells)[1:] == ["5 / 2", "3 / 0", "4"]
 
 
 def test_an_unknown_detector_is_refused_before_anything_is_made(tmp_path: Path):

@@ -103,7 +103,8 @@ def _table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
 
     table = Table(
         title="False cloud of what is no cloud, missed cloud of what is, in percent",
-        caption="A dash where nothing is known or a detector cannot judge.",
+        caption="A dash where nothing is known or a detector cannot judge; images of each detector "
+        "where they differ.",
         box=SIMPLE,
         padding=(0, 1, 0, 0),
         pad_edge=False,
@@ -114,13 +115,14 @@ def _table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
     found = {(row["case"], row["source"], row["detector"]): row for row in rows}
     for case, source in dict.fromkeys((row["case"], row["source"]) for row in rows):
         mine = [found.get((case, source, name)) for name in names]
-        count = max(row["images"] for row in mine if row)
+        counts = [str(row["images"] if row else 0) for row in mine]
         cells = [
             _percent(row[key] if row else None)
             for row in mine
             for key in ("false_cloud", "missed_cloud")
         ]
-        table.add_row(f"{case}, {source}", str(count), *cells)
+        images = counts[0] if len(set(counts)) == 1 else " / ".join(counts)
+        table.add_row(f"{case}, {source}", images, *cells)
     return table
 
 
