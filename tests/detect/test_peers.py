@@ -80,6 +80,12 @@ def test_omnicloudmask_sees_red_green_nir_and_0_for_no_data(
     assert detector.lacks(View(image, RGBN, resolution=30.0)) == ""
     with pytest.raises(BandError, match="no 32 x 32 pixels"):
         detector.detect(View(image, RGBN, resolution=5.0))
+    # Its documentation asks for 10 to 50 m; where nobody knows the resolution it is tried.
+    assert detector.lacks(View(image, RGBN, resolution=50.0)) == ""
+    assert detector.lacks(View(image, RGBN)) == ""
+    assert detector.lacks(View(image, RGBN, resolution=60.0)) == "no resolution of 50 m or finer"
+    with pytest.raises(BandError, match="no resolution of 50 m or finer"):
+        detector.detect(View(image, RGBN, resolution=60.0))
 
 
 # Name and file of weights as release 1.0.2 has them; before, L2A's file was named as its network.
@@ -135,12 +141,13 @@ OLI = ("coastal", "blue", "green", "red", "nir08", "swir16", "swir22", "cirrus")
 
 
 @pytest.mark.parametrize(
-    ("bands", "level", "network", "first"),
+    ("bands", "level", "resolution", "network", "first"),
     [
-        (MSI, "L1C", "UNetMobV2_V2", "coastal"),
-        (tuple(b for b in MSI if b != "cirrus"), "L2A", "cloudsen12l2a", "coastal"),
-        (OLI, "L1TP", "landsat30", "coastal"),
-        (RGBN, "L1C", "dtacs4bands", "nir"),
+        (MSI, "L1C", 10.0, "UNetMobV2_V2", "coastal"),
+        (MSI, "L1C", 30.0, "landsat30", "coastal"),
+        (tuple(b for b in MSI if b != "cirrus"), "L2A", 10.0, "cloudsen12l2a", "coastal"),
+        (OLI, "L1TP", 30.0, "landsat30", "coastal"),
+        (RGBN, "L1C", 10.0, "dtacs4bands", "nir"),
     ],
 )
 def test_cloudsen12_takes_the_network_that_fits(
@@ -148,12 +155,13 @@ def test_cloudsen12_takes_the_network_that_fits(
     tmp_path: Path,
     bands: tuple[str, ...],
     level: str,
+    resolution: float,
     network: str,
     first: str,
 ) -> None:
     for file in CLOUDSEN12.values():
         (tmp_path / file).touch()
-    view = _view(bands, level, resolution=30.0)
+    view = _view(bands, level, resolution)
     view.image[bands.index(first), 3:] = 0.9
     found = open_detector("cloudsen12", weights=tmp_path).detect(view)
     assert list(cloudsen12) == [network]
@@ -184,6 +192,24 @@ def test_cloudsen12_says_what_it_lacks(cloudsen12: dict[str, _Model], tmp_path: 
     assert "coastal" in detector.lacks(_view(RGBN, "L2A"))
     with pytest.raises(BandError, match="v: cloudsen12 cannot judge it"):
         detector.detect(_view(RGBN[:3], "L1C"))
+
+
+def test_cloudsen12_judges_nothing_coarser_than_its_networks(
+    cloudsen12: dict[str, _Model], tmp_path: Path
+) -> None:
+    for file in CLOUDSEN12.values():
+        (tmp_path / file).touch()
+    detector = open_detector("cloudsen12", weights=tmp_path)
+    fine, middling = (f"no resolution of {metres} m or finer" for metres in (10, 30))
+    surface = tuple(b for b in MSI if b != "cirrus")
+    assert detector.lacks(_view(RGBN, "L1C", 20.0)) == fine
+    assert detector.lacks(_view(surface, "L2A", 20.0)) == fine
+    assert detector.lacks(_view(MSI, "L1C", 60.0)) == middling
+    assert detector.lacks(_view(OLI, "L1TP", 60.0)) == middling
+    with pytest.raises(BandError, match=middling):
+        detector.detect(_view(OLI, "L1TP", 60.0))
+    unknown = View(np.zeros((4, 6, 6), np.float32), RGBN, level="L1C")
+    assert detector.lacks(unknown) == ""
 
 
 def test_a_release_of_cloudsen12_without_a_network_is_named(

@@ -1,10 +1,11 @@
 """cloudsen12_models (CloudSEN12, IPL-UV): U-Nets with a MobileNetV2 encoder on CloudSEN12+.
 
 Of the package's networks the one that fits the view is taken: 13 bands of Sentinel-2 L1C, 12 of
-L2A, the bands that Sentinel-2 and Landsat 8 share, or red, green, blue and near infrared. They ask
-for reflectance at 10 m, and the one for Landsat at 30 m. Classes 0 clear, 1 thick cloud, 2 thin
-cloud, 3 cloud shadow. The package downloads its weights; here it is only called where they lie in
-a folder already.
+L2A, the bands that Sentinel-2 and Landsat 8 share, or red, green, blue and near infrared. They were
+made for reflectance of Sentinel-2 at 10 m, and the one for Landsat at 30 m, so that of coarser
+views only those of 30 m with its bands are judged, by it. Classes 0 clear, 1 thick cloud, 2 thin
+cloud, 3 cloud shadow. The package downloads its weights; here it is only called where they lie in a
+folder already.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from nubila.bands import SENSORS
 from nubila.codes import from_codes
 from nubila.detect.detector import Detection, Output, View, as_detection, refusal
-from nubila.detect.scale import at_resolution, nearest_to
+from nubila.detect.scale import at_resolution, is_coarser, nearest_to
 from nubila.detect.weights import check_weights, peer_package, weights_folder
 from nubila.errors import ModelError
 
@@ -120,6 +121,8 @@ class CloudSen12:
         network = _fitting(view, _NETWORKS)
         if network is not None:
             return f"no weights {network.file}"
+        if whole := [n for n in _NETWORKS if _is_of(n, view)]:
+            return f"no resolution of {max(n.resolution for n in whole):g} m or finer"
         least = _NETWORKS[1] if view.surface else _NETWORKS[-1]
         missing = [name for name in least.bands if view.band(name) is None]
         return f"no {', '.join(missing)}"
@@ -152,12 +155,17 @@ class CloudSen12:
 
 
 def _fitting(view: View, networks: tuple[_Network, ...]) -> _Network | None:
-    """Return the network with the most bands that a view has, of its level."""
+    """Return the network with the most bands that a view has, fit for its level and resolution."""
     for network in networks:
-        whole = all(view.band(name) is not None for name in network.bands)
-        if whole and network.surface == view.surface:
+        if _is_of(network, view) and not is_coarser(view.resolution, network.resolution):
             return network
     return None
+
+
+def _is_of(network: _Network, view: View) -> bool:
+    """Tell whether a view has a network's bands and level."""
+    whole = all(view.band(name) is not None for name in network.bands)
+    return whole and network.surface == view.surface
 
 
 class _Model(Protocol):

@@ -1,8 +1,9 @@
 """OmniCloudMask (DPIRD, MIT): an ensemble of U-Nets on red, green and near infrared.
 
-For 10 to 50 m, the top of the atmosphere or the surface, any sensor: its networks see each patch
-standardised to itself. Classes 0 clear, 1 thick cloud, 2 thin cloud, 3 cloud shadow. The package
-downloads its weights; here it is only called where they lie in a folder already.
+For 10 to 50 m (coarser views are not judged), the top of the atmosphere or the surface, any sensor:
+its networks see each patch standardised to itself. Classes 0 clear, 1 thick cloud, 2 thin cloud,
+3 cloud shadow. The package downloads its weights; here it is only called where they lie in a folder
+already.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _OUTPUTS: Final = (
     Output(3, ("cloud shadow",)),
 )
 _FINEST: Final = 10.0
+_COARSEST: Final = 50.0
 _LEAST: Final = np.float32(1e-6)  # 0 is the package's value for no data
 _SMALLEST: Final = 32  # pixels of a side that the package refuses to go below
 
@@ -65,9 +67,12 @@ class OmniCloudMask:
     def lacks(self, view: View) -> str:
         """Return what it would need to judge a view, in words; empty if it can."""
         missing = view.missing(_BANDS)
-        if missing or min(_shape(view)) >= _SMALLEST:
+        if missing:
             return missing
-        return f"no {_SMALLEST} x {_SMALLEST} pixels"
+        if view.resolution is not None and view.resolution > _COARSEST:
+            return f"no resolution of {_COARSEST:g} m or finer"
+        enough = min(_shape(view)) >= _SMALLEST
+        return "" if enough else f"no {_SMALLEST} x {_SMALLEST} pixels"
 
     def detect(self, view: View) -> Detection:
         """Judge a view.

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from nubila.raster.resample import plan_axis, resample
 
-__all__ = ["at_resolution", "back_to", "coarser", "nearest_to"]
+__all__ = ["at_resolution", "back_to", "coarser", "is_coarser", "nearest_to"]
 
-# A view that is this much finer or more is brought to what is asked; 30 m stays 30 m.
+# A view that is this much finer or more is brought to what is asked, and one this much coarser is
+# too coarse for it; 30 m stays 30 m.
 _WORTH_IT = 1.25
 
 
@@ -32,6 +33,16 @@ def coarser(shape: tuple[int, ...], own: float | None, wanted: float | None) -> 
     if own is None or wanted is None or wanted / own < _WORTH_IT:
         return shape
     return tuple(max(1, round(size * own / wanted)) for size in shape)
+
+
+def is_coarser(own: float | None, wanted: float) -> bool:
+    """Tell whether a view is coarser than what is asked by more than `at_resolution` overlooks.
+
+    Args:
+        own: its metres a pixel; None, where nobody knows, is not.
+        wanted: metres a pixel.
+    """
+    return own is not None and own / wanted >= _WORTH_IT
 
 
 def back_to(probabilities: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
