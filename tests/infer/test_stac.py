@@ -1,15 +1,16 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from affine import Affine
 from rasterio.crs import CRS
 
-from nubila.infer.api import mask_to_folder
+from nubila.infer.api import mask_scene, mask_to_folder
 from nubila.infer.provenance import MaskOptions
 from nubila.raster import Grid
 from nubila.scenes import open_scene
-from tests.infer.scenes import BANDS, scene, write_raster
+from tests.infer.scenes import BANDS, GRID, scene, write_raster
 from tests.infer.toy import write_toy
 
 pystac = pytest.importorskip("pystac")
@@ -152,3 +153,20 @@ def test_a_local_crs_has_no_geometry(model, tmp_path):
     grid = Grid(crs, Affine(20, 0, 0, 0, -20, 0), (200, 240))
     result = mask_to_folder(scene(grid=grid), tmp_path, model=model)
     assert json.loads(result.paths["item"].read_text())["geometry"] is None
+
+
+def test_pixels_too_small_to_enclose_anything_have_no_geometry(model, tmp_path):
+    grid = Grid(GRID.crs, Affine(1e-9, 0, 600_000, 0, -1e-9, 5_300_000), GRID.shape)
+    result = mask_to_folder(scene(grid=grid), tmp_path, model=model)
+    assert item_of(result).geometry is None
+    assert item_of(result).bbox is None
+
+
+def test_what_cannot_be_told_of_fails_before_there_is_a_file(model, tmp_path):
+    beyond = scene(acquired=datetime.fromisoformat("0001-01-01T00:00:00+14:00"))
+    for source in (beyond, replace(scene(), footprint={"type": "Polygon"})):
+        with pytest.raises((OverflowError, ValueError)):
+            mask_to_folder(source, tmp_path / "out", model=model)
+        with pytest.raises((OverflowError, ValueError)):
+            mask_scene(source, model=model).write(tmp_path)
+        assert list(tmp_path.iterdir()) == []

@@ -23,6 +23,7 @@ def test_a_plain_footprint_is_closed() -> None:
 def test_no_footprint() -> None:
     assert footprint_geometry([]) is None
     assert footprint_geometry([(0.0, 0.0), (1.0, 1.0)]) is None
+    assert footprint_geometry([(12.0, 45.0)] * 4) is None
 
 
 @pytest.mark.parametrize("middle", [179.8, 180.0, -179.3])

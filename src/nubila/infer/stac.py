@@ -149,7 +149,7 @@ def _cover(statistics: Statistics) -> dict[str, Any]:
 def _properties(provenance: Provenance, grid: Grid) -> dict[str, Any]:
     found: dict[str, Any] = {
         "title": f"Cloud mask of {provenance.scene_id}",
-        "gsd": round(grid.resolution, 6),
+        "gsd": float(f"{grid.resolution:.8g}"),
         "processing:lineage": f"Masked with model {provenance.card.name} "
         f"{provenance.card.version} by nubila {provenance.version}.",
         "proj:code": _code(grid),

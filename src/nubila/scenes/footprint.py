@@ -13,7 +13,8 @@ Corner = tuple[float, float]
 
 
 def footprint_geometry(corners: Sequence[Corner]) -> dict[str, Any] | None:
-    """Return a GeoJSON Polygon, or MultiPolygon across the antimeridian, or None for no corners.
+    """Return a GeoJSON Polygon, or MultiPolygon across the antimeridian, or None if they enclose
+    nothing.
 
     Args:
         corners: longitude and latitude in degrees, in order around the footprint.
@@ -33,6 +34,8 @@ def footprint_geometry(corners: Sequence[Corner]) -> dict[str, Any] | None:
         inside = _half(_half(ring, 360 * turn - 180, above=True), 360 * turn + 180, above=False)
         if len(inside) > 2:
             parts.append(_closed([(round(x - 360 * turn, 9), y) for x, y in inside]))
+    if not parts:
+        return None
     if len(parts) == 1:
         return {"type": "Polygon", "coordinates": parts}
     return {"type": "MultiPolygon", "coordinates": [[part] for part in parts]}

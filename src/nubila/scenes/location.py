@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from http.client import HTTPException
@@ -74,21 +75,27 @@ def gdal_path(location: str) -> str:
 def resolve(reference: str, base: str) -> str:
     """Return a reference made absolute against the path or URL of the file that names it.
 
+    Of a local one that is not there, the percent-encoding is taken off if that leads to a file.
+
     >>> resolve("./B04.tif", "https://example.org/items/item.json?token=x")
     'https://example.org/items/B04.tif'
     >>> resolve("../B04.tif", "data/items/item.json")
     'data/B04.tif'
     """
-    if not base or is_url(reference) or reference.startswith("/vsi"):
+    if is_url(reference) or reference.startswith("/vsi"):
         return reference
     if base.lower().startswith(("http://", "https://", "file://")):
         return urljoin(base, reference)
-    if reference.startswith("/"):
-        return reference
-    scheme = _SCHEME.match(base)
+    scheme = None if reference.startswith("/") else _SCHEME.match(base)
     start = base[: scheme.end()] if scheme else ""
     folder = posixpath.dirname(base[len(start) :].replace("\\", "/"))
-    return start + posixpath.normpath(posixpath.join(folder, reference))
+    # The folder is not decoded: it is as it was given.
+    as_written, decoded = (
+        posixpath.normpath(posixpath.join(folder, each)) for each in (reference, unquote(reference))
+    )
+    if not start and not os.path.exists(as_written) and os.path.exists(decoded):  # noqa: PTH110
+        return decoded
+    return start + as_written
 
 
 def read_text(location: str) -> str:

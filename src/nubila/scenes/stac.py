@@ -6,7 +6,6 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from nubila.scenes.reflectance import sample_of, too_high, too_low
 from nubila.scenes.safe import default_resolution
 from nubila.scenes.scene import Band, BandFile, Saturation, Scene
 from nubila.scenes.stac_bands import Json, Layer, find_layers, number
+from nubila.scenes.stac_fields import footprint_of, time_of
 from nubila.scenes.stac_item import StacItem, load_item
 from nubila.scenes.stac_scale import Calibration, calibrate, hold_to_file
 
@@ -206,7 +206,7 @@ def _scene(item: StacItem, bands: Mapping[str, Band], notes: tuple[str, ...]) ->
         level=_level(properties),
         bands=bands,
         grid=grid,
-        acquired=_acquired(item),
+        acquired=time_of(item.content, item.name),
         baseline=str(
             properties.get("s2:processing_baseline") or properties.get("processing:version") or ""
         ),
@@ -214,7 +214,7 @@ def _scene(item: StacItem, bands: Mapping[str, Band], notes: tuple[str, ...]) ->
         sun=(sun[0], sun[1]) if sun[0] is not None and sun[1] is not None else None,
         default_resolution=max(usual, grid.resolution),
         notes=notes,
-        footprint=item.content.get("geometry"),
+        footprint=footprint_of(item.content, item.name),
         masks=_masks(item),
     )
 
@@ -224,17 +224,6 @@ def _level(properties: Json) -> str:
     if product:
         return f"L{product[1]}"
     return str(properties.get("landsat:correction") or properties.get("processing:level") or "")
-
-
-def _acquired(item: StacItem) -> datetime | None:
-    text = item.properties.get("datetime") or item.properties.get("start_datetime")
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(str(text))
-    except ValueError as error:
-        raise MetadataError(f"{item.name}: datetime is {text!r}, expected RFC 3339") from error
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _masks(item: StacItem) -> dict[str, BandFile]:

@@ -65,7 +65,8 @@ def sensor_of(properties: Json) -> str:
     """Return the key of `nubila.bands.SENSORS` that an item's properties tell of."""
     parts = [properties.get(key, "") for key in ("platform", "constellation", "mission")]
     text = " ".join(str(part) for part in parts).lower().replace("_", "-")
-    instruments = {str(name).lower() for name in properties.get("instruments") or ()}
+    held = properties.get("instruments") or ()
+    instruments = {str(name).lower() for name in ([held] if isinstance(held, str) else held)}
     if "sentinel-2" in text:
         return "sentinel-2-msi"
     if "landsat" not in text:

@@ -11,10 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from affine import Affine
 from numpy.typing import NDArray
-from rasterio.crs import CRS
-from rasterio.errors import CRSError
 
 from nubila.errors import GridError, MetadataError, ProductError
 from nubila.raster.gdal import GdalSource, RasterInfo, open_source
@@ -22,6 +19,7 @@ from nubila.raster.grid import Grid, Window
 from nubila.scenes.location import gdal_path, read_text, resolve, unsigned
 from nubila.scenes.scene import BandFile
 from nubila.scenes.stac_bands import Json, sensor_of
+from nubila.scenes.stac_fields import check_lists, grid_of
 from nubila.scenes.stac_scale import Calibration, hold_to_file
 
 __all__ = ["StacItem", "load_item"]
@@ -113,32 +111,19 @@ class StacItem:
     def is_at_hand(self, asset: Json) -> bool:
         """Tell whether to look at an asset's file costs next to nothing, or is done anyway."""
         path = self.path(asset)
-        return os.path.exists(path) or self._grid(asset) is None  # noqa: PTH110 (as in `open`)
+        return os.path.exists(path) or self._place(asset) is None  # noqa: PTH110 (as in `open`)
 
     def open(self, asset: Json, index: int = 1, calibration: Calibration | None = None) -> BandFile:
         """Return an asset's file; over the network only if the item does not say where it lies."""
         path = self.path(asset)
-        grid = self._grid(asset)
+        grid = self._place(asset)
         if grid is not None:
             return BandFile(LazySource(path, index, grid, calibration), grid)
         source, info = open_source(path, index)
         return BandFile(source, info.grid)
 
-    def _grid(self, asset: Json) -> Grid | None:
-        """Return the grid by the projection extension (v1 or v2), of the asset or the item."""
-        stated = {k: v for k, v in self.properties.items() if k.startswith("proj:")} | {
-            k: v for k, v in asset.items() if k.startswith("proj:")
-        }
-        code = stated.get("proj:code") or stated.get("proj:epsg") or stated.get("proj:wkt2")
-        shape, transform = stated.get("proj:shape"), stated.get("proj:transform")
-        if not (code and shape and transform):
-            return None
-        try:
-            crs = CRS.from_user_input(code)
-            rows, columns = (int(n) for n in shape)
-            return Grid(crs, Affine(*(float(n) for n in transform[:6])), (rows, columns))
-        except (CRSError, TypeError, ValueError) as error:
-            raise MetadataError(f"{self.name}: its proj: fields are unreadable: {error}") from error
+    def _place(self, asset: Json) -> Grid | None:
+        return grid_of(self.content, asset, self.name)
 
 
 def load_item(item: Any) -> StacItem:  # noqa: ANN401 (pystac is no dependency: any object goes)
@@ -150,7 +135,7 @@ def load_item(item: Any) -> StacItem:  # noqa: ANN401 (pystac is no dependency: 
     Raises:
         MissingFileError: there is no such file.
         ProductError: it is no STAC item, or cannot be fetched.
-        MetadataError: it is of a STAC version before 1.0.
+        MetadataError: it is of a STAC version before 1.0, or a list of names is none.
     """
     base = ""
     if isinstance(item, (str, Path)):
@@ -176,6 +161,7 @@ def load_item(item: Any) -> StacItem:  # noqa: ANN401 (pystac is no dependency: 
     for key, asset in assets.items():
         if not (isinstance(asset, Mapping) and asset.get("href")):
             raise ProductError(f"{name}: asset {key!r} has no href")
+    check_lists(content, name)
     return StacItem(content, name, base or _self_link(content.get("links")))
 
 
@@ -203,5 +189,6 @@ def _plain(item: Any) -> Any:  # noqa: ANN401 (see load_item)
 
 def _self_link(links: Any) -> str:  # noqa: ANN401 (JSON)
     """Return the address that an item gives as its own, or ``""``."""
-    known = [link for link in links or () if isinstance(link, Mapping)]
+    held = links if isinstance(links, list | tuple) else ()
+    known = [link for link in held if isinstance(link, Mapping)]
     return next((str(k.get("href", "")) for k in known if k.get("rel") == "self"), "")
