@@ -428,3 +428,34 @@ def test_one_near_infrared_that_is_needed_stands_in_for_the_other(tmp_path, refl
         mask = dataset(part, given).nubila.mask(model=model)
         expected = dataset(part, needed).nubila.mask(model=model)
         np.testing.assert_array_equal(mask.values, expected.values)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.array, str])
+def test_numbers_of_attributes_may_be_of_any_type(model, reflectance, kind):
+    counts = (reflectance[:, :96, :128] * 10_000).astype(np.float32)
+    counts[:, 40:60] = -9999.9
+    expected = nubila.predict(counts, BANDS, model=model, scale=1e-4, nodata=-9999.9).classes
+    assert (expected[40:60] == 255).all()
+    said = {"_FillValue": kind(-9999.9), "scale_factor": kind(1e-4), "add_offset": kind(0)}
+    data = dataset(counts, **said)
+    np.testing.assert_array_equal(data.nubila.mask(model=model).values, expected)
+    array = data.to_dataarray("band").assign_attrs(**said)
+    np.testing.assert_array_equal(array.nubila.mask(model=model).values, expected)
+    given = dict(zip(("nodata", "scale", "offset"), said.values(), strict=True))
+    bare = dataset(counts).nubila.mask(model=model, **given)
+    np.testing.assert_array_equal(bare.values, expected)
+
+
+def test_attributes_that_make_no_reflectance_are_refused_before_anything_is_computed(
+    model, reflectance
+):
+    counts = counts_of(reflectance[:, :64, :64])
+    lazy = dataset(counts, scale_factor=-1e-4, add_offset=0.5).chunk({"y": 32})
+    with pytest.raises(InputError, match=r"attribute scale_factor is -0\.0001"):
+        lazy.nubila.mask(model=model)
+    with pytest.raises(InputError, match=r"offset is 1e\+300"):
+        lazy.nubila.mask(model=model, scale=1e-4, offset=1e300)
+    with pytest.raises(InputError, match=r"scale is \[1, 2\], expected a number"):
+        lazy.nubila.mask(model=model, scale=[1, 2])
+    with pytest.raises(MetadataError, match="variable 'blue': _FillValue is 'none'"):
+        dataset(counts, scale_factor=1e-4, _FillValue="none").nubila.mask(model=model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -606,3 +607,47 @@ def test_the_empty_edge_of_a_real_float_scene_is_no_data(shared_data):
     validity = open_raster(paths, bands=names).read(names).validity
     np.testing.assert_array_equal(validity == Validity.NO_DATA, (raw == 0).all(axis=0))
     assert 0.1 < (validity == Validity.NO_DATA).mean() < 0.2
+
+
+@pytest.mark.parametrize("scale", [0.0, -1e-4, np.inf, np.nan, 1e300, 1e-300, 10_000.0])
+def test_a_scale_that_no_reflectance_has_is_refused_wherever_it_comes_from(tmp_path, scale):
+    path = write(tmp_path / "a.tif", counts(1), names=["red"], tags=((scale,), (0.0,)))
+    said = rf"a\.tif: band 1 \(red\): the scale in the file's tags is {re.escape(f'{scale:g}')}"
+    with pytest.raises(MetadataError, match=said):
+        open_raster(path)
+    assert open_raster(path, scale=1e-4).bands["red"].scale == 1e-4
+    with pytest.raises(InputError, match=f"the given scale is {re.escape(str(scale))}"):
+        open_raster(path, scale=scale)
+
+
+@pytest.mark.parametrize("offset", [np.inf, np.nan, 1e300, -1000.0])
+def test_an_offset_that_no_reflectance_has_is_refused_wherever_it_comes_from(tmp_path, offset):
+    path = write(tmp_path / "a.tif", counts(1), names=["red"], tags=((1e-4,), (offset,)))
+    with pytest.raises(
+        MetadataError, match=r"a\.tif: band 1 \(red\): the offset in the file's tags"
+    ):
+        open_raster(path)
+    with pytest.raises(MetadataError, match="the offset in the file's tags"):
+        open_raster(path, scale=1e-4)
+    assert open_raster(path, offset=-0.1).bands["red"].offset == -0.1
+    with pytest.raises(InputError, match="the given offset"):
+        open_raster(path, offset=offset)
+
+
+def test_a_given_nodata_of_another_type_of_number_is_found(tmp_path):
+    values = RNG.random((1, *SHAPE), "float32")
+    values[:, :5] = -9999.9
+    path = write(tmp_path / "a.tif", values, names=["red"])
+    for nodata in (-9999.9, np.float64(-9999.9), np.float32(-9999.9)):
+        pixels = open_raster(path, nodata=nodata).read(["red"])
+        assert (pixels.validity[:5] == Validity.NO_DATA).all()
+    with pytest.raises(InputError, match=r"nodata is \[0, 1\], expected a number"):
+        open_raster(path, nodata=[0, 1])
+
+
+@pytest.mark.parametrize(("high", "advice"), [(60, "0.01 for percent"), (6000, "0.0001")])
+def test_the_scale_that_is_suggested_fits_the_values(tmp_path, high, advice):
+    values = RNG.random((1, *SHAPE), "float32") * high
+    path = write(tmp_path / "a.tif", values, names=["red"])
+    with pytest.raises(MetadataError, match=f"--scale {advice}"):
+        open_raster(path)

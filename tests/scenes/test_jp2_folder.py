@@ -45,6 +45,14 @@ def test_what_is_given_is_not_assumed(images: Path) -> None:
     np.testing.assert_allclose(scene.read(["blue"]).reflectance[0], truth, atol=1e-6)
 
 
+def test_a_scale_that_no_reflectance_has_is_refused(images: Path) -> None:
+    for scale in (-1e-4, 0, 1e300, float("nan")):
+        with pytest.raises(InputError, match="the given scale is"):
+            open_scene(images, scale=scale)
+    with pytest.raises(InputError, match="the given offset is inf"):
+        open_scene(images, offset=float("inf"))
+
+
 def test_bands_cannot_be_given(images: Path) -> None:
     with pytest.raises(InputError, match="bands"):
         open_scene(images, bands="blue,green")

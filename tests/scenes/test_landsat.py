@@ -157,6 +157,30 @@ def test_level_1_without_sun_is_refused(tmp_path, given):
         open_landsat(product.write(tmp_path))
 
 
+@pytest.mark.parametrize("level", ["L1TP", "L2SP"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("REFLECTANCE_MULT_BAND_2", "-2.75e-05"),
+        ("REFLECTANCE_MULT_BAND_2", "0"),
+        ("REFLECTANCE_MULT_BAND_2", "1e300"),
+        ("REFLECTANCE_ADD_BAND_2", "-1e300"),
+    ],
+)
+def test_numbers_that_make_no_reflectance_are_refused(tmp_path, level, key, value):
+    product = LandsatProduct(level=level)
+    next(group for group in product.groups.values() if key in group)[key] = value
+    said = f"{product.id}_MTL.txt: {key} is {float(value):g}"
+    with pytest.raises(MetadataError, match=re.escape(said)):
+        open_landsat(product.write(tmp_path))
+
+
+def test_a_sun_on_the_horizon_makes_no_reflectance(tmp_path):
+    with pytest.raises(MetadataError, match=r"MULT_BAND_1 is 2e-05; / sin\(SUN_ELEVATION = 1e-05"):
+        open_landsat(LandsatProduct(sun=1e-5).write(tmp_path / "a"))
+    assert open_landsat(LandsatProduct(sun=0.1).write(tmp_path / "b")).sun[0] == 0.1
+
+
 def test_gaps_of_landsat_7_are_no_data(tmp_path):
     product = LandsatProduct(sensor="ETM")
     gaps = np.zeros(SHAPE, bool)

@@ -655,6 +655,13 @@ def test_scale_from_the_file_where_the_item_has_none(tmp_path):
     assert "tags" in scene.bands["red"].scale_from
 
 
+@pytest.mark.parametrize("tags", [(0.0, 0.1), (-1e-4, 0.0), (np.inf, 0.0), (1e300, 0), (1, 1e300)])
+def test_a_scale_from_the_file_that_no_reflectance_has_is_refused(tmp_path, tags):
+    item, _ = plain(tmp_path, tags=tags)
+    with pytest.raises(MetadataError, match=r"in the tags of .*a\.tif the (scale|offset) is"):
+        open_stac(save(item, tmp_path))
+
+
 def test_no_scale_anywhere(tmp_path):
     item, _ = plain(tmp_path)
     with pytest.raises(MetadataError, match=r"asset 'data'.*no scale(.|\n)*list of rasters"):

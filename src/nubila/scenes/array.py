@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from nubila.bands import parse_bands
 from nubila.errors import GridError, InputError
 from nubila.raster import Grid, Window
-from nubila.scenes.reflectance import too_high, too_low
+from nubila.scenes.reflectance import in_percent, too_high, too_low
+from nubila.scenes.scaling import check_scaling, plain_number
 from nubila.scenes.scene import Band, BandFile, Scene
 
 __all__ = ["ArraySource", "scene_from_array"]
@@ -89,8 +90,9 @@ def scene_from_array(
 
     Raises:
         InputError: the array is not three-dimensional, not of numbers, empty, or has another
-            number of bands than named; scale is 0 or something is not finite; without a scale,
-            values are integers or so high or low that they are no reflectance.
+            number of bands than named; scale or offset are such as no reflectance has, or
+            something is no number; without a scale, values are integers or so high or low that
+            they are no reflectance.
         GridError: the grid has another shape than the array.
 
     >>> scene_from_array(np.zeros((3, 64, 64), "uint16"), "blue,green,red", scale=1e-4).shape
@@ -100,8 +102,11 @@ def scene_from_array(
     stack = _stack(array)
     _check(stack, names)
     rows, columns = stack.shape[1:]
+    nodata = None if nodata is None else plain_number(nodata, f"{name}: nodata")
+    saturated = None if saturated is None else plain_number(saturated, f"{name}: saturated")
     if grid is None:
-        _check_numbers(resolution=resolution)
+        if not (math.isfinite(resolution) and resolution > 0):
+            raise InputError(f"resolution must be a positive number, got {resolution}")
         grid = Grid(None, Affine(resolution, 0, 0, 0, -resolution, 0), (rows, columns))
     if grid.shape != (rows, columns):
         raise GridError(f"{name}: the grid has shape {grid.shape}, the array {(rows, columns)}")
@@ -113,7 +118,13 @@ def scene_from_array(
             _check_reflectance(values, band, name, nodata)
         factor = 1.0 if scale is None else _of(scale, band, "scale")
         addend = _of(offset, band, "offset")
-        _check_numbers(scale=factor)
+        check_scaling(
+            factor,
+            addend,
+            scale_said=f"{name}: scale of band {band!r} is {factor}",
+            offset_said=f"{name}: offset of band {band!r} is {addend}",
+            error=InputError,
+        )
         found[band] = Band(
             name=band,
             label=band,
@@ -150,17 +161,18 @@ def _stack(array: ArrayLike) -> NDArray[Any]:
 
 def _check_reflectance(values: NDArray[Any], band: str, name: str, nodata: float | None) -> None:
     """Refuse integers and values that no reflectance has."""
-    told = "give scale=1e-4 for reflectance x 10000 (and offset=-0.1 for Sentinel-2 from baseline "
-    told += "04.00, if it is in the counts)"
+    counts = "give scale=1e-4 for reflectance x 10000 (and offset=-0.1 for Sentinel-2 from baseline"
+    counts += " 04.00, if it is in the counts)"
     if values.dtype.kind != "f":
         raise InputError(
-            f"{name}: values are {values.dtype} and no scale is known; {told}, or scale=1 if they "
-            "are reflectance as they are"
+            f"{name}: values are {values.dtype} and no scale is known; {counts}, or scale=1 if "
+            "they are reflectance as they are"
         )
     step_rows, step_columns = (-(-n // _SAMPLE) for n in values.shape)
     seen = values[::step_rows, ::step_columns]
     high, low = too_high(seen, nodata), too_low(seen, nodata)
     if high is not None:
+        told = "give scale=0.01 for percent" if in_percent(high) else counts
         raise InputError(
             f"{name}: band {band} has values to {high:g} and no scale is known, so it is no "
             f"reflectance (1 = 100 %); {told}"
@@ -189,17 +201,7 @@ def _check(array: NDArray[Any], names: Sequence[str]) -> None:
 def _of(value: float | Mapping[str, float], band: str, what: str) -> float:
     """Return a number that is given for all bands or by name."""
     if not isinstance(value, Mapping):
-        number = float(value)
-    elif band in value:
-        number = float(value[band])
-    else:
-        raise InputError(f"no {what} is given for band {band!r} (given: {', '.join(value)})")
-    if not math.isfinite(number):
-        raise InputError(f"{what} of band {band!r} must be a finite number, got {number}")
-    return number
-
-
-def _check_numbers(**numbers: float) -> None:
-    for name, number in numbers.items():
-        if not (math.isfinite(number) and number > 0):
-            raise InputError(f"{name} must be a positive number, got {number}")
+        return plain_number(value, what)
+    if band in value:
+        return plain_number(value[band], f"{what} of band {band!r}")
+    raise InputError(f"no {what} is given for band {band!r} (given: {', '.join(value)})")

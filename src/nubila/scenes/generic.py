@@ -16,7 +16,8 @@ from nubila.errors import BandError, InputError, MetadataError, nearest
 from nubila.raster.gdal import GdalSource, RasterInfo, open_source
 from nubila.scenes.grids import common_grid
 from nubila.scenes.location import gdal_path, unsigned
-from nubila.scenes.reflectance import sample_of, too_high, too_low
+from nubila.scenes.reflectance import in_percent, sample_of, too_high, too_low
+from nubila.scenes.scaling import check_scaling, given_scaling
 from nubila.scenes.scene import Band, BandFile, Scene
 
 __all__ = ["open_raster"]
@@ -74,13 +75,15 @@ def open_raster(
 
     Raises:
         BandError: a band's name is unknown, or no band can be named.
-        MetadataError: there is no scale, or the values cannot be reflectance.
-        InputError: the scale or offset is no usable number, or the sensor is unknown.
+        MetadataError: there is no scale, one that no reflectance has, or the values cannot be
+            reflectance.
+        InputError: scale, offset or nodata is no usable number, or the sensor is unknown.
         GridError: the files differ in CRS or extent, or are turned against north.
         MissingFileError: a file is not there (or the server says so).
         DamagedFileError: GDAL cannot open a file.
     """
-    _check_given(scale, offset, sensor)
+    _check_sensor(sensor)
+    scale, offset, nodata = given_scaling(scale, offset, nodata)
     files = [str(p) for p in ([paths] if isinstance(paths, (str, Path)) else paths)]
     layers = [layer for file in files for layer in _layers(file)]
     names, notes = _names(layers, bands, sensor)
@@ -104,11 +107,7 @@ def open_raster(
     )
 
 
-def _check_given(scale: float | None, offset: float | None, sensor: str | None) -> None:
-    if scale is not None and not (math.isfinite(scale) and scale > 0):
-        raise InputError(f"scale must be a positive number, got {scale}")
-    if offset is not None and not math.isfinite(offset):
-        raise InputError(f"offset must be a finite number, got {offset}")
+def _check_sensor(sensor: str | None) -> None:
     if sensor is not None and sensor not in SENSORS:
         raise InputError(
             f"unknown sensor {sensor!r}{nearest(sensor, SENSORS)} (known: {', '.join(SENSORS)})"
@@ -247,6 +246,7 @@ def _band(
         nodata=own_nodata if nodata is None else nodata,
         resolution=info.grid.resolution,
     )
+    _check_scaling(layer, band)
     notes = _override_notes(layer, scale, offset, nodata)
     if band.nodata is None and not floating and not layer.source.masked:
         notes.append("no value for no data is given, so every pixel counts (--nodata)")
@@ -262,6 +262,17 @@ def _band(
     zeros = _check_reflectance(layer, band) and nodata is None
     told = "floating-point values taken as they are"
     return replace(band, scale_from=told, zero_fill=zeros), notes
+
+
+def _check_scaling(layer: _Layer, band: Band) -> None:
+    """Refuse what the file's tags say, where it counts: what is given was judged before."""
+    where = f"{layer.path}: band {layer.index} ({band.name}):"
+    check_scaling(
+        band.scale,
+        band.offset,
+        scale_said=f"{where} the scale in the file's tags is {band.scale:g}",
+        offset_said=f"{where} the offset in the file's tags is {band.offset:g}",
+    )
 
 
 def _override_notes(
@@ -293,7 +304,7 @@ def _check_reflectance(layer: _Layer, band: Band) -> bool:
     if high is not None:
         raise MetadataError(
             f"{where} to {high:g} and no scale, so it is no reflectance (1 = 100 %). Say how it "
-            f"becomes one, such as --scale 0.0001"
+            f"becomes one, such as --scale {'0.01 for percent' if in_percent(high) else '0.0001'}"
         )
     if low is not None:
         raise MetadataError(

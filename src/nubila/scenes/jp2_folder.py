@@ -16,6 +16,7 @@ from nubila.scenes.archive import Tree, open_tree
 from nubila.scenes.grids import common_grid
 from nubila.scenes.safe import default_resolution, image_of
 from nubila.scenes.safe_xml import tile_code
+from nubila.scenes.scaling import given_scaling
 from nubila.scenes.scene import Band, BandFile, Scene
 
 __all__ = ["band_images", "open_jp2_folder"]
@@ -52,7 +53,9 @@ def open_jp2_folder(
         ProductError: no such images, of more than one tile and date, or a band twice.
         DamagedFileError: an image cannot be opened.
         GridError: the images do not lie on the same ground.
+        InputError: scale, offset or nodata is no usable number.
     """
+    scale, offset, nodata = given_scaling(scale, offset, nodata)
     tree = source if isinstance(source, Tree) else open_tree(source)
     names = band_images(tree)
     stem = _stem(tree, names)

@@ -18,6 +18,7 @@ from nubila.scenes.archive import Tree, open_tree
 from nubila.scenes.footprint import footprint_geometry
 from nubila.scenes.grids import common_grid
 from nubila.scenes.landsat_mtl import Metadata, read_metadata
+from nubila.scenes.scaling import check_scaling
 from nubila.scenes.scene import Band, BandFile, Saturation, Scene
 
 __all__ = ["find_mtl", "open_landsat"]
@@ -77,8 +78,8 @@ def open_landsat(source: str | Path | Tree) -> Scene:
 
     Raises:
         ProductError: no Landsat product, or several in one folder.
-        MetadataError: the MTL is damaged, lacks something, contradicts another one, or is of
-            another scene than the files.
+        MetadataError: the MTL is damaged, lacks something, contradicts another one, is of another
+            scene than the files, or has numbers that make no reflectance.
         MissingFileError: nothing is at `source`, or not one band is.
         DamagedFileError: the archive or a band cannot be opened.
         GridError: bands differ in CRS or extent.
@@ -208,24 +209,36 @@ def _bands(product: _Product) -> tuple[dict[str, Band], dict[str, tuple[str, ...
 def _calibration(product: _Product, number: str) -> tuple[float, float, str]:
     """Return scale and offset of a band to reflectance, and where they were read."""
     metadata = product.metadata
-    where = f"{posixpath.basename(product.mtl)}, {metadata.rescaling}"
+    mtl = posixpath.join(product.tree.path, product.mtl)
     if number not in metadata.scales:
         raise MetadataError(
-            f"{posixpath.join(product.tree.path, product.mtl)}: REFLECTANCE_MULT_BAND_{number} is "
-            f"missing in {metadata.rescaling}; without it the counts have no unit"
+            f"{mtl}: REFLECTANCE_MULT_BAND_{number} is missing in {metadata.rescaling}; without it "
+            f"the counts have no unit"
         )
     scale, offset = metadata.scales[number]
+    sine, divided = _sine_of_sun(metadata, mtl)
+    check_scaling(
+        scale / sine,
+        offset / sine,
+        scale_said=f"{mtl}: REFLECTANCE_MULT_BAND_{number} is {scale:g}{divided}",
+        offset_said=f"{mtl}: REFLECTANCE_ADD_BAND_{number} is {offset:g}{divided}",
+    )
+    where = f"{posixpath.basename(product.mtl)}, {metadata.rescaling}{divided}"
+    return scale / sine, offset / sine, where
+
+
+def _sine_of_sun(metadata: Metadata, mtl: str) -> tuple[float, str]:
+    """Return what a level's numbers are divided by, and how to say so."""
     if metadata.level.startswith("L2"):
-        return scale, offset, where
+        return 1.0, ""
     elevation = metadata.sun_elevation
     if elevation is None or not 0 < elevation <= 90:
         found = "missing" if elevation is None else f"{elevation:g} degrees"
         raise MetadataError(
-            f"{posixpath.join(product.tree.path, product.mtl)}: SUN_ELEVATION is {found}; Level 1 "
-            f"counts become reflectance only with the sun above the horizon (0 to 90 degrees)"
+            f"{mtl}: SUN_ELEVATION is {found}; Level 1 counts become reflectance only with the sun "
+            f"above the horizon (0 to 90 degrees)"
         )
-    sine = math.sin(math.radians(elevation))
-    return scale / sine, offset / sine, f"{where}; / sin(SUN_ELEVATION = {elevation:g})"
+    return math.sin(math.radians(elevation)), f"; / sin(SUN_ELEVATION = {elevation:g})"
 
 
 def _sun(metadata: Metadata) -> tuple[float, float] | None:

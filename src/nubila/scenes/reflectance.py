@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from nubila.raster.grid import Window
 from nubila.scenes.band import RasterSource
 
-__all__ = ["sample_of", "too_high", "too_low"]
+__all__ = ["in_percent", "sample_of", "too_high", "too_low"]
 
 _MOST_REFLECTANCE: Final = 10.0  # nothing on Earth, glint included, comes near 1000 %
+_MOST_PERCENT: Final = 150.0  # in percent, snow and cloud that face a low sun reach about this
 _LEAST_REFLECTANCE: Final = -1.0  # atmospheric correction goes below 0, but not by so much
 _SAMPLE: Final = 128  # rows and columns of the blocks that are looked at
 
@@ -41,6 +42,11 @@ def too_high(values: NDArray[Any], nodata: float | None) -> float | None:
         return None
     high = float(np.percentile(found, 99))
     return high if high > _MOST_REFLECTANCE else None
+
+
+def in_percent(high: float) -> bool:
+    """Tell whether values that `too_high` found to be this high are likely percent."""
+    return high <= _MOST_PERCENT
 
 
 def too_low(values: NDArray[Any], nodata: float | None) -> float | None:

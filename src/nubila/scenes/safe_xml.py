@@ -22,6 +22,7 @@ from rasterio.errors import CRSError
 from nubila.bands import SENSORS
 from nubila.errors import MetadataError, ProductError
 from nubila.raster.grid import Grid
+from nubila.scenes.scaling import check_scaling
 from nubila.scenes.xml import find_all, find_text
 
 __all__ = ["GranuleInfo", "ProductInfo", "TileInfo", "read_product", "read_tile", "tile_code"]
@@ -104,6 +105,14 @@ def read_product(root: Element, name: str) -> ProductInfo:
     quantification = _quantification(root, level, name)
     offsets, offset_from, notes = _offsets(root, level, baseline, name)
     nodata, saturated, special_notes = _special_values(root, quantification, name)
+    for label, offset in offsets.items():
+        by = f"/ {_QUANTIFICATION[level][0]} {quantification:g}"
+        check_scaling(
+            1 / quantification,
+            offset / quantification,
+            scale_said=f"{name}: the scale is 1 {by}",
+            offset_said=f"{name}: the offset of {label} is {_OFFSETS[level]} {offset:g} {by}",
+        )
     tag = _OFFSETS[level].removesuffix("_ADD_OFFSET")
     return ProductInfo(
         id=find_text(root, "PRODUCT_URI", "PRODUCT_URI_2A").removesuffix(".SAFE"),
@@ -172,14 +181,14 @@ def _level(root: Element, name: str) -> str:
 
 def _quantification(root: Element, level: str, name: str) -> float:
     tags = _QUANTIFICATION[level]
-    values = {_number(e.text, e.tag, name) for e in find_all(root, *tags)}
-    if len(values) != 1 or not (value := values.pop()) > 0:
-        found = ", ".join(f"{v:g}" for v in sorted(values)) or "none"
+    values = sorted({_number(e.text, e.tag, name) for e in find_all(root, *tags)})
+    if len(values) != 1 or not values[0] > 0:
+        found = ", ".join(f"{v:g}" for v in values) or "none"
         raise MetadataError(
             f"{name}: expected one positive {tags[0]}, found {found}; without it counts cannot be "
             f"turned into reflectance"
         )
-    return value
+    return values[0]
 
 
 def _offsets(

@@ -16,6 +16,7 @@ from nubila.scenes.grids import common_grid
 from nubila.scenes.location import unsigned
 from nubila.scenes.reflectance import sample_of, too_high, too_low
 from nubila.scenes.safe import default_resolution
+from nubila.scenes.scaling import check_scaling
 from nubila.scenes.scene import Band, BandFile, Saturation, Scene
 from nubila.scenes.stac_bands import Json, Layer, find_layers, number
 from nubila.scenes.stac_fields import footprint_of, time_of
@@ -123,6 +124,13 @@ def _calibration(item: StacItem, layer: Layer) -> Calibration:
         return held
     scale, offset = info.scales[layer.index - 1], info.offsets[layer.index - 1]
     if (scale, offset) != (1.0, 0.0):
+        said = f"{layer.where}: in the tags of {unsigned(info.path)}"
+        check_scaling(
+            scale,
+            offset,
+            scale_said=f"{said} the scale is {scale:g}",
+            offset_said=f"{said} the offset is {offset:g}",
+        )
         return Calibration(scale, offset, "tags of the file")
     dtype = info.dtypes[layer.index - 1]
     if dtype.startswith("float"):

@@ -36,6 +36,7 @@ from typing import Any, Final
 from nubila.errors import MetadataError
 from nubila.raster.gdal import RasterInfo
 from nubila.scenes.location import unsigned
+from nubila.scenes.scaling import check_scaling
 from nubila.scenes.stac_bands import Layer
 
 __all__ = ["Calibration", "calibrate", "hold_to_file"]
@@ -79,10 +80,12 @@ def calibrate(layer: Layer, properties: Mapping[str, Any], sensor: str) -> Calib
     Raises:
         MetadataError: what the item says contradicts itself, or cannot give reflectance.
     """
-    if layer.scale is not None and not (math.isfinite(layer.scale) and layer.scale > 0):
-        raise MetadataError(f"{layer.where}: scale is {layer.scale}, expected a positive number")
-    if layer.offset is not None and not math.isfinite(layer.offset):
-        raise MetadataError(f"{layer.where}: offset is {layer.offset}, expected a finite number")
+    check_scaling(
+        1.0 if layer.scale is None else layer.scale,
+        layer.offset or 0.0,
+        scale_said=f"{layer.where}: scale is {layer.scale}",
+        offset_said=f"{layer.where}: offset is {layer.offset}",
+    )
     if sensor == "sentinel-2-msi":
         return _sentinel(layer, properties)
     level = str(properties.get("landsat:correction", ""))

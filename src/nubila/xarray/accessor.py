@@ -65,9 +65,11 @@ class NubilaAccessor:
             BandError: bands are unknown, their labels may be another sensor's, two are the same,
                 or one that the model needs is missing.
             GridError: there are no two spatial dimensions.
-            MetadataError: bands differ in scale, offset or nodata, and it is not given.
-            InputError: a threshold is wrong; or without a scale, values are integers or too high
-                for reflectance (of Dask arrays the latter is found when a block is computed).
+            MetadataError: bands differ in scale, offset or nodata, and it is not given, or an
+                attribute that tells one is no number.
+            InputError: scale, offset or nodata is no usable number; a threshold is wrong; or
+                without a scale, values are integers or too high for reflectance (of Dask
+                arrays the latter is found when a block is computed).
             ModelError: there is no such model.
         """
         card = known_model(model).card

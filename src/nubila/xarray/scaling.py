@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any, Final
 
 import numpy as np
 import xarray as xr
 
 from nubila.errors import InputError, MetadataError
+from nubila.scenes.scaling import check_scaling, plain_number
 
 __all__ = ["find_scaling"]
 
@@ -28,33 +29,47 @@ def find_scaling(
         data: of a Dataset only the bands that the model takes.
         dtype: of the values that the model is given.
         given: by what attributes call it; None = not given.
+
+    Raises:
+        InputError: something is no number, no reflectance has it, or a scale is needed.
+        MetadataError: an attribute is no number, or bands disagree.
     """
     asked = [key for key, value in given.items() if value is None]
     said = _agreeing(data, asked) if isinstance(data, xr.Dataset) else _said(data)
-    found = {key: said.get(key) if value is None else value for key, value in given.items()}
-    scale, offset = found["scale_factor"], found["add_offset"]
+    found = {
+        key: said.get(key) if value is None else plain_number(value, _ARGUMENTS[key])
+        for key, value in given.items()
+    }
+    scale, offset = found["scale_factor"], found["add_offset"] or 0.0
     if scale is None and dtype.kind in "iu":
         raise InputError(
             f"values are {dtype} and no scale is known; give scale=1e-4 for reflectance x "
             "10000 (and offset=-0.1 for Sentinel-2 from baseline 04.00, if it is in the counts)"
         )
-    return {
-        "scale": None if scale is None else float(scale),
-        "offset": float(offset or 0.0),
-        "nodata": found["nodata"],
+    by = {
+        k: f"attribute {k}" if given[k] is None else argument for k, argument in _ARGUMENTS.items()
     }
+    check_scaling(
+        1.0 if scale is None else scale,
+        offset,
+        scale_said=f"{by['scale_factor']} is {scale}",
+        offset_said=f"{by['add_offset']} is {offset}",
+        error=InputError,
+    )
+    return {"scale": scale, "offset": offset, "nodata": found["nodata"]}
 
 
-def _agreeing(taken: xr.Dataset, asked: Collection[str]) -> dict[str, Any]:
+def _agreeing(taken: xr.Dataset, asked: Collection[str]) -> dict[str, float | None]:
     """Return what attributes say of the values, which must be the same on all bands.
 
     Args:
         taken: the bands.
         asked: keys of `_ARGUMENTS`: those that nobody gave.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, float | None] = {}
     for name, variable in taken.data_vars.items():
-        said = {"scale_factor": None, "add_offset": 0.0, **_said(variable, taken)}
+        said: dict[str, float | None] = {"scale_factor": None, "add_offset": 0.0}
+        said |= _said(variable, taken)
         for key in asked:
             value = said.get(key)
             if key == "nodata" and value is None:
@@ -69,7 +84,7 @@ def _agreeing(taken: xr.Dataset, asked: Collection[str]) -> dict[str, Any]:
     return found
 
 
-def _said(variable: xr.DataArray, dataset: xr.Dataset | None = None) -> dict[str, Any]:
+def _said(variable: xr.DataArray, dataset: xr.Dataset | None = None) -> dict[str, float]:
     """Return ``scale_factor``, ``add_offset`` and ``nodata``, each where it is known.
 
     They are looked for among the variable's attributes and encoding, then the dataset's, to whose
@@ -78,18 +93,29 @@ def _said(variable: xr.DataArray, dataset: xr.Dataset | None = None) -> dict[str
     """
     holders = [variable] if dataset is None else [variable, dataset]
     integers = variable.dtype.kind in "iu"
-    found: dict[str, Any] = {}
+    found: dict[str, float] = {}
     for holder in holders:
         for source in (holder.attrs, holder.encoding if integers else {}):
-            scaling = {k: source[k] for k in ("scale_factor", "add_offset") if k in source}
+            told = _numbers(source, variable.name)
+            scaling = {k: v for k, v in told.items() if k in ("scale_factor", "add_offset")}
             # rioxarray writes 1 and 0 where a file says neither.
             silent = scaling.get("scale_factor", 1) == 1 and not scaling.get("add_offset")
             # One belongs to the other, so that they are never taken from two places.
             if not silent and not {"scale_factor", "add_offset"} & set(found):
                 found |= scaling
-            nodata = source.get("_FillValue", source.get("nodata"))
-            if nodata is not None:
-                found.setdefault("nodata", nodata)
+            for key in ("_FillValue", "nodata"):
+                if key in told:
+                    found.setdefault("nodata", told[key])
     if "nodata" not in found and "rioxarray" in sys.modules:
-        found["nodata"] = variable.rio.nodata
+        found |= _numbers({"nodata": variable.rio.nodata}, variable.name)
     return found
+
+
+def _numbers(source: Mapping[Any, Any], name: Hashable) -> dict[str, float]:
+    """Return what attributes or an encoding say in numbers; None counts as not said."""
+    keys = ("scale_factor", "add_offset", "_FillValue", "nodata")
+    return {
+        key: plain_number(source[key], f"variable {name!r}: {key}", MetadataError)
+        for key in keys
+        if source.get(key) is not None
+    }
