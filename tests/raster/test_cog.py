@@ -197,3 +197,42 @@ def test_a_disk_that_runs_full_at_any_byte_is_noticed(tmp_path):
         check=False,
     )
     assert done.stdout.startswith("done"), done.stderr[-2000:]
+
+
+POLE = (
+    "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 "
+    "+to_meter=0.0174532925199433 +ellps=WGS84"
+)
+
+
+@pytest.mark.parametrize("categories", [{}, CLASS_NAMES])
+@pytest.mark.parametrize("crs", [POLE, "+proj=eqearth", "EPSG:4326", "EPSG:3857"])
+def test_the_crs_is_read_back_even_where_geotiff_has_no_form_for_it(tmp_path, crs, categories):
+    grid = Grid(CRS.from_user_input(crs), Affine(0.1, 0, 5, 0, -0.1, 50), (40, 30))
+    path = tmp_path / "x.tif"
+    look = CogLook(nodata=255, categories=categories)
+    write_cog(path, np.zeros((40, 30), np.uint8), grid=grid, look=look)
+    with rasterio.open(path) as data:
+        assert data.crs == grid.crs
+        rasterio.shutil.copy(data, tmp_path / "x.vrt", driver="VRT")
+    assert ("<Category>" in (tmp_path / "x.vrt").read_text()) == bool(categories)
+    needed = bool(categories) or crs in (POLE, "+proj=eqearth")
+    assert path.with_name("x.tif.aux.xml").exists() == needed
+
+
+def test_a_side_file_of_an_earlier_mask_does_not_stay(tmp_path):
+    path, look = tmp_path / "x.tif", CogLook(nodata=255)
+    for crs in (POLE, "EPSG:32632"):
+        grid = Grid(CRS.from_user_input(crs), Affine(10, 0, 5e5, 0, -10, 5e6), (40, 30))
+        write_cog(path, np.zeros((40, 30), np.uint8), grid=grid, look=look)
+    with rasterio.open(path) as data:
+        assert data.crs == CRS.from_epsg(32632)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.tif"]
+
+
+def test_a_crs_that_cannot_be_kept_is_told(tmp_path, monkeypatch):
+    """GDAL keeps all that are known, so that it loses one is played."""
+    monkeypatch.setattr("nubila.raster.cog._crs_of", lambda path: None)
+    with pytest.raises(OutputError, match=r"x\.tif: .*its CRS.*UTM zone 32N(.|\n)*gdalwarp"):
+        write_cog(tmp_path / "x.tif", np.zeros((9, 9), np.uint8), grid=grid_of(9, 9), look=LOOK)
+    assert list(tmp_path.iterdir()) == []

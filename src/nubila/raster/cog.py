@@ -19,6 +19,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.shutil import copy
 from rasterio.windows import Window as RasterioWindow
@@ -108,7 +109,8 @@ def open_cog(
 ) -> Iterator[CogWriter]:
     """Open a cloud-optimised GeoTIFF for writing; it appears under its name when whole.
 
-    Category names go into ``<path>.aux.xml``, where GDAL keeps them, for GeoTIFF has no place.
+    Category names go into ``<path>.aux.xml``, where GDAL keeps them, for GeoTIFF has no place, and
+    so does a CRS of which GeoTIFF knows no form, such as that of a turned pole.
 
     Args:
         path: the file; what is there is replaced.
@@ -139,7 +141,7 @@ def open_cog(
             data.close()
             _copy(scratch, target, look, threads)
             _verify(target, writer.checksums)
-        _write_categories(path, look.categories)
+            _write_side_file(target, path, grid.crs, look.categories)
 
 
 def write_cog(path: str | Path, values: NDArray[Any], *, grid: Grid, look: CogLook) -> None:
@@ -221,19 +223,54 @@ def _verify(target: Path, checksums: Sequence[int]) -> None:
         raise RasterioError("what was written does not read back as it was")
 
 
-def _write_categories(path: Path, categories: Mapping[int, str]) -> None:
-    side = path.with_name(f"{path.name}.aux.xml")
-    if not categories:
-        with suppress(FileNotFoundError):
-            side.unlink()
+def _write_side_file(
+    target: Path, path: Path, crs: CRS | None, categories: Mapping[int, str]
+) -> None:
+    """Write, or take away, what GDAL looks for beside a file, and hold the CRS to the grid's.
+
+    Args:
+        target: the finished file under its temporary name.
+        path: its final name, which the side file's follows.
+        crs: of the grid.
+        categories: value -> name.
+    """
+    beside_target = _side_of(target)
+    beside_target.unlink(missing_ok=True)  # GDAL's own, with no more in it than is written here
+    parts = []
+    if crs is not None and _crs_of(target) != crs:
+        parts.append(f"  <SRS>{escape(crs.to_wkt(version='WKT2_2019'))}</SRS>\n")
+    if categories:
+        parts.append(_categories_element(categories))
+    if not parts:
+        _side_of(path).unlink(missing_ok=True)
         return
+    text = f"<PAMDataset>\n{''.join(parts)}</PAMDataset>\n"
+    beside_target.write_text(text, encoding="utf-8")
+    if crs is not None and _crs_of(target) is None:
+        raise OutputError(
+            f"{path}: cannot be written with its CRS, which GDAL does not keep: "
+            f"{crs.to_wkt(version='WKT2_2019')[:200]}\nBring the scene to another with gdalwarp"
+        )
+    with atomic_path(_side_of(path)) as side:
+        side.write_text(text, encoding="utf-8")
+
+
+def _side_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.aux.xml")
+
+
+def _crs_of(path: Path) -> CRS | None:
+    """Return the CRS of a file as anybody reads it who may look beside it."""
+    with gdal_env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"), rasterio.open(path) as data:
+        return data.crs
+
+
+def _categories_element(categories: Mapping[int, str]) -> str:
     names = "".join(
         f"      <Category>{escape(categories.get(value, ''))}</Category>\n"
         for value in range(max(categories) + 1)
     )
-    with atomic_path(side) as target:
-        target.write_text(
-            '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
-            f"{names}    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n",
-            encoding="utf-8",
-        )
+    return (
+        f'  <PAMRasterBand band="1">\n    <CategoryNames>\n{names}    </CategoryNames>\n'
+        f"  </PAMRasterBand>\n"
+    )
