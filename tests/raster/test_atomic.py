@@ -193,3 +193,11 @@ def test_a_file_system_that_cannot_flush_folders_will_do(tmp_path, monkeypatch):
     with atomic_path(tmp_path / "x") as path:
         path.write_text("x")
     assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("test", [check_folder, make_folder])
+def test_a_folder_whose_name_is_not_utf_8_is_told_and_not_made(tmp_path, test):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(OutputError, match=r"caf\\xe9/masks: a name that is not UTF-8"):
+        test(folder / "masks")
+    assert not list(tmp_path.iterdir())

@@ -194,3 +194,50 @@ def test_what_macos_puts_beside_files_is_left_out(folder: Path, kind: str) -> No
         (folder / name).write_bytes(b"\0\5\x16\7")
     tree = open_tree(folder if kind == "folder" else pack(folder, kind))
     assert tree.names == ("Granule/B2.TIF", "MTD.xml")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+@pytest.mark.parametrize("name", ["a }{ b", "a}b{c", "{a", "a}", "{x/{y}}/a", "a{b}"])
+def test_braces_in_a_name_that_gdal_takes_for_its_own(
+    folder: Path, kind: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = folder.parent / f"{name}.{kind}"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    pack(folder, kind).rename(archive)
+    monkeypatch.chdir(folder.parent)
+    for path in (archive, archive.relative_to(folder.parent)):
+        with rasterio.open(open_tree(path).gdal_path("Granule/B2.TIF")) as data:
+            np.testing.assert_array_equal(data.read(1), COUNTS)
+
+
+def test_braces_in_a_name_that_does_not_say_what_it_is(folder: Path) -> None:
+    archive = pack(folder, "zip").rename(folder.parent / "a{b")
+    with pytest.raises(ProductError, match=r"a\{b: .*rename it so that it ends in \.zip"):
+        open_tree(archive)
+
+
+@pytest.mark.parametrize("name", ["packed.tar", "a{b.tar"])
+def test_a_tar_that_is_compressed_without_saying_so(folder: Path, name: str) -> None:
+    tree = open_tree(pack(folder, "tar.gz").rename(folder.parent / name))
+    assert tree.read("MTD.xml") == b"<a/>"
+    with gdal_env(), rasterio.open(tree.gdal_path("Granule/B2.TIF")) as data:
+        np.testing.assert_array_equal(data.read(1), COUNTS)
+
+
+@pytest.mark.parametrize("name", ["packed.tar", "packed.tar.gz"])
+@pytest.mark.parametrize(("mode", "program"), [("w:bz2", "bzip2"), ("w:xz", "xz")])
+def test_a_tar_compressed_as_gdal_does_not_read_it(
+    folder: Path, name: str, mode: str, program: str
+) -> None:
+    archive = folder.parent / name
+    with tarfile.open(archive, mode) as data:
+        data.add(folder / "MTD.xml", "MTD.xml")
+    with pytest.raises(ProductError, match=rf"{re.escape(name)}: .*compressed with {program}"):
+        open_tree(archive)
+
+
+@pytest.mark.parametrize("name", ["packed.tar.gz", "packed.tgz"])
+def test_a_tar_that_says_it_is_compressed_and_is_not(folder: Path, name: str) -> None:
+    archive = pack(folder, "tar").rename(folder.parent / name)
+    with pytest.raises(ProductError, match="not compressed; rename it"):
+        open_tree(archive)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -245,3 +246,46 @@ def test_a_folder_above_that_cannot_be_listed(
     monkeypatch.setattr(Path, "iterdir", iterdir)
     assert any("no product XML" in note for note in open_scene(bare).notes)
     assert open_scene(images).id == product.stem
+
+
+@pytest.mark.parametrize("name", ["product", "product.SAFE", "product.dat"])
+def test_a_zip_that_is_not_called_one(tmp_path: Path, name: str) -> None:
+    product = write_safe(tmp_path / "made", SafeSpec(size=24))
+    archive = zip_product(product).rename(tmp_path / name)
+    scene = open_scene(archive)
+    assert scene.id == product.stem
+    assert np.isfinite(scene.read(["blue"]).reflectance).any()
+
+
+def test_a_zip_cut_short_that_is_not_called_one(tmp_path: Path) -> None:
+    archive = zip_product(write_safe(tmp_path / "made", SafeSpec(size=24)))
+    cut = tmp_path / "product"
+    cut.write_bytes(archive.read_bytes()[:2000])
+    with pytest.raises(DamagedFileError, match="cut short"):
+        open_scene(cut)
+
+
+def test_a_raster_that_is_called_like_an_mtl(tmp_path: Path, called: list) -> None:
+    path = touch(tmp_path / "scene_MTL.tif")
+    open_scene(path)
+    assert called[0][:2] == ("raster", [str(path)])
+    with pytest.raises(ProductError, match="no product in it"):
+        open_scene(tmp_path)
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_name_that_is_not_utf_8_is_told(tmp_path: Path, many: bool, there: bool) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.tif")
+    if there:
+        touch(Path(path))
+    for given in (path, Path(path)):
+        with pytest.raises(InputError, match=r"caf\\xe9\.tif: a name that is not UTF-8.*rename"):
+            open_scene([given, given] if many else given)
+
+
+def test_a_name_within_a_folder_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    touch(folder / "T33UUU_20170216T102101_B02.jp2")
+    with pytest.raises(InputError, match=r"caf\\xe9/T33UUU"):
+        open_scene(tmp_path)

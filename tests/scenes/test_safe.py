@@ -389,7 +389,10 @@ def test_the_same_list_twice_is_no_contradiction(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "old, new, message",
     [
-        (">10000<", ">0<", "one positive QUANTIFICATION_VALUE"),
+        (">10000<", ">0<", "one positive QUANTIFICATION_VALUE, found 0;"),
+        (">10000<", ">-10000<", "one positive QUANTIFICATION_VALUE, found -10000;"),
+        (">10000<", ">1e-300<", r"the scale is 1 / QUANTIFICATION_VALUE 1e-300; expected"),
+        ('band_id="3">-1000', 'band_id="3">1e300', "offset of B04 is RADIO_ADD_OFFSET 1e\\+300"),
         (">10000<", ">many<", "QUANTIFICATION_VALUE is 'many'"),
         ("QUANTIFICATION_VALUE", "NOTHING", "found none"),
         ('band_id="3"', 'band_id="13"', "band_id '13'"),
@@ -603,3 +606,45 @@ def test_the_tree_of_a_real_product_holds_what_the_folder_holds(shared_data: Pat
     path = real(shared_data, "T29UNU")
     names = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()}
     assert set(open_tree(path).names) == names
+
+
+@pytest.fixture
+def two_granules(tmp_path: Path) -> Path:
+    return write_safe(tmp_path, SafeSpec(tiles=("T33UUU", "T33UVU"), size=24))
+
+
+def test_the_folder_of_one_granule_is_that_granule(two_granules: Path) -> None:
+    """Of a product of several, of which others may not even be there."""
+    granule = next(two_granules.glob("GRANULE/*T33UVU*"))
+    shutil.rmtree(next(two_granules.glob("GRANULE/*T33UUU*")))
+    for folder in (granule, granule / "IMG_DATA"):
+        (scene,) = open_scenes(folder)
+        assert scene.id.endswith("_T33UVU")
+        raw = counts("T33UVU", "B02", 10, (24, 24))
+        read = scene.read(["blue"]).reflectance[0]
+        np.testing.assert_allclose(read, expected(raw, -1000, 10_000), atol=1e-6)
+    assert open_scene(granule, granule="T33UUU").id.endswith("_T33UUU")  # what is given wins
+    assert len(open_scenes(two_granules)) == 2
+
+
+def test_the_folder_of_a_granule_under_another_name(two_granules: Path, level_1: Path) -> None:
+    granule = next(two_granules.glob("GRANULE/*T33UVU*"))
+    renamed = granule.rename(granule.with_name("mine"))
+    with pytest.raises(InputError, match=r"no granule in the folder 'mine'(.|\n)*L1C_T33UVU_A0"):
+        open_scenes(renamed)
+    assert open_scene(renamed, granule="33UVU").id.endswith("_T33UVU")
+
+
+def test_the_only_granule_may_be_called_as_one_likes(copy: Path) -> None:
+    granule = next(copy.glob("GRANULE/*"))
+    assert open_scene(granule.rename(granule.with_name("mine"))).id == copy.stem
+
+
+@pytest.mark.parametrize("resolution", [10, 20, 60])
+def test_a_granule_of_which_nothing_is_there_is_told_at_any_resolution(
+    two_granules: Path, resolution: float
+) -> None:
+    shutil.rmtree(next(two_granules.glob("GRANULE/*T33UVU*")))
+    scene = open_scene(two_granules, granule="T33UVU")
+    with pytest.raises(MissingFileError, match=r"T33UVU_20230821T101021_B02\.jp2"):
+        scene.read(["blue", "green"], resolution=resolution)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from nubila.errors import OutputError
+from nubila.raster.names import check_name
 
 __all__ = ["atomic_path", "check_folder", "filling", "make_folder", "new_folder", "scratch_path"]
 
@@ -99,9 +100,10 @@ def make_folder(folder: str | Path) -> Path:
     """Make a folder, and try at once whether files can be written there.
 
     Raises:
-        OutputError: it cannot be made, is no folder, or is not writable.
+        OutputError: it cannot be made, is no folder, is not writable, or its name is not UTF-8.
     """
     folder = Path(folder)
+    check_name(folder, OutputError)
     trial = folder / f".nubila-{socket.gethostname()}-{os.getpid()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -136,9 +138,10 @@ def check_folder(folder: str | Path) -> Path:
     """Find out whether a folder can be written to, or made, without leaving anything behind.
 
     Raises:
-        OutputError: it cannot be made, is no folder, or is not writable.
+        OutputError: it cannot be made, is no folder, is not writable, or its name is not UTF-8.
     """
     folder = Path(folder)
+    check_name(folder, OutputError)
     there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     if there == folder or not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         make_folder(folder)  # which tries, or fails with the system's own reason

@@ -20,6 +20,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from nubila.errors import DamagedFileError, MissingFileError, ProductError
 from nubila.raster.grid import Grid, Window
+from nubila.raster.names import check_name
 
 __all__ = [
     "BUCKETS",
@@ -123,8 +124,10 @@ def read_info(path: str) -> RasterInfo:
     Raises:
         MissingFileError: there is nothing at `path`.
         DamagedFileError: GDAL cannot open it.
-        ProductError: the server refuses it or cannot be reached, or it holds no raster itself.
+        ProductError: the server refuses it or cannot be reached, it holds no raster itself, or its
+            name is not UTF-8.
     """
+    check_name(path, ProductError)
     try:
         with gdal_env(**_options_for(path)), rasterio.open(path) as data:
             if not data.count:

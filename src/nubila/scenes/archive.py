@@ -18,7 +18,7 @@ from typing import Final
 
 from nubila.errors import DamagedFileError, MissingFileError, ProductError
 
-__all__ = ["Tree", "is_archive", "open_tree"]
+__all__ = ["Tree", "is_archive", "is_zip", "open_tree"]
 
 # A Sentinel-2 product of many granules has some thousand files; the metadata files that are read
 # whole are below 2 MB. Both limits only keep a wrong or hostile path from filling the memory.
@@ -26,6 +26,10 @@ _MOST_MEMBERS: Final = 100_000
 _MOST_BYTES: Final = 64 * 2**20
 
 _TAR_BLOCK: Final = 512
+# What files of a kind begin with.
+_ZIP: Final = b"PK\x03\x04"
+_GZIP: Final = b"\x1f\x8b"
+_UNREAD: Final = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _BROKEN: Final = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError)
 
 
@@ -92,7 +96,8 @@ def open_tree(path: str | Path) -> Tree:
     Raises:
         MissingFileError: there is nothing at `path`.
         DamagedFileError: the archive is cut short or not what its name says.
-        ProductError: a member's name or link leads out of the archive, or stands twice.
+        ProductError: a member's name or link leads out of the archive, or stands twice, or GDAL
+            cannot read the archive by its name or compression.
     """
     place = Path(path)
     if place.is_dir():
@@ -102,10 +107,12 @@ def open_tree(path: str | Path) -> Tree:
     try:
         if zipfile.is_zipfile(place):
             names = _zip_names(place)
-            return Tree(str(path), names, f"/vsizip/{{{place}}}", partial(_read_zip, place))
+            prefix = _gdal_prefix(place, "zip", str(place))
+            return Tree(str(path), names, prefix, partial(_read_zip, place))
         if is_archive(place) and not place.name.lower().endswith(".zip"):
             names = _tar_names(place)
-            return Tree(str(path), names, f"/vsitar/{{{place}}}", partial(_read_tar, place))
+            prefix = _gdal_prefix(place, "tar", _plain_tar(place))
+            return Tree(str(path), names, prefix, partial(_read_tar, place))
     except (*_BROKEN, OSError) as error:
         raise DamagedFileError(f"{place}: damaged or cut short: {error}; fetch it again") from error
     raise DamagedFileError(
@@ -116,6 +123,59 @@ def open_tree(path: str | Path) -> Tree:
 def is_archive(path: str | Path) -> bool:
     """Tell by its name whether a path is an archive that `open_tree` reads."""
     return str(path).lower().endswith((".zip", ".tar", ".tar.gz", ".tgz"))
+
+
+def is_zip(path: Path) -> bool:
+    """Tell by how a file begins whether it is a zip, whatever it is called."""
+    try:
+        return path.is_file() and _first_bytes(path).startswith(_ZIP)
+    except OSError:
+        return False
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(8)
+
+
+def _gdal_prefix(place: Path, kind: str, inner: str) -> str:
+    """Return what GDAL calls an archive.
+
+    Args:
+        place: the archive.
+        kind: ``zip`` or ``tar``.
+        inner: what GDAL calls the archive's file.
+    """
+    if not {"{", "}"} & set(inner):
+        return f"/vsi{kind}/{{{inner}}}"
+    # Braces that do not match mislead GDAL; without them around it, it knows archives by ending.
+    if not is_archive(place):
+        raise ProductError(
+            f"{place}: an archive with a brace in its name is found by its ending only; rename it "
+            f"so that it ends in .{kind} or has no brace"
+        )
+    return f"/vsi{kind}/{inner if inner.startswith('/') else f'./{inner}'}"
+
+
+def _plain_tar(place: Path) -> str:
+    """Return what GDAL calls a tar, uncompressed.
+
+    GDAL tells by the ending whether a tar is compressed, Python by how it begins.
+    """
+    start, named = _first_bytes(place), place.name.lower().endswith((".tar.gz", ".tgz"))
+    if start.startswith(_GZIP):
+        return str(place) if named else f"/vsigzip/{place}"
+    for magic, program in _UNREAD.items():
+        if start.startswith(magic):
+            raise ProductError(
+                f"{place}: a tar that is compressed with {program}, which is not read; unpack it, "
+                f"or pack it as .tar or .tar.gz"
+            )
+    if named:
+        raise ProductError(
+            f"{place}: a tar that is not compressed; rename it so that it ends in .tar"
+        )
+    return str(place)
 
 
 def _depth(name: str) -> tuple[int, str]:

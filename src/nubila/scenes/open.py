@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from nubila.errors import DamagedFileError, InputError, MissingFileError, ProductError
-from nubila.scenes.archive import Tree, is_archive, open_tree
+from nubila.raster.names import check_name
+from nubila.scenes.archive import Tree, is_archive, is_zip, open_tree
 from nubila.scenes.jp2_folder import band_images, open_jp2_folder
 from nubila.scenes.location import is_url, unsigned
 from nubila.scenes.safe import find_manifest, find_product_xml, open_safe
@@ -26,6 +27,7 @@ _ACCEPTED: Final = (
     "images, a Landsat Collection 2 product (folder, tar, or its MTL), a raster that GDAL opens, "
     "or a STAC item"
 )
+_MTL: Final = ("_mtl.txt", "_mtl.json", "_mtl.xml")
 _RASTERS: Final = (".tif", ".tiff", ".jp2", ".vrt", ".png", ".img")
 
 
@@ -91,6 +93,9 @@ def open_scenes(
         MetadataError: metadata are absent or contradict each other.
         InputError: an option does not apply to what was given.
     """
+    for given in source if isinstance(source, (list, tuple)) else [source]:
+        if isinstance(given, (str, Path)):
+            check_name(given, InputError)
     options = {"bands": bands, "scale": scale, "offset": offset, "nodata": nodata}
     if isinstance(source, Mapping) or hasattr(source, "assets"):
         return _item(source, "the STAC item", granule, options)
@@ -125,9 +130,9 @@ def _joined(text: str) -> list[str]:
 
 def _file(path: Path, granule: str | None, options: Mapping[str, Any]) -> tuple[Scene, ...]:
     name = path.name.lower()
-    if is_archive(path):
+    if is_archive(path) or (not name.endswith(_RASTERS) and is_zip(path)):
         return _tree(open_tree(path), granule, options)
-    if "_mtl." in name:
+    if name.endswith(_MTL):
         return _landsat(path, granule, options)
     if name.endswith((".json", ".geojson")):
         return _item(path, str(path), granule, options)
@@ -150,14 +155,14 @@ def _tree(tree: Tree, granule: str | None, options: Mapping[str, Any]) -> tuple[
     if find_product_xml(tree) or find_manifest(tree):
         _refuse(tree.path, options)
         return open_safe(tree, granule=granule)
-    if any(name.count("/") <= 1 for name in tree.glob("*_MTL.*")):
+    if any(name.count("/") <= 1 for end in _MTL for name in tree.glob(f"*{end}")):
         return _landsat(tree, granule, options)
     _refuse_deeper(tree)
     if band_images(tree):
         product = _product_above(Path(tree.path))
         if product is not None:
             _refuse(tree.path, options)
-            return open_safe(product, granule=granule)
+            return open_safe(product, granule=granule, folder=_granule_folder(Path(tree.path)))
         _refuse(tree.path, {"bands": options["bands"], "granule": granule})
         given = {key: options[key] for key in ("scale", "offset", "nodata")}
         return (open_jp2_folder(tree, **given),)
@@ -171,7 +176,7 @@ def _tree(tree: Tree, granule: str | None, options: Mapping[str, Any]) -> tuple[
 
 def _refuse_deeper(tree: Tree) -> None:
     """Refuse to take a folder of products for one; their images are never read without them."""
-    patterns = ("*mtd_msil??.xml", "*manifest.safe", "*_mtl.*")
+    patterns = ("*mtd_msil??.xml", "*manifest.safe", *(f"*{end}" for end in _MTL))
     found = {posixpath.dirname(name) for pattern in patterns for name in tree.glob(pattern)}
     if found:
         listed = "".join(f"\n  {name}" for name in sorted(found)[:10])
@@ -193,6 +198,13 @@ def _product_above(folder: Path) -> Path | None:
                 if fnmatch.fnmatch(file.name.lower(), "mtd_msil??.xml"):
                     return file
     return None
+
+
+def _granule_folder(folder: Path) -> str | None:
+    """Return the name of the granule's folder that a folder of images is or lies in, or None."""
+    parts = folder.resolve().parts
+    above = [i for i, part in enumerate(parts[:-1]) if part.upper() == "GRANULE"]
+    return parts[above[-1] + 1] if above else None
 
 
 def _remote(url: str, granule: str | None, options: Mapping[str, Any]) -> tuple[Scene, ...]:

@@ -52,13 +52,17 @@ def find_manifest(tree: Tree) -> str | None:
     return next((n for n in tree.glob("*manifest.safe") if n.count("/") <= 1), None)
 
 
-def open_safe(source: str | Path | Tree, *, granule: str | None = None) -> tuple[Scene, ...]:
+def open_safe(
+    source: str | Path | Tree, *, granule: str | None = None, folder: str | None = None
+) -> tuple[Scene, ...]:
     """Open a Sentinel-2 product; one scene for each granule.
 
     Args:
         source: folder, zip, the product's main XML, or its ``manifest.safe``.
         granule: only this one, by its tile (``T33UUU`` or ``33UUU``) or identifier; where the
             product has several of the tile, all of them.
+        folder: where no granule is given and the product has several, only that of this folder
+            below ``GRANULE``.
 
     Raises:
         ProductError: no Sentinel-2 product, or several in one folder.
@@ -75,7 +79,10 @@ def open_safe(source: str | Path | Tree, *, granule: str | None = None) -> tuple
     if not product.granules:
         raise MetadataError(f"{_full(tree, main)}: no granule is listed in it")
     _check_manifest(tree, root, product)
-    chosen = _choose(product, granule, _full(tree, main))
+    if granule is None and folder is not None and len(product.granules) > 1:
+        chosen = _in_folder(product, folder, _full(tree, main))
+    else:
+        chosen = _choose(product, granule, _full(tree, main))
     return tuple(_Granule(tree, root, product, info).scene() for info in chosen)
 
 
@@ -156,6 +163,26 @@ def _choose(product: ProductInfo, granule: str | None, where: str) -> Sequence[G
     raise InputError(f"{where}: no granule {granule!r} in the product (it has: {known})")
 
 
+def _in_folder(product: ProductInfo, folder: str, where: str) -> Sequence[GranuleInfo]:
+    chosen = [g for g in product.granules if _folder_of(g).upper() == folder.upper()]
+    if chosen:
+        return chosen
+    listed = "".join(f"\n  {_folder_of(granule)}" for granule in product.granules)
+    raise InputError(
+        f"{where}: no granule in the folder {folder!r} is listed; choose one with --granule, or "
+        f"give its folder the name that the product has for it:{listed}"
+    )
+
+
+def _folder_of(granule: GranuleInfo) -> str:
+    """Return the name of a granule's folder below GRANULE; old products list bare image names."""
+    for image in granule.images:
+        parts = image.split("/")
+        if len(parts) > 2 and parts[0].upper() == "GRANULE":
+            return parts[1]
+    return granule.id
+
+
 def _short_name(product: ProductInfo, granule: GranuleInfo) -> str:
     """Return a granule's tile or, where that does not tell it from others, its identifier too.
 
@@ -228,12 +255,7 @@ class _Granule:
         return tile
 
     def _folder(self) -> str:
-        """Return the granule's folder; old products list bare image names."""
-        for image in self.info.images:
-            parts = image.split("/")
-            if len(parts) > 2 and parts[0].upper() == "GRANULE":
-                return posixpath.join(self.root, parts[0], parts[1])
-        return posixpath.join(self.root, "GRANULE", self.info.id)
+        return posixpath.join(self.root, "GRANULE", _folder_of(self.info))
 
     def _open_images(self, tile: TileInfo | None) -> None:
         stored = {posixpath.splitext(n)[0].lower(): n for n in self.tree.names if _is_image(n)}

@@ -148,6 +148,7 @@ class Scene:
         # A product's own choice holds even for a cutting of a single pixel.
         coarsest = max(smaller, self.default_resolution)
         fits = finest * (1 - 1e-6) <= resolution <= coarsest * (1 + 1e-6)
+        fits |= 0 in self.shape  # without a file the place is unknown; reading says what is missing
         if math.isfinite(resolution) and resolution > 0 and not fits:
             raise GridError(
                 f"{self.path}: a resolution of {resolution:g} m makes no sense here; give one from "
