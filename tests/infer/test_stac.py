@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -170,3 +171,16 @@ def test_what_cannot_be_told_of_fails_before_there_is_a_file(model, tmp_path):
         with pytest.raises((OverflowError, ValueError)):
             mask_scene(source, model=model).write(tmp_path)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_an_input_below_a_folder_whose_name_is_not_utf_8(model, tmp_path, monkeypatch):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    write_raster("a.tif")
+    result = mask_to_folder(open_scene("a.tif", scale=1e-4), tmp_path / "out", model=model)
+    item = json.loads(result.paths["item"].read_text(encoding="utf-8"))
+    href = next(link["href"] for link in item["links"] if link["rel"] == "derived_from")
+    assert href == "../caf%E9/a.tif"
+    again = mask_to_folder(open_scene("a.tif", scale=1e-4), tmp_path / "out", model=model)
+    assert again.paths == result.paths

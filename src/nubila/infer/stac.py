@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from rasterio.features import bounds as geometry_bounds
 from rasterio.warp import transform
@@ -116,7 +117,12 @@ def _local_href(path: str, folder: Path) -> str:
     """Return a path relative to `folder` if it is one of this machine, otherwise as it is."""
     if not _is_local(path):
         return path
-    return Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
+    relative = Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
+    try:
+        relative.encode()
+    except UnicodeEncodeError:  # the name of a folder above, which JSON cannot hold as it is
+        return quote(os.fsencode(relative))
+    return relative
 
 
 def _is_local(path: str) -> bool:
