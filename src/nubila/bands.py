@@ -209,9 +209,14 @@ def parse_bands(text: str | Sequence[str]) -> tuple[str, ...]:
     ``-`` stands for a band of the file that is to be left out. The same band twice is an error.
 
     Raises:
-        BandError: a name is unknown or stands twice.
+        BandError: these are no names, or one is unknown or stands twice.
     """
-    parts = text.split(",") if isinstance(text, str) else list(text)
+    given = text.split(",") if isinstance(text, str) else text
+    parts = list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(part, str) for part in parts):
+        raise BandError(
+            f"bands are names in order, such as 'blue,green,red' or a list of them; got {text!r}"
+        )
     names = tuple("-" if p.strip() == "-" else band_name(p) for p in parts)
     for name in names:
         if name != "-" and names.count(name) > 1:

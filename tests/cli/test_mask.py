@@ -125,6 +125,11 @@ def test_one_raster_a_band(run, tmp_path):
         (["--bounds", "0,0,1,1"], "lies outside the scene"),
         (["--bands", "blue,grean"], "did you mean 'green'"),
         (["--dilate", "-5"], "from 0 up"),
+        (["--bounds", "10,47,11,48", "--bounds-crs", ""], "unknown CRS ''"),
+        (["--classes", ""], "unknown class ''"),
+        (["--area", ""], "empty name"),
+        (["--threshold", "cloud=.4", "--threshold", "Cloud=.6"], "twice for a class: cloud=.4"),
+        (["--auxiliary", "nir=a.tif", "--auxiliary", "B08=b.tif"], "twice for nir: a.tif"),
         (["--resolution", "0"], "positive"),
     ],
 )
@@ -134,6 +139,17 @@ def test_a_wrong_option_is_told(run, tmp_path, arguments, message):
     assert isinstance(result.exception, InputError)
     assert message in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_name_of_the_output_is_not_the_working_folder(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["mask", str(write_raster(tmp_path / "image.tif")), "-m", model, "-o"]
+    result = CliRunner().invoke(app, [*command, ""])
+    assert isinstance(result.exception, InputError)
+    assert "name a folder, '.' for the working folder" in str(result.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["image.tif"]
+    assert CliRunner().invoke(app, [*command, "."]).exit_code == 0
+    assert (tmp_path / "image_mask.tif").is_file()
 
 
 def test_scenes_that_fail_leave_no_empty_folder(run, tmp_path):

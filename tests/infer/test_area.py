@@ -401,3 +401,108 @@ def test_coordinates_that_are_no_numbers_are_an_error_of_ours(crs, value):
     ring = [[10.0, 47.0], [10.1, 47.0], [10.1, value], [10.0, 47.0]]
     with pytest.raises(InputError, match="finite"):
         read_area({"type": "Polygon", "coordinates": [ring]}, crs)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"type": "FeatureCollection", "features": []}, "is an empty 'FeatureCollection'"),
+        ({"type": "GeometryCollection", "geometries": []}, "is an empty 'GeometryCollection'"),
+        ({"type": "Feature", "geometry": None}, "is an empty 'Feature'"),
+        ({"type": "Feature", "geometry": {"type": "Point"}}, "holds only 'Point'"),
+        (
+            {"type": "GeometryCollection", "geometries": [{"type": "Point"}, {"type": "Line"}]},
+            "holds only 'Point', 'Line'",
+        ),
+        ([1], "must be an object, got list"),
+        (TRIANGLE | {"crs": "EPSG:999999"}, "unknown CRS 'EPSG:999999'"),
+    ],
+)
+def test_an_area_that_is_none_is_told_with_its_file(tmp_path, capfd, value, said):
+    path = tmp_path / "farm.geojson"
+    path.write_text(json.dumps(value))
+    with pytest.raises(InputError, match=rf"farm\.geojson: .*{said}"):
+        read_area(path)
+    if isinstance(value, dict):
+        with pytest.raises(InputError) as caught:
+            read_area(json.dumps(value))
+        assert said in str(caught.value) and "{" not in str(caught.value)
+    assert not capfd.readouterr().err, "GDAL prints nothing beside it"
+
+
+def test_an_unknown_crs_is_told_once(capfd):
+    for crs in ("EPSG:999999", ""):
+        for area in (TRIANGLE, (10, 47, 11, 48)):
+            with pytest.raises(InputError, match=f"unknown CRS '{crs}'"):
+                read_area(area, crs)
+    assert not capfd.readouterr().err
+
+
+UTM = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
+METRES = {
+    "type": "Polygon",
+    "coordinates": [[[600_000, 5_299_000], [601_000, 5_299_000], [600_000, 5_300_000],
+                     [600_000, 5_299_000]]],
+}  # fmt: skip
+
+
+def features(*members):
+    return {"type": "FeatureCollection", "features": [*members]}
+
+
+def feature(geometry, **members):
+    return {"type": "Feature", "properties": {}, "geometry": geometry, **members}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        feature(METRES | {"crs": UTM}),
+        feature(METRES, crs=UTM),
+        features(feature(METRES, crs=UTM), feature(METRES | {"crs": "EPSG:32632"})),
+        features(feature(METRES, crs=UTM), feature(None)),
+        features(feature(METRES), feature(METRES, crs=UTM)) | {"crs": UTM},
+        {"type": "GeometryCollection", "geometries": [METRES | {"crs": UTM}]},
+    ],
+)
+def test_the_crs_member_of_what_is_inside(value):
+    assert read_area(value).crs == CRS.from_epsg(32632)
+    assert read_area(value, 32633).crs == CRS.from_epsg(32633), "what is given goes before"
+
+
+def test_crs_members_that_differ_are_told():
+    other = feature(METRES, crs="EPSG:32633")
+    with pytest.raises(InputError, match=r"different CRSs \(EPSG:32632, EPSG:32633\)"):
+        read_area(features(feature(METRES, crs=UTM), other))
+    with pytest.raises(InputError, match=r"different CRSs \(EPSG:32632, OGC:CRS84\)"):
+        read_area(features(feature(METRES, crs=UTM), feature(TRIANGLE)))
+    nameless = METRES | {"crs": {"type": "EPSG", "properties": {"code": 32632}}}
+    assert read_area(nameless, 32632).crs == CRS.from_epsg(32632)
+
+
+class _Shape:
+    def __init__(self, geometry, **members):
+        self.__geo_interface__ = geometry
+        vars(self).update(members)
+
+
+def test_shapes_of_other_libraries():
+    shapely = pytest.importorskip("shapely.geometry")
+    assert read_area(shapely.shape(TRIANGLE)) == read_area(TRIANGLE)
+    assert read_area(shapely.shape(METRES), 32632) == read_area(METRES, 32632)
+    frame = _Shape(features(feature(METRES)), crs=CRS.from_epsg(32632))
+    assert read_area(frame) == read_area(METRES, 32632)
+    assert read_area(frame, 32633).crs == CRS.from_epsg(32633)
+    assert read_area(_Shape(TRIANGLE, crs=None)) == read_area(TRIANGLE)
+
+
+@pytest.mark.parametrize("value", [5, None, object(), [1, 2, 3, "x"], [[1, 2], [3, 4], 5, 6]])
+def test_what_is_no_area_at_all_is_told(value):
+    with pytest.raises(InputError, match=r"GeoJSON .* or four numbers"):
+        read_area(value)
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_name_of_an_area_is_told(value):
+    with pytest.raises(InputError, match="empty name"):
+        read_area(value)

@@ -80,3 +80,27 @@ def test_arrays_take_points_by_their_resolution(model):
     plain = predict(image, BANDS, model=model, scale=1, thresholds=POINT.thresholds)
     assert (named.classes != plain.classes).any()
     assert (named.classes != fine.classes).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"thresholds": {"cloud": None}}, "class 'cloud' must be a number from 0 to 1, got None"),
+        ({"thresholds": {"cloud": "high"}}, "class 'cloud' must be a number"),
+        ({"thresholds": {"cloud": True}}, "class 'cloud' must be a number"),
+        ({"thresholds": 0.4}, "mapping of class names"),
+        ({"thresholds": 0}, "mapping of class names"),
+        ({"thresholds": {"cloud": float("nan")}}, "between 0 and 1"),
+        ({"dilate": "60"}, "dilate must be a number from 0 up, got '60'"),
+        ({"min_area": float("inf")}, "min_area must be a number"),
+    ],
+)
+def test_what_is_no_number_is_told(model, tmp_path, options, said):
+    with pytest.raises(InputError, match=said):
+        mask_scene(scene(), model=model, **options)
+    with pytest.raises(InputError, match=said):
+        mask_to_folder(scene(), tmp_path / "out", model=model, options=MaskOptions(**options))
+    assert not (tmp_path / "out").exists()
+    if "thresholds" in options:
+        with pytest.raises(InputError, match=said):
+            predict(counts(), BANDS, model=model, scale=1e-4, **options)

@@ -112,3 +112,10 @@ def test_a_number_that_no_reflectance_has_is_refused_without_nodata(model):
         nubila.predict(values, BANDS, model=model)
     found = nubila.predict(values, BANDS, model=model, nodata=-9999).classes
     np.testing.assert_array_equal(found == 255, values[0] == -9999)
+
+
+@pytest.mark.parametrize("bands", [None, 3, [1, 2, 3, 4], [None] * 4])
+def test_what_is_no_name_of_a_band_is_told(model, bands):
+    with pytest.raises(BandError, match="bands are names in order"):
+        nubila.predict(counts(), bands, model=model, scale=1e-4)
+    assert nubila.predict(counts(), iter(BANDS), model=model, scale=1e-4).grid.shape == GRID.shape

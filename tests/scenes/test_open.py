@@ -289,3 +289,9 @@ def test_a_name_within_a_folder_that_is_not_utf_8_is_told(tmp_path: Path) -> Non
     touch(folder / "T33UUU_20170216T102101_B02.jp2")
     with pytest.raises(InputError, match=r"caf\\xe9/T33UUU"):
         open_scene(tmp_path)
+
+
+@pytest.mark.parametrize("source", [None, 5, b"a.tif", {"a.tif"}])
+def test_what_is_no_source_is_told(source: object) -> None:
+    with pytest.raises(InputError, match=r"no scene is opened from .*; nubila opens a Sentinel-2"):
+        open_scenes(source)

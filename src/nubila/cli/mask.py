@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,9 +27,9 @@ def mask(
         ),
     ],
     output: Annotated[
-        Path,
+        str,
         typer.Option("--output", "-o", metavar="FOLDER", help="Made if it is not there."),
-    ] = Path("masks"),
+    ] = "masks",
     model: Annotated[
         str | None,
         typer.Option(
@@ -47,7 +46,7 @@ def mask(
         ),
     ] = None,
     area: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="GEOJSON",
             help="Area of interest. Only this is read, and cover is over it.",
@@ -225,6 +224,8 @@ def mask(
     from nubila.infer.provenance import MaskOptions
     from nubila.models_io import find_model, load_model
 
+    if not output.strip():  # a shell's variable that is not set; as a path, the working folder
+        raise InputError("--output is an empty name; name a folder, '.' for the working folder")
     if bounds_crs is not None and bounds is None:
         raise InputError("--bounds-crs is given without --bounds")
     options = MaskOptions(
@@ -234,7 +235,7 @@ def mask(
         thresholds=_thresholds(threshold or []),
         dilate=dilate,
         min_area=min_area,
-        classes=tuple(name.strip() for name in classes.split(",")) if classes else (),
+        classes=tuple(name.strip() for name in classes.split(",")) if classes is not None else (),
         binary=binary,
         codes=codes,
         probabilities=probabilities,
@@ -258,7 +259,7 @@ def mask(
     raise_failed(found, as_json=as_json, many=len(scenes) > 1)
 
 
-def _area(area: Path | None, bounds: str | None, crs: str | None) -> Any:  # noqa: ANN401 (an Area, imported late)
+def _area(area: str | None, bounds: str | None, crs: str | None) -> Any:  # noqa: ANN401 (an Area, imported late)
     from nubila.errors import InputError
     from nubila.infer.area import read_area
 
@@ -276,17 +277,23 @@ def _area(area: Path | None, bounds: str | None, crs: str | None) -> Any:  # noq
 
 
 def _thresholds(pairs: list[str]) -> dict[str, float]:
+    from nubila.classes import class_code
     from nubila.errors import InputError
 
-    found = {}
+    found: dict[str, float] = {}
+    given: dict[int, str] = {}
     for pair in pairs:
         name, _, value = pair.partition("=")
         try:
-            found[name.strip()] = float(value)
+            number = float(value)
         except ValueError:
             raise InputError(
                 f"--threshold is a class and a probability such as cloud=0.4; got {pair!r}"
             ) from None
+        if (code := class_code(name)) in given:
+            raise InputError(f"--threshold is given twice for a class: {given[code]} and {pair}")
+        given[code] = pair
+        found[name.strip()] = number
     return found
 
 
@@ -294,12 +301,14 @@ def _auxiliary(pairs: list[str]) -> dict[str, str]:
     from nubila.bands import band_name
     from nubila.errors import InputError
 
-    found = {}
+    found: dict[str, str] = {}
     for pair in pairs:
         name, equals, file = pair.partition("=")
         if not equals or not file:
             raise InputError(
                 f"--auxiliary is a band and a file such as elevation=dem.tif; got {pair!r}"
             )
-        found[band_name(name)] = file
+        if (band := band_name(name)) in found:
+            raise InputError(f"--auxiliary is given twice for {band}: {found[band]} and {file}")
+        found[band] = file
     return found

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nubila.classes import Validity
 from nubila.errors import InputError
-from nubila.infer.area import Area, read_area
+from nubila.infer.area import AreaLike, read_area
 from nubila.infer.delivery import Task, check_taken, deliver, mask_in_memory, prepare
 from nubila.infer.engine import Progress, Run, default_threads
 from nubila.infer.finished import finished_item
 from nubila.infer.mask import CloudMask
+from nubila.infer.operating import given_thresholds
 from nubila.infer.output import FileSet, legend_of, open_files, write_rest
 from nubila.infer.provenance import MaskOptions
 from nubila.infer.statistics import Statistics
@@ -54,7 +54,7 @@ def mask_scene(
     *,
     model: Model | str | Path | None = None,
     resolution: float | None = None,
-    area: str | Path | Mapping[str, Any] | Sequence[float] | Area | None = None,
+    area: AreaLike | None = None,
     area_crs: str | int | None = None,
     operating_point: str | None = None,
     thresholds: Mapping[str, float] | None = None,
@@ -71,9 +71,11 @@ def mask_scene(
         scene: a scene, or what `nubila.open_scene` takes.
         model: a loaded model, the name of one that ships, or a path; default the first that ships.
         resolution: metres a pixel; default the scene's own choice (20 m for Sentinel-2).
-        area: GeoJSON (path, text or mapping) or bounds west, south, east, north. Only what it
-            needs is read; a pixel belongs to it if its centre lies inside.
-        area_crs: CRS of the area; default longitude and latitude.
+        area: GeoJSON (path, text or mapping), an object with ``__geo_interface__`` such as a
+            shapely polygon, or bounds west, south, east, north. Only what it needs is read; a
+            pixel belongs to it if its centre lies inside.
+        area_crs: CRS of the area; default what the area says of itself (``crs``), else longitude
+            and latitude.
         operating_point: thresholds and post-processing by a name of the model's card, such as
             ``conservative``; what is given beside it goes before. Default: none.
         thresholds: class name -> least probability; default the most probable class.
@@ -98,7 +100,7 @@ def mask_scene(
         resolution=resolution,
         area=None if area is None else read_area(area, area_crs),
         operating_point=operating_point,
-        thresholds=dict(thresholds or {}),
+        thresholds=given_thresholds(thresholds),
         dilate=dilate,
         min_area=min_area,
         probabilities=probabilities,

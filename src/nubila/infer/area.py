@@ -7,21 +7,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.features import bounds as geometry_bounds
 from rasterio.features import geometry_mask
 from rasterio.warp import transform_bounds, transform_geom
 
 from nubila.errors import GridError, InputError
 from nubila.infer.cutting import PROJ_ERRORS, box_around, circle_around, cut
+from nubila.infer.geojson import crs_of, is_text, load_geojson, polygons_of, stated_crs
 from nubila.raster import Grid, Window
 
-__all__ = ["PROJ_ERRORS", "Area", "PlacedArea", "place_area", "read_area"]
+__all__ = ["PROJ_ERRORS", "Area", "AreaLike", "PlacedArea", "place_area", "read_area"]
 
 # RFC 7946, section 4: longitude and latitude on WGS 84, in this order.
 _GEOJSON_CRS: Final = "OGC:CRS84"
@@ -51,6 +51,20 @@ class Area:
         """Return the area as plain values, for tags and STAC."""
         crs = None if self.crs is None else self.crs.to_string()
         return {"geometry": dict(self.geometry), "crs": crs}
+
+
+class HasGeoInterface(Protocol):
+    """What tells its geometry as GeoJSON: a shapely polygon, a GeoDataFrame."""
+
+    @property
+    def __geo_interface__(self) -> Mapping[str, Any]:
+        """GeoJSON, as a mapping."""
+        ...
+
+
+AreaLike: TypeAlias = (
+    str | Path | Mapping[str, Any] | HasGeoInterface | Sequence[float] | Area  # see `read_area`
+)
 
 
 @dataclass(frozen=True)
@@ -87,16 +101,17 @@ class PlacedArea:
 
 
 def read_area(
-    area: str | Path | Mapping[str, Any] | Sequence[float] | Area,
+    area: AreaLike,
     crs: Any = None,  # noqa: ANN401
 ) -> Area:
     """Read an area of interest.
 
     Args:
-        area: GeoJSON as a path, a text, or a mapping (geometry, Feature or FeatureCollection), or
-            the bounds west, south, east, north.
-        crs: whatever `rasterio.crs.CRS.from_user_input` takes. Default: for GeoJSON its ``crs``
-            member (GeoJSON of 2008), else longitude and latitude; for bounds longitude and
+        area: GeoJSON as a path, a text, or a mapping (geometry, Feature or FeatureCollection), an
+            object with ``__geo_interface__`` such as a shapely polygon or a GeoDataFrame, or the
+            bounds west, south, east, north.
+        crs: whatever `rasterio.crs.CRS.from_user_input` takes. Default: what the object has as its
+            ``crs``, or GeoJSON as its ``crs`` member (GeoJSON of 2008), else longitude and
             latitude.
 
     Raises:
@@ -104,27 +119,29 @@ def read_area(
     """
     if isinstance(area, Area):
         return area
+    if not isinstance(area, Mapping) and hasattr(area, "__geo_interface__"):
+        crs = getattr(area, "crs", None) if crs is None else crs
+        area = area.__geo_interface__
+    given = None if crs is None else crs_of(crs)
     if isinstance(area, str | Path):
-        return _from_geojson(_load(area), crs)
+        return _from_file(area, given)
     if isinstance(area, Mapping):
-        return _from_geojson(area, crs)
-    return Area(_rectangle(area), _crs(crs or _GEOJSON_CRS), rectangle=True)
+        return _from_geojson(area, given)
+    return Area(_rectangle(area), given or crs_of(_GEOJSON_CRS), rectangle=True)
 
 
-def _from_geojson(value: Mapping[str, Any], crs: Any) -> Area:  # noqa: ANN401
-    if not isinstance(value, Mapping):
-        raise InputError(f"GeoJSON must be an object, got {type(value).__name__}")
-    return Area(_polygons(value), _crs(crs or _named_crs(value.get("crs")) or _GEOJSON_CRS))
+def _from_file(source: str | Path, crs: CRS | None) -> Area:
+    value = load_geojson(source)
+    try:
+        return _from_geojson(value, crs)
+    except InputError as error:
+        if is_text(source):
+            raise
+        raise InputError(f"{source}: {error}") from error
 
 
-def _named_crs(member: Any) -> Any:  # noqa: ANN401 (JSON)
-    """Return what a ``crs`` member names: an object with a name, or (against the rules) a text."""
-    if not isinstance(member, Mapping):
-        return member
-    properties = member.get("properties")
-    if not (isinstance(properties, Mapping) and properties.get("name")):
-        raise InputError(f"the crs of the area of interest names none: {dict(member)}")
-    return properties["name"]
+def _from_geojson(value: Any, crs: CRS | None) -> Area:  # noqa: ANN401 (JSON)
+    return Area(polygons_of(value), crs or stated_crs(value, crs_of(_GEOJSON_CRS)))
 
 
 def place_area(area: Area, grid: Grid) -> PlacedArea:
@@ -223,25 +240,14 @@ def _notes(geometry: Mapping[str, Any], grid: Grid) -> tuple[str, ...]:
     return ("the area of interest reaches beyond the scene; cover is over the part inside",)
 
 
-def _load(source: str | Path) -> Any:  # noqa: ANN401 (JSON)
-    text = str(source)
-    try:
-        if not text.lstrip().startswith("{"):
-            text = Path(source).expanduser().read_text(encoding="utf-8-sig")
-        return json.loads(text)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{source}: cannot be read as GeoJSON: {error}") from error
-
-
-def _crs(value: Any) -> CRS:  # noqa: ANN401 (whatever rasterio takes)
-    try:
-        return CRS.from_user_input(value)
-    except (RasterioError, ValueError, TypeError) as error:
-        raise InputError(f"unknown CRS {value!r}; give one such as EPSG:32632") from error
-
-
 def _rectangle(values: Sequence[float]) -> dict[str, Any]:
-    numbers = [float(v) for v in values]
+    try:
+        numbers = [float(v) for v in values]
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"an area of interest is GeoJSON (a path, a text, a mapping, or an object with "
+            f"__geo_interface__) or four numbers west, south, east, north; got {values!r}"
+        ) from error
     if len(numbers) != 4 or not all(math.isfinite(v) for v in numbers):
         raise InputError(f"bounds are four numbers west, south, east, north; got {values}")
     west, south, east, north = numbers
@@ -252,45 +258,6 @@ def _rectangle(values: Sequence[float]) -> dict[str, Any]:
         )
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     return {"type": "Polygon", "coordinates": [ring]}
-
-
-def _polygons(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the polygons of any GeoJSON object as one geometry."""
-    try:
-        # One without rings is none (RFC 7946, section 3.1).
-        polygons = [polygon for polygon in _each_polygon(value) if polygon]
-    except (AttributeError, TypeError) as error:
-        raise InputError(f"the area of interest is no whole GeoJSON: {error}") from error
-    if not polygons:
-        raise InputError(
-            f"an area of interest must hold polygons; this GeoJSON is a {value.get('type')!r}"
-        )
-    try:
-        clean = [[[[float(p[0]), float(p[1])] for p in ring] for ring in part] for part in polygons]
-    except (TypeError, ValueError, IndexError) as error:
-        raise InputError(f"the coordinates of the area of interest do not read: {error}") from error
-    if not all(math.isfinite(v) for part in clean for ring in part for p in ring for v in p):
-        raise InputError("the area of interest has coordinates that are no finite numbers")
-    if any(len(ring) < 4 for part in clean for ring in part):
-        raise InputError("a ring of the area of interest has fewer than four positions")
-    for ring in (ring for part in clean for ring in part):
-        if ring[0] != ring[-1]:  # against RFC 7946, and clear all the same
-            ring.append(ring[0])
-    if len(clean) == 1:
-        return {"type": "Polygon", "coordinates": clean[0]}
-    return {"type": "MultiPolygon", "coordinates": clean}
-
-
-def _each_polygon(value: Mapping[str, Any]) -> list[Any]:
-    kind = value.get("type")
-    if kind == "Polygon":
-        return [value.get("coordinates", [])]
-    if kind == "MultiPolygon":
-        return list(value.get("coordinates", []))
-    if kind == "Feature":
-        return _each_polygon(value.get("geometry") or {})
-    members = value.get("features" if kind == "FeatureCollection" else "geometries", [])
-    return [polygon for member in members for polygon in _each_polygon(member)]
 
 
 def _transformed(area: Area, grid: Grid) -> dict[str, Any]:

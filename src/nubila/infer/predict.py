@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from nubila.infer.delivery import mask_in_memory, prepare
 from nubila.infer.mask import CloudMask
+from nubila.infer.operating import given_thresholds
 from nubila.infer.provenance import MaskOptions
 from nubila.models_io import Model
 from nubila.raster import Grid
@@ -80,7 +81,7 @@ def predict(
     )
     options = MaskOptions(
         operating_point=operating_point,
-        thresholds=dict(thresholds or {}),
+        thresholds=given_thresholds(thresholds),
         probabilities=probabilities,
     )
     return mask_in_memory(prepare(scene, model, options), threads, None)

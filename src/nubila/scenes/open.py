@@ -101,6 +101,8 @@ def open_scenes(
         return _item(source, "the STAC item", granule, options)
     if isinstance(source, (list, tuple)):
         return _raster([str(path) for path in source], granule, options)
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(f"no scene is opened from {source!r}; nubila opens {_ACCEPTED}")
     text = str(source)
     if not text.strip():
         raise InputError(f"an empty name was given; nubila opens {_ACCEPTED}")
