@@ -25,7 +25,14 @@ __all__ = ["build_card", "card_scores", "mlm_item", "read_scores", "write_item"]
 
 _MLM: Final = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 # Of the figures of a class those that a card keeps; scores.json has all.
-_KEPT: Final = ("iou", "iou_interval", "iou_scene_mean", "precision", "recall")
+_KEPT: Final = (
+    "iou",
+    "iou_interval",
+    "iou_scene_mean",
+    "iou_scene_mean_scenes",
+    "precision",
+    "recall",
+)
 _BY_KIND: Final = (
     "Decide first between ground (clear, snow, water), cloud (cloud, thin cloud) and cloud shadow "
     "by the sums of their probabilities, then take the most probable class of that kind."
