@@ -150,11 +150,14 @@ class Synth(Section):
     Attributes:
         chips: how many are made; 0 for none.
         share: part of the training chips that is synthetic.
+        open_over_snow: leave open whether cloud is thick or thin where it is bright and, in the
+            short-wave infrared, like snow: thin cloud over snow is, and so is thick cloud of ice.
         cache: folder where they are kept; relative to the recipe.
     """
 
     chips: int = Field(default=0, ge=0)
     share: float = Field(default=0.0, ge=0, le=1)
+    open_over_snow: bool = False
     cache: Path = Path("../runs/synth")
 
     @model_validator(mode="after")

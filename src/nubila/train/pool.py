@@ -60,6 +60,7 @@ def synthetic_pool(recipe: Recipe, report: Callable[[str], None]) -> Sequence[La
         return (_chip(recipe, number) for number in numbers)
 
     stem = f"chips-{spec.chips}-seed-{recipe.seed}-bands-{_digest(recipe.bands)}"
+    stem += "-open" * spec.open_over_snow
     files = _Files(spec.cache / stem, (spec.chips, len(recipe.bands)))
     files.fill(make, "synthetic chips", report)
     return Pool(files, "synthetic", range(spec.chips))
@@ -274,7 +275,8 @@ def _chip(recipe: Recipe, number: int) -> Made:
     )
     known = truth != NO_DATA
     label = np.where(known, np.left_shift(1, np.where(known, truth, 0)), 0).astype(np.uint8)
-    label[(label == _THIN) & _like_snow(image, bands)] = _CLOUD
+    if recipe.synth.open_over_snow:
+        label[(label == _THIN) & _like_snow(image, bands)] = _CLOUD
     return order_bands(image, bands, recipe.bands).astype(np.float16), label
 
 
