@@ -87,9 +87,11 @@ def quantise(
         quantize_static(
             str(ready),
             str(made),
-            _Reader(iter(inputs)),
+            _Reader(inputs),
             calibrate_method=CalibrationMethod.Percentile,
-            extra_options={"CalibPercentile": _PERCENTILE},
+            # Despite its name for any method: one image's activations at a time, and not all, which
+            # are gigabytes for a large network.
+            extra_options={"CalibPercentile": _PERCENTILE, "CalibStridedMinMax": 1},
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "ConvTranspose", "MatMul"],
             per_channel=True,
@@ -101,13 +103,22 @@ def quantise(
 
 
 class _Reader:
-    """Inputs one after the other, as ONNX Runtime's calibration asks for them."""
+    """Inputs one after the other, in parts, as ONNX Runtime's calibration asks for them."""
 
-    def __init__(self, inputs: Iterator[dict[str, NDArray[np.float32]]]) -> None:
-        self._inputs = inputs
+    def __init__(self, inputs: Iterable[dict[str, NDArray[np.float32]]]) -> None:
+        self._inputs = list(inputs)
+        self._part = iter(self._inputs)
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Give only some of the inputs, until told otherwise."""
+        self._part = iter(self._inputs[start_index:end_index])
 
     def get_next(self) -> dict[str, Any] | None:
-        return next(self._inputs, None)
+        """Return the next input, None after the last."""
+        return next(self._part, None)
 
 
 @contextmanager
