@@ -66,6 +66,22 @@ def test_bounds_in_the_scenes_own_crs_take_every_pixel_that_they_touch():
     assert placed.window.shape == (31, 10)
 
 
+@pytest.mark.parametrize(
+    ("crs", "corner", "size"), [(32632, (600_000, 5_300_000), 20), (4326, (11, 48), 9e-5)]
+)
+def test_bounds_on_a_turned_grid_take_only_the_pixels_inside(crs, corner, size):
+    turned = Affine.translation(*corner) * Affine.rotation(5) * Affine.scale(size, -size)
+    grid = Grid(CRS.from_epsg(crs), turned, (200, 240))
+    rows, columns = np.mgrid[: grid.shape[0], : grid.shape[1]] + 0.5
+    x, y = grid.transform * (columns, rows)
+    west, east = np.percentile(x, (30, 60))
+    south, north = np.percentile(y, (40, 70))
+    placed = place_area(read_area((west, south, east, north), crs), grid)
+    found = np.zeros(grid.shape, bool)
+    found[placed.window.slices] = ~placed.outside(0, placed.window.height)
+    np.testing.assert_array_equal(found, (x > west) & (x < east) & (y > south) & (y < north))
+
+
 def test_bounds_in_degrees_are_a_polygon_on_the_grid():
     bounds = (10.34, 47.82, 10.36, 47.835)
     placed = place_area(read_area(bounds), GRID)

@@ -119,3 +119,9 @@ def test_what_is_no_name_of_a_band_is_told(model, bands):
     with pytest.raises(BandError, match="bands are names in order"):
         nubila.predict(counts(), bands, model=model, scale=1e-4)
     assert nubila.predict(counts(), iter(BANDS), model=model, scale=1e-4).grid.shape == GRID.shape
+
+
+@pytest.mark.parametrize("resolution", ["x", None, [1, 2], True, 0])
+def test_what_is_no_resolution_is_told(model, resolution):
+    with pytest.raises(InputError, match="resolution"):
+        nubila.predict(counts(), BANDS, model=model, scale=1e-4, resolution=resolution)

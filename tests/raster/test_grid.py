@@ -70,7 +70,7 @@ def test_another_resolution_covers_the_same_ground(resolution):
     assert other.matches(grid)
 
 
-@pytest.mark.parametrize("resolution", [0, -1, math.nan, math.inf])
+@pytest.mark.parametrize("resolution", [0, -1, math.nan, math.inf, "10 m", [10]])
 def test_resolutions_that_are_none(resolution):
     with pytest.raises(GridError, match="positive"):
         utm().at(resolution)
@@ -108,6 +108,16 @@ def test_a_window_of_its_own_bounds(row, column, height, width):
     grid = utm()
     wanted = Window(row, column, height, width).intersect(Window.whole(grid.shape))
     assert grid.window_of(grid.crop(wanted).bounds) == wanted
+
+
+@pytest.mark.parametrize("size", [10.0, 9e-5])  # metres, degrees
+@pytest.mark.parametrize(
+    ("angle", "turned"), [(0, False), (90, False), (180, False), (270, False), (0.3, False),
+                          (1, True), (45, True), (91, True), (179, True)],
+)  # fmt: skip
+def test_a_grid_is_turned_if_it_is_askew_by_a_pixel(size, angle, turned):
+    transform = Affine.translation(11, 48) * Affine.scale(size, -size) * Affine.rotation(angle)
+    assert Grid(None, transform, (100, 120)).is_turned == turned
 
 
 def test_bounds_in_another_crs_are_covered():

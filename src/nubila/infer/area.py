@@ -148,7 +148,8 @@ def place_area(area: Area, grid: Grid) -> PlacedArea:
     """Lay an area on a grid.
 
     A pixel belongs to a polygon if its centre lies inside. Bounds in the grid's own CRS take in
-    every pixel that they touch, unless they meet it on both sides of a turn of 360 degrees.
+    every pixel that they touch, unless the grid is turned in its CRS or they meet it on both sides
+    of a turn of 360 degrees: then they are a polygon too.
 
     Raises:
         GridError: the area lies outside the grid, the grid has no georeference, or the area does
@@ -162,7 +163,8 @@ def place_area(area: Area, grid: Grid) -> PlacedArea:
     if grid.crs is not None and grid.crs.is_geographic:
         geometry = _turned(geometry, grid)
     window = _window(geometry, area, grid)
-    whole = same and area.rectangle and geometry["type"] == "Polygon"
+    along = same and area.rectangle and not grid.is_turned
+    whole = along and geometry["type"] == "Polygon"
     placed = PlacedArea(
         window, None if whole else geometry, grid.crop(window), _notes(geometry, grid)
     )

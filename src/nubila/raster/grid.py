@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from numbers import Real
 
 import numpy as np
 from affine import Affine
@@ -122,6 +123,15 @@ class Grid:
         xs, ys = zip(*corners, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
+    @property
+    def is_turned(self) -> bool:
+        """Whether rows or columns run askew to the axes of the CRS, by a pixel over the grid."""
+        a, b, _, d, e, _ = (abs(v) for v in self.transform[:6])
+        rows, columns = self.shape
+        upright = b * rows < a and d * columns < e
+        on_its_side = a * columns < b and e * rows < d
+        return not (upright or on_its_side)
+
     @cached_property
     def pixel_size(self) -> tuple[float, float]:
         """Height and width of a pixel in metres on the ground, at the grid's middle.
@@ -162,8 +172,9 @@ class Grid:
         Raises:
             GridError: the resolution is not a positive number.
         """
-        if not (math.isfinite(resolution) and resolution > 0):
-            raise GridError(f"resolution must be a positive number of metres, got {resolution}")
+        known = isinstance(resolution, Real) and math.isfinite(resolution)
+        if not (known and resolution > 0):
+            raise GridError(f"resolution must be a positive number of metres, got {resolution!r}")
         if math.isclose(resolution, self.resolution, rel_tol=1e-6):
             return self  # also where pixels are not square: its own resolution leaves it as it is
         factors = [resolution / side for side in self.pixel_size]

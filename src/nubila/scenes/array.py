@@ -105,6 +105,7 @@ def scene_from_array(
     nodata = None if nodata is None else plain_number(nodata, f"{name}: nodata")
     saturated = None if saturated is None else plain_number(saturated, f"{name}: saturated")
     if grid is None:
+        resolution = plain_number(resolution, f"{name}: resolution")
         if not (math.isfinite(resolution) and resolution > 0):
             raise InputError(f"resolution must be a positive number, got {resolution}")
         grid = Grid(None, Affine(resolution, 0, 0, 0, -resolution, 0), (rows, columns))
