@@ -223,6 +223,20 @@ def test_a_scale_is_applied_once_however_rioxarray_opens(model, signed, tmp_path
     np.testing.assert_array_equal(mask.values == 255, expected == 255)
 
 
+@pytest.mark.parametrize("dim", ["variable", "bands"])
+def test_files_put_together_keep_no_number_of_a_band(model, signed, tmp_path, dim):
+    rioxarray = pytest.importorskip("rioxarray")
+    whole = rioxarray.open_rasterio(write_counts(tmp_path / "m.tif", signed, -9999))
+    files = {name: whole[n : n + 1].squeeze() for n, name in enumerate(BANDS)}
+    for file in files.values():
+        file.coords["band"] = 1  # as that of a file of one band
+    array = xr.Dataset(files).to_array(dim)
+    assert array.coords["band"] == 1
+    mask = array.nubila.mask(model=model, scale=1e-4, nodata=-9999)
+    expected = nubila.predict(signed, BANDS, model=model, scale=1e-4, nodata=-9999).classes
+    np.testing.assert_array_equal(mask.values, expected)
+
+
 def test_a_coordinate_of_names_names_the_bands(model, reflectance):
     part = reflectance[:, :96, :128]
     order = [3, 1, 0, 2]
@@ -416,6 +430,9 @@ def test_what_cannot_be_masked_is_told_before_anything_is_computed(model, reflec
         lazy.nubila.mask(model=model, thresholds={"smoke": 0.5})
     with pytest.raises(InputError, match="between 0 and 1"):
         lazy.nubila.mask(model=model, thresholds={"cloud": 1.5})
+    for wrong in ("cloud", 0.4, {"cloud": "0.5"}, {"cloud": None}):
+        with pytest.raises(InputError, match=r"thresholds? (are|of class 'cloud' must)"):
+            lazy.nubila.mask(model=model, thresholds=wrong)
     with pytest.raises(BandError, match="none of the bands"):
         lazy[["red"]].rename(red="swir22").nubila.mask(model=model)
 

@@ -11,6 +11,7 @@ from nubila.classes import CLASS_NAMES, NO_DATA
 from nubila.errors import GridError
 from nubila.infer.decide import threshold_list
 from nubila.infer.engine import absence_notes
+from nubila.infer.operating import given_thresholds
 from nubila.xarray.bands import check_required, stack_bands, take_bands
 from nubila.xarray.blocks import classes_of, known_model
 from nubila.xarray.scaling import find_scaling
@@ -73,7 +74,7 @@ class NubilaAccessor:
             ModelError: there is no such model.
         """
         card = known_model(model).card
-        threshold_list(card, thresholds)  # now, not when a block is computed
+        threshold_list(card, given_thresholds(thresholds))  # now, not when a block is computed
         # Such a network sees the image as a whole, or cuts it into tiles by the whole.
         whole = card.tile is not None or bool(card.statistics)
         taken, names = take_bands(self._data, bands, card)

@@ -143,4 +143,7 @@ def stack_bands(taken: xr.Dataset | xr.DataArray) -> xr.DataArray:
         parts = list(taken.data_vars.values())
         return xr.concat(parts, dim="band", coords="minimal", compat="override")
     dim = _band_dim(taken)
-    return taken if dim == "band" else taken.rename({dim: "band"})
+    if dim == "band":
+        return taken
+    # rioxarray numbers each file's bands, and of files put together the number is left over.
+    return taken.drop_vars("band", errors="ignore").rename({dim: "band"})
