@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
+from rasterio.crs import CRS
 from rio_cogeo.cogeo import cog_validate
 
 from nubila.classes import COLOURS, Validity
@@ -16,6 +18,8 @@ from nubila.infer.provenance import MaskOptions
 from nubila.models_io import load_model
 from nubila.raster import Grid, Window
 from nubila.scenes import open_scene
+from nubila.scenes.array import scene_from_array
+from tests.infer.fixed import write_fixed
 from tests.infer.scenes import BANDS, GRID, counts, scene, write_raster
 from tests.infer.test_area import TRIANGLE
 from tests.infer.toy import write_toy
@@ -412,6 +416,47 @@ def test_clouds_grow_into_the_area_from_outside(whole, model, kind, tmp_path):
         np.testing.assert_array_equal(data.read(1), found.classes)
     with rasterio.open(result.paths["probabilities"]) as data:
         np.testing.assert_array_equal(data.read(), scale_probabilities(found.probabilities))
+
+
+@pytest.fixture
+def shading(tmp_path):
+    """A model that calls cloud what is brighter than the mean of the scene."""
+    return load_model(write_fixed(tmp_path / "mean.onnx", tile=None, statistics=("mean",)))
+
+
+def drawn_scene(cloud, grid):
+    """Return a scene that is bright where there is cloud."""
+    values = np.where(cloud, 8000, 1000).astype(np.uint16)
+    return scene_from_array(np.stack([values] * 2), "red,nir", scale=1e-4, grid=grid)
+
+
+@pytest.mark.parametrize("dilate", [0.0, 60.0])
+def test_a_cloud_that_crosses_the_edge_of_an_area_is_measured_whole(shading, dilate):
+    cloud = np.zeros(GRID.shape, bool)
+    cloud[60:100, 81:110] = True  # 1160 pixels, of which few are in the area
+    cloud[20:30, 60:68] = cloud[150:160, 76:83] = True  # small ones: in the area, and beside it
+    source, how = drawn_scene(cloud, GRID), {"dilate": dilate, "min_area": 400.0 * 125}
+    window = Window(10, 40, 160, 43)
+    area = read_area(GRID.crop(window).bounds, 32632)
+    whole = mask_scene(source, model=shading, **how)
+    found = mask_scene(source, model=shading, area=area, **how)
+    assert (whole.classes[window.slices] == 1).sum() > 40 and not whole.classes[:50].any()
+    np.testing.assert_array_equal(found.classes, whole.classes[window.slices])
+
+
+def test_clouds_grow_in_an_area_as_in_a_scene_of_degrees(shading):
+    cloud = np.zeros((300, 60), bool)
+    cloud[10:14, 20:24] = cloud[280:284, 20:24] = True
+    # Across 30 degrees of latitude, so that a pixel is wider in the middle than at the top.
+    grid = Grid(CRS.from_epsg(4326), Affine(0.1, 0, 10, 0, -0.1, 75), cloud.shape)
+    source = drawn_scene(cloud, grid)
+    whole = mask_scene(source, model=shading, dilate=30_000.0)
+    for row in (0, 270):
+        window = Window(row, 0, 30, 60)
+        area = read_area(grid.crop(window).bounds, 4326)
+        found = mask_scene(source, model=shading, area=area, dilate=30_000.0)
+        assert found.classes.sum() > 16
+        np.testing.assert_array_equal(found.classes, whole.classes[window.slices])
 
 
 @pytest.mark.parametrize("picture", [True, False])

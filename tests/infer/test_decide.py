@@ -18,9 +18,11 @@ from nubila.infer.decide import (
     judged,
     keep_classes,
     postprocess,
+    postprocess_margin,
     scale_probabilities,
     threshold_list,
 )
+from nubila.raster import Window
 from tests.infer.toy import CLASSES, toy_card
 
 # In an order of its own, so that a place in the card is no class code.
@@ -309,22 +311,57 @@ def beside(row, column):
     st.integers(0, 9),
 )
 def test_small_objects_are_filled_by_the_largest_around_them(classes, least):
-    """Every small object with one neighbour, of at least the size, becomes what that is."""
+    """From each small object to the largest beside it and on, until one is large enough."""
     found = postprocess(classes, pixel_size=(10, 20), min_area_m2=least * 200)
     np.testing.assert_array_equal(found == 255, classes == 255)
     parts = objects(classes)
     owner = {p: n for n, part in enumerate(parts) for p in part}
+
+    def largest_beside(n):
+        """The largest neighbours of an object: none, one, or several that are equal."""
+        around = {owner[q] for p in parts[n] for q in beside(*p) if q in owner} - {n}
+        most = max((len(parts[m]) for m in around), default=0)
+        return [m for m in around if len(parts[m]) == most]
+
     for n, part in enumerate(parts):
-        values = {int(found[p]) for p in part}
-        (old,) = {int(classes[p]) for p in part}
-        around = {owner[q] for p in part for q in beside(*p) if q in owner} - {n}
-        sizes = sorted((len(parts[m]) for m in around), reverse=True)
-        if len(part) >= least or not around:
-            assert values == {old}, "large ones and those with no neighbour stay"
-        elif sizes[0] >= least and sizes.count(sizes[0]) == 1:
-            largest = max(around, key=lambda m: len(parts[m]))
-            (new,) = {int(classes[p]) for p in parts[largest]}
-            assert values == {new}
+        way = [n]
+        while len(parts[way[-1]]) < least:
+            following = largest_beside(way[-1])
+            if len(following) != 1 or following[0] in way:
+                break
+            way += following
+        else:
+            following = way[-1:]
+        if len(following) > 1:
+            continue  # which of equals is taken is left open
+        end = way[-1] if len(parts[way[-1]]) >= least else n
+        assert {int(found[p]) for p in part} == {int(classes[min(parts[end])])}
+
+
+@given(
+    hnp.arrays(np.uint8, (30, 34), elements=st.sampled_from([0, 1, 2, 4])),
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.tuples(st.integers(0, 25), st.integers(0, 28)),
+)
+def test_with_the_margin_a_part_keeps_what_the_whole_keeps(classes, pixels, metres, corner):
+    how = {"pixel_size": (10, 20), "min_area_m2": pixels * 200}
+    part = Window(*corner, 5, 6)
+    seen = part.expand(postprocess_margin(**how), within=classes.shape)
+    found = postprocess(classes[seen.slices], **how)
+    inner = part.shift(-seen.row, -seen.column).slices
+    for members in objects(classes):
+        if len(members) >= pixels:
+            there = np.zeros(classes.shape, bool)
+            there[tuple(zip(*members, strict=True))] = True
+            kept = there[part.slices]
+            assert (found[inner][kept] == classes[part.slices][kept]).all()
+    how = {"pixel_size": (10, 20), "dilate_m": metres}
+    seen = part.expand(postprocess_margin(**how), within=classes.shape)
+    inner = part.shift(-seen.row, -seen.column).slices
+    np.testing.assert_array_equal(
+        postprocess(classes[seen.slices], **how)[inner], postprocess(classes, **how)[part.slices]
+    )
 
 
 def test_an_object_of_just_the_size_stays_and_all_do_where_none_is_large_enough():

@@ -100,7 +100,9 @@ def mask(
         typer.Option(
             metavar="M2",
             help="Fill objects smaller than so many square metres with what is around them; "
-            "default: 0.",
+            "default: 0. With --area they are told by as much around it as such an object can be "
+            "long, which takes longer; only which class fills one may still be another than in a "
+            "mask of the whole scene.",
             rich_help_panel=_HOW,
         ),
     ] = None,

@@ -24,6 +24,7 @@ __all__ = [
     "kinds_of",
     "likeliest",
     "postprocess",
+    "postprocess_margin",
     "scale_probabilities",
     "threshold_list",
 ]
@@ -251,8 +252,9 @@ def postprocess(
         pixel_size: height and width of a pixel in metres.
         dilate_m: cloud, thin cloud and cloud shadow grow by a disc of this radius in metres.
         min_area_m2: connected objects (by edges) of one class smaller than this are filled by
-            the largest of the objects around them, holes in clouds too; where none around is
-            large enough either, they stay.
+            the largest of the objects around them, holes in clouds too; where that is smaller as
+            well, by the largest around that one, and so on. Those stay from which this leads round
+            in a circle, to none that is large enough.
 
     Returns:
         (rows, columns) uint8. Clouds grow over clear, snow and water only; where several reach a
@@ -264,10 +266,33 @@ def postprocess(
     for name, value in (("dilate_m", dilate_m), ("min_area_m2", min_area_m2)):
         if not (math.isfinite(value) and value >= 0):
             raise InputError(f"{name} must be a number from 0 up, got {value}")
-    result = _sieve(classes, math.ceil(min_area_m2 / (pixel_size[0] * pixel_size[1]) - 1e-9))
+    result = _sieve(classes, _least_pixels(min_area_m2, pixel_size))
     # A disc that reaches from corner to corner covers all; a greater one would only take longer.
     diagonal = math.hypot(*(n * side for n, side in zip(classes.shape, pixel_size, strict=True)))
     return _grow(result, _disc(min(dilate_m, diagonal), pixel_size))
+
+
+def postprocess_margin(
+    *, pixel_size: tuple[float, float], dilate_m: float = 0.0, min_area_m2: float = 0.0
+) -> int:
+    """Return how many pixels around a part of a raster decide what `postprocess` does in the part.
+
+    With so many, clouds grow into the part from outside, and an object is small if it is small in
+    the whole raster: one that goes on beyond them has pixels enough before. Only which class
+    fills a small object may differ, where the objects around it are cut.
+
+    Args:
+        pixel_size: as of `postprocess`; that of the whole raster.
+        dilate_m: see pixel_size.
+        min_area_m2: see pixel_size.
+    """
+    grown = math.ceil(dilate_m / min(pixel_size))
+    return grown + max(0, _least_pixels(min_area_m2, pixel_size) - 1)
+
+
+def _least_pixels(area: float, pixel_size: tuple[float, float]) -> int:
+    """Return how many pixels an object has at least that is not smaller than an area."""
+    return math.ceil(area / (pixel_size[0] * pixel_size[1]) - 1e-9)
 
 
 def _sieve(classes: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:

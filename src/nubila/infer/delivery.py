@@ -15,7 +15,7 @@ from nubila.bands import STANDS_IN, band_name
 from nubila.classes import NO_DATA, Validity
 from nubila.errors import InputError
 from nubila.infer.area import PlacedArea, place_area
-from nubila.infer.decide import PROBABILITY_NO_DATA, postprocess
+from nubila.infer.decide import PROBABILITY_NO_DATA, postprocess, postprocess_margin
 from nubila.infer.engine import Progress, Run, Strip, model_notes, run_scene
 from nubila.infer.mask import CloudMask
 from nubila.infer.operating import point_of
@@ -48,8 +48,10 @@ class Task:
         point: thresholds and post-processing, by options and card.
         placed: the area of interest, or None.
         grid: of the mask.
-        seen: pixels of the scene that the model judges: the area, and as much around it as clouds
-            may grow from into it; None = the whole scene.
+        pixel_size: height and width in metres by which clouds grow and small objects are told:
+            those of the whole scene's grid, so that an area gets what the scene would.
+        seen: pixels of the scene that the model judges: the area, and as much around it as decides
+            how clouds grow and which objects are small; None = the whole scene.
         provenance: where the mask comes from.
     """
 
@@ -59,6 +61,7 @@ class Task:
     point: OperatingPoint
     placed: PlacedArea | None
     grid: Grid
+    pixel_size: tuple[float, float]
     seen: Window | None
     provenance: Provenance
 
@@ -99,14 +102,17 @@ def prepare(
     point = point_of(options, model.card)
     _check_output(model, options, point)
     grid = scene.grid_at(_resolution(scene, options))
+    size = grid.pixel_size
     placed = seen = None
     if options.area is not None:
         placed = place_area(options.area, grid)
-        reach = math.ceil(point.dilate / min(grid.pixel_size))
-        seen = placed.window.expand(reach, within=grid.shape)
+        margin = postprocess_margin(
+            pixel_size=size, dilate_m=point.dilate, min_area_m2=point.min_area
+        )
+        seen = placed.window.expand(margin, within=grid.shape)
         grid = placed.grid
     provenance = provenance_of(scene, model, options)
-    return Task(scene, model, options, point, placed, grid, seen, provenance)
+    return Task(scene, model, options, point, placed, grid, size, seen, provenance)
 
 
 def check_taken(card: ModelCard, auxiliary: Iterable[str]) -> None:
@@ -281,7 +287,7 @@ class _Delivery:
         point, validity = self._task.point, self._whole.validity
         classes = postprocess(
             self._whole.classes,
-            pixel_size=self._task.grid.pixel_size,
+            pixel_size=self._task.pixel_size,
             dilate_m=point.dilate,
             min_area_m2=point.min_area,
         )
