@@ -22,9 +22,11 @@ def _shaken(widths: tuple[int, ...] = (16, 16, 16)) -> CompactUNet:
     return network.eval()
 
 
-@pytest.mark.parametrize("widths", [(16, 48, 112, 192), (16, 32, 48), (16, 32)])
-def test_flops_agree_with_pytorchs_counter(widths: tuple[int, ...]) -> None:
-    network = CompactUNet(widths).eval()
+@pytest.mark.parametrize(
+    ("widths", "plain"), [((16, 48, 112, 192), 0), ((16, 32, 48, 64), 2), ((16, 32), 0)]
+)
+def test_flops_agree_with_pytorchs_counter(widths: tuple[int, ...], plain: int) -> None:
+    network = CompactUNet(widths, plain=plain).eval()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(torch.rand(1, 7, 64, 32))
     assert counter.get_total_flops() / (64 * 32) == pytest.approx(network.flops_per_pixel())
@@ -37,10 +39,10 @@ def test_default_is_about_thirty_thousand_operations_a_pixel() -> None:
     assert network.receptive_field() <= 80
 
 
-@pytest.mark.parametrize("widths", [(8, 8, 8, 8), (8, 8)])
-def test_receptive_field_is_exact(widths: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("widths", "plain"), [((8, 8, 8, 8), 0), ((8, 8, 8, 8), 2), ((8, 8), 0)])
+def test_receptive_field_is_exact(widths: tuple[int, ...], plain: int) -> None:
     """With weights above zero every dependence shows, so the reach is met and never passed."""
-    network = CompactUNet(widths).eval()
+    network = CompactUNet(widths, plain=plain).eval()
     for parameter in network.parameters():
         if parameter.ndim == 4:
             nn.init.constant_(parameter, 1 / parameter[0].numel())
@@ -60,13 +62,16 @@ def test_receptive_field_is_exact(widths: tuple[int, ...]) -> None:
     assert worst == network.receptive_field()
 
 
-@pytest.mark.parametrize("widths", [(8, 8), (8, 16, 8), (8, 8, 8, 8), (8, 8, 8, 8, 8)])
+@pytest.mark.parametrize(
+    ("widths", "plain"),
+    [((8, 8), 0), ((8, 16, 8), 1), ((8, 8, 8, 8), 0), ((8, 8, 8, 8, 8), 0), ((8, 8, 8, 8, 8), 2)],
+)
 def test_receptive_field_agrees_with_the_probe(
-    widths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    widths: tuple[int, ...], plain: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The network takes NaN for a missing value; made blind to it, it lets it through.
     monkeypatch.setattr(torch, "isnan", lambda values: torch.zeros_like(values, dtype=torch.bool))
-    network = CompactUNet(widths)
+    network = CompactUNet(widths, plain=plain)
     assert probe_receptive_field(network, 7, network.stride) == network.receptive_field()
 
 

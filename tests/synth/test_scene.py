@@ -127,6 +127,18 @@ def test_class_shares_respond_to_presets() -> None:
     assert share("cirrus", ClassCode.THIN_CLOUD) > share("cirrus", ClassCode.CLOUD)
 
 
+def test_storms_are_thick_and_as_dark_as_snow_beyond_the_near_infrared() -> None:
+    thick, icy = 0.0, 0
+    for seed in range(8):
+        scene = make_scene((64, 64), resolution=60, seed=seed, preset="storm", level="L1C")
+        cloud = scene.truth == ClassCode.CLOUD
+        green, dark = (scene.reflectance[scene.bands.index(b)][cloud] for b in ("green", "swir16"))
+        thick += cloud.mean() / 8
+        icy += bool(np.median((green - dark) / (green + dark)) > 0.5)  # snow from 0.4 on
+    assert thick > 0.6
+    assert icy >= 3
+
+
 def test_every_preset_draws_what_it_names() -> None:
     for preset in PRESETS.values():
         assert set(preset.biomes) <= set(BIOMES) and set(preset.skies) <= set(SKIES)

@@ -85,7 +85,7 @@ def build_body(
     inputs, outputs = len(bands), 1 if single else len(classes)
     match spec:
         case sections.Compact():
-            return CompactUNet(spec.widths, inputs=inputs, outputs=outputs)
+            return CompactUNet(spec.widths, inputs=inputs, outputs=outputs, plain=spec.plain)
         case sections.UNet():
             return UNet(spec.widths, inputs=inputs, outputs=outputs)
         case sections.AttentionUNet():

@@ -33,6 +33,7 @@ class CompactUNet(nn.Module):
         widths: channels at strides 2, 4, 8 and so on.
         inputs: number of bands B.
         outputs: number of logits K; 1 for a single logit, that of the second of two classes.
+        plain: how many of the coarsest levels have one convolution in place of a residual pair.
 
     The input is (N, B, H, W) float32, NaN where there is no data or no such band;
     H and W are multiples of `stride`. The square root (the noise of photon counting becomes even,
@@ -45,11 +46,17 @@ class CompactUNet(nn.Module):
     takes_nan = True
 
     def __init__(
-        self, widths: Sequence[int] = (16, 48, 112, 192), *, inputs: int = 7, outputs: int = 6
+        self,
+        widths: Sequence[int] = (16, 48, 112, 192),
+        *,
+        inputs: int = 7,
+        outputs: int = 6,
+        plain: int = 0,
     ) -> None:
         super().__init__()
         self.widths = tuple(widths)
         self.inputs, self.outputs = inputs, outputs
+        self._paired = range(1, len(self.widths) - plain)
         first, last = self.widths[0], len(self.widths) - 1
         self.stem = nn.Conv2d(inputs, first, 2, stride=2)
         self.available = nn.Conv2d(inputs, first, 1, bias=False)
@@ -57,7 +64,7 @@ class CompactUNet(nn.Module):
         nn.init.zeros_(self.gain.weight)
         nn.init.ones_(cast(Tensor, self.gain.bias))
         self.encoders = nn.ModuleList(
-            _Residual(width) if level else _ConvUnit(width, width, 3)
+            _Residual(width) if level in self._paired else _ConvUnit(width, width, 3)
             for level, width in enumerate(self.widths)
         )
         self.downs = nn.ModuleList(
@@ -132,7 +139,7 @@ class CompactUNet(nn.Module):
             for _ in range(deepest):  # decoder: a 3x3 convolution, then to the coarser cells
                 low, high = (low - 1) // 2, (high + 1) // 2
             for level in range(deepest, -1, -1):  # encoder: 3x3 convolutions, then to finer cells
-                reach = 2 if level else 1
+                reach = 2 if level in self._paired else 1
                 low, high = 2 * (low - reach), 2 * (high + reach) + 1
             worst = max(worst, -low, high - (self.stride - 1))
         return worst

@@ -150,8 +150,8 @@ class Synth(Section):
     Attributes:
         chips: how many are made; 0 for none.
         share: part of the training chips that is synthetic.
-        open_over_snow: leave open whether cloud is thick or thin where it is bright and, in the
-            short-wave infrared, like snow: thin cloud over snow is, and so is thick cloud of ice.
+        open_over_snow: leave open what thin cloud is (thick or thin cloud, or snow) where it is
+            bright and, in the short-wave infrared, like snow: over snow it can hardly be seen.
         cache: folder where they are kept; relative to the recipe.
     """
 

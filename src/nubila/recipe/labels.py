@@ -96,7 +96,7 @@ class FoldStep(Section):
         count: of folds.
         by: columns to be even in; default those of location, year, month, hour and cloud cover
             that there are.
-        together: columns whose values stay in one fold.
+        together: columns whose values stay in one fold, in the pool too.
         pool: tables of images without a label, besides the rows of `data.manifest` whose mask is
             empty; relative to the recipe.
     """

@@ -41,10 +41,13 @@ class Compact(Network):
 
     Attributes:
         widths: channels at strides 2, 4, 8 and so on, multiples of 8.
+        plain: how many of the coarsest levels have one convolution in place of a residual pair;
+            the receptive field, by which tiles overlap, is smaller then.
     """
 
     name: Literal["compact"] = "compact"
     widths: tuple[int, ...] = Field(default=(16, 48, 112, 192), min_length=2, max_length=5)
+    plain: int = Field(default=0, ge=0, le=4)
 
     @model_validator(mode="after")
     def _blocked(self) -> Compact:

@@ -143,6 +143,7 @@ SKIES: Final = (
     "cumulus and cirrus",
     "altocumulus",
     "fog",
+    "storm",
 )
 
 
@@ -181,4 +182,5 @@ PRESETS: Final[dict[str, Preset]] = {
     "cirrus": Preset(_EVERY_BIOME, {"cirrus": 1.0}),
     "cumulus": Preset(_EVERY_BIOME, {"cumulus": 1.0}),
     "clear": Preset(_EVERY_BIOME, {"clear": 1.0}),
+    "storm": Preset(_EVERY_BIOME, {"storm": 1.0}),
 }  # fmt: skip

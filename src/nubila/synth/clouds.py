@@ -38,7 +38,7 @@ class CloudLayer:
         thickness: optical thickness where the cloud stands one standard deviation high.
         base: height of the base above the ground in metres.
         depth: from base to top in metres, where it is thick.
-        phase: ``liquid`` or ``ice``.
+        phase: ``liquid``, ``ice`` or ``coarse ice``.
         angle: direction of fibres, radians from east towards south.
     """
 
@@ -266,6 +266,15 @@ def draw_sky(
         phase = "ice" if base > 3000 else "liquid"
         layer = CloudLayer("sheet", seed, between(3000, 15000), cover, between(4, 45), base, 350)
         return (replace(layer, phase=phase),)
+    if sky == "storm":
+        # Low relief: light spreads so far in deep clouds that their tops look even from above.
+        phase = "coarse ice" if uniform() < 0.6 else "ice"
+        cell, thickness = between(3000, 15000), between(8, 80)
+        base, depth = float(uniform(3000, 8000)), between(100, 600)
+        kind, cover = "sheet", float(uniform(-4.0, -0.7))
+        if uniform() < 0.4:
+            kind, cover = "heaps", exceeded_by(uniform(0.5, 0.97))
+        return (CloudLayer(kind, seed, cell, cover, thickness, base, depth, phase),)
     if sky == "fog":
         cover = float(uniform(-1.5, 1.0))
         return (CloudLayer("veil", seed, between(3000, 9000), cover, between(3, 15), 20.0, 120),)

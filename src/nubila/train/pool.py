@@ -29,7 +29,7 @@ __all__ = ["Pool", "held_out_count", "synthetic_pool", "view_pool"]
 
 _SENSOR: Final = "sentinel-2-msi"
 _THIN: Final = class_set(["thin cloud"])
-_CLOUD: Final = class_set(["cloud", "thin cloud"])
+_CLOUD_OR_SNOW: Final = class_set(["cloud", "thin cloud", "snow"])
 # The least difference of green and 1.6 um over their sum that is called snow (Hall et al. 1995,
 # doi:10.1016/0034-4257(95)00137-P), and the least reflectance of all visible bands at which real
 # cloud is thick but for 2 of 100 pixels (nubila.curate.thickness).
@@ -38,10 +38,11 @@ _THICK: Final = 0.35
 # Kept out of training, to watch the classes that few real labels name.
 _HELD_OUT: Final = 32
 # Kinds of synthetic chips, in turn; an odd number, so that each comes at both levels. Left to
-# chance, half of all pixels would be cloud and few would be snow or open ground.
+# chance, half of all pixels would be cloud and few would be snow or open ground. Without storms
+# nearly all that is bright and dark at 1.6 um would be snow, and real overcast of ice with it.
 _PRESETS: Final = (
     *("mixed", "snow", "clear", "snow", "cumulus", "desert", "snow"),
-    *("coast", "cirrus", "snow", "clear", "city", "mixed"),
+    *("coast", "cirrus", "snow", "clear", "city", "mixed", "storm", "storm"),
 )
 
 
@@ -276,16 +277,15 @@ def _chip(recipe: Recipe, number: int) -> Made:
     known = truth != NO_DATA
     label = np.where(known, np.left_shift(1, np.where(known, truth, 0)), 0).astype(np.uint8)
     if recipe.synth.open_over_snow:
-        label[(label == _THIN) & _like_snow(image, bands)] = _CLOUD
+        label[(label == _THIN) & _like_snow(image, bands)] = _CLOUD_OR_SNOW
     return order_bands(image, bands, recipe.bands).astype(np.float16), label
 
 
 def _like_snow(image: NDArray[np.floating[Any]], bands: Sequence[str]) -> NDArray[np.bool_]:
     """Return where pixels are as bright as thick cloud, and in the short-wave infrared as snow.
 
-    Thin cloud over snow is, and so is thick cloud of ice: neither brightness nor index tells how
-    thick such a cloud is. Called thin in so many chips of snow, it would make the tops of real
-    storms thin cloud.
+    Thin cloud over snow is, and can hardly be seen. As cloud in so many chips of snow, it would
+    make real snow cloud, and as thin cloud the tops of real storms thin.
     """
     if not {"blue", "green", "red", "swir16"} <= set(bands):
         return np.zeros(image.shape[1:], bool)
