@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from dataclasses import replace
@@ -16,7 +17,7 @@ from nubila.infer.area import read_area
 from nubila.infer.decide import postprocess, scale_probabilities
 from nubila.infer.provenance import MaskOptions
 from nubila.models_io import load_model
-from nubila.raster import Grid, Window
+from nubila.raster import Grid, Window, cog
 from nubila.scenes import open_scene
 from nubila.scenes.array import scene_from_array
 from tests.infer.fixed import write_fixed
@@ -316,6 +317,33 @@ def test_a_failing_run_leaves_the_earlier_mask_as_it_was(model, tmp_path):
     )
     with pytest.raises(InputError, match="could be judged"):
         mask_to_folder(empty, tmp_path, model=model, overwrite=True)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("through_memory", [False, True])
+@pytest.mark.parametrize("step", ["copy", "_verify", "_write_side_file", "flush"])
+def test_a_disk_that_runs_full_at_the_last_raster_leaves_the_earlier_mask_as_it_was(
+    model, tmp_path, monkeypatch, step, through_memory
+):
+    options = MaskOptions(probabilities=True)
+    mask_to_folder(scene(), tmp_path, model=model, options=options)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    other = scene(seed=1)
+    mask = mask_scene(other, model=model, probabilities=True)
+    real, done = getattr(cog, step), []
+
+    def full(path, *arguments, **named):
+        done.append(path)
+        if len(done) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return real(path, *arguments, **named)
+
+    monkeypatch.setattr(cog, step, full)
+    with pytest.raises(OutputError, match=r"X1_mask\.tif: .*the disk is full"):
+        if through_memory:
+            mask.write(tmp_path)
+        else:
+            mask_to_folder(other, tmp_path, model=model, options=options, overwrite=True)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 

@@ -22,7 +22,7 @@ from tests.toy_run import write_toy_recipe
 pytest.importorskip("torch")
 pytestmark = needs_fork
 
-_FLUSH = "nubila.raster.atomic._flush"  # twice for a file: before it gets its name, and after
+_FLUSH = "nubila.raster.atomic.flush"  # twice for a file: before it gets its name, and after
 _TOY = """\
 steps: 4
 batch: 4

@@ -207,6 +207,10 @@ def open_files(
         mask = opened("mask", True, _look(legend, "class", tags), dtype=legend.dtype)
         assert mask is not None
         yield MaskWriter(frame, legend, mask, probabilities, validity)
+        for writer in (probabilities, validity, mask):
+            if writer is not None:
+                writer.finish()
+        # All are whole on the disk: what is left is to give them their names.
         files.remove("item")
     for kind in stale:
         files.remove(kind)

@@ -14,7 +14,15 @@ from typing import Final
 from nubila.errors import OutputError
 from nubila.raster.names import check_name
 
-__all__ = ["atomic_path", "check_folder", "filling", "make_folder", "new_folder", "scratch_path"]
+__all__ = [
+    "atomic_path",
+    "check_folder",
+    "filling",
+    "flush",
+    "make_folder",
+    "new_folder",
+    "scratch_path",
+]
 
 _NUMBER = itertools.count()
 
@@ -48,10 +56,10 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
     final = Path(final)
     with scratch_path(final) as temporary:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         temporary.replace(final)
         with suppress(OSError):  # some network file systems cannot do this for folders
-            _flush(final.parent)
+            flush(final.parent)
 
 
 @contextmanager
@@ -176,8 +184,12 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def _flush(path: Path) -> None:
-    """Bring a file, or a folder's list of names, to the disk before it is relied on."""
+def flush(path: Path) -> None:
+    """Bring a file, or a folder's list of names, to the disk before it is relied on.
+
+    Raises:
+        OSError: the system cannot; its `filename` is the path.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -196,7 +208,7 @@ def _remove(temporary: Path) -> None:
 def _is_ours(error: OSError, temporary: Path) -> bool:
     """Tell errors of writing from those of reading something else inside the body."""
     names = (str(name) for name in (error.filename, error.filename2) if name is not None)
-    return _is_full(error) or str(temporary) in names
+    return _is_full(error) or any(name.startswith(str(temporary)) for name in names)
 
 
 def _is_full(error: OSError) -> bool:

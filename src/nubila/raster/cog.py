@@ -25,7 +25,7 @@ from rasterio.shutil import copy
 from rasterio.windows import Window as RasterioWindow
 
 from nubila.errors import OutputError
-from nubila.raster.atomic import atomic_path, scratch_path
+from nubila.raster.atomic import atomic_path, flush, scratch_path
 from nubila.raster.gdal import gdal_env
 from nubila.raster.grid import Grid
 
@@ -61,14 +61,29 @@ class CogLook:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Form:
+    """Arguments of `open_cog`."""
+
+    grid: Grid
+    look: CogLook
+    bands: int
+    dtype: str
+    threads: int
+
+
 class CogWriter:
     """Takes the rows of a raster from top to bottom; made by `open_cog`."""
 
-    def __init__(self, path: Path, data: Any, shape: tuple[int, int, int]) -> None:  # noqa: ANN401 (rasterio)
-        self._path, self._data = path, data
-        self._shape = shape
+    def __init__(self, form: _Form, path: Path, target: Path, scratch: Path) -> None:
+        self._form, self._path = form, path
+        self._target, self._scratch = target, scratch
         self._row = 0
-        self.checksums = [0] * shape[0]
+        self._checksums = [0] * form.bands
+        self._finished = False
+        with _our_errors(path):
+            self._data = rasterio.open(scratch, "w", **_profile(form))
+            _describe(self._data, form.look)
 
     def write(self, strip: NDArray[Any]) -> None:
         """Append rows.
@@ -82,19 +97,44 @@ class CogWriter:
         """
         strip = np.ascontiguousarray(strip if strip.ndim == 3 else strip[None])
         bands, rows, columns = strip.shape
-        if (bands, columns) != (self._shape[0], self._shape[2]):
-            raise ValueError(f"a strip of shape {strip.shape} for a raster {self._shape}")
+        shape = (self._form.bands, *self._form.grid.shape)
+        if (bands, columns) != (shape[0], shape[2]):
+            raise ValueError(f"a strip of shape {strip.shape} for a raster {shape}")
         with _our_errors(self._path):
             self._data.write(strip, window=RasterioWindow(0, self._row, columns, rows))
-        self.checksums = [
-            zlib.crc32(band, old) for band, old in zip(strip, self.checksums, strict=True)
+        self._checksums = [
+            zlib.crc32(band, old) for band, old in zip(strip, self._checksums, strict=True)
         ]
         self._row += rows
 
     def finish(self) -> None:
-        """Check that every row is there."""
-        if self._row != self._shape[1]:
-            raise ValueError(f"{self._row} rows were written of {self._shape[1]}")
+        """Make the file whole on the disk, under its temporary name; it only lacks its own then.
+
+        `open_cog` does this at its end. Who writes several files that belong together does it to
+        all of them before, so that a full disk is known of while none has replaced another.
+
+        Raises:
+            OutputError: the file cannot be written.
+            ValueError: rows are missing.
+        """
+        if self._finished:
+            return
+        rows, form = self._form.grid.shape[0], self._form
+        if self._row != rows:
+            raise ValueError(f"{self._row} rows were written of {rows}")
+        with _our_errors(self._path):
+            self._data.close()
+            _copy(self._scratch, self._target, form.look, form.threads)
+            self._scratch.unlink()
+            _verify(self._target, self._checksums)
+            _write_side_file(self._target, self._path, form.grid.crs, form.look.categories)
+        flush(self._target)
+        self._finished = True
+
+    def abandon(self) -> None:
+        """Close what is open; the files are taken away by who made their names."""
+        with suppress(*_GDAL_ERRORS):
+            self._data.close()
 
 
 @contextmanager
@@ -123,25 +163,16 @@ def open_cog(
     Raises:
         OutputError: the file cannot be written.
     """
-    path = Path(path)
-    shape = (bands, *grid.shape)
+    path, form = Path(path), _Form(grid, look, bands, dtype, threads)
     with atomic_path(path) as target, scratch_path(path) as scratch, gdal_env():
-        with _our_errors(path):
-            data = rasterio.open(scratch, "w", **_profile(grid, bands, dtype, look))
-            _describe(data, look)
-        writer = CogWriter(path, data, shape)
+        writer = CogWriter(form, path, target, scratch)
         try:
             yield writer
+            writer.finish()
         except BaseException:
-            with suppress(*_GDAL_ERRORS):
-                data.close()
+            writer.abandon()
             raise
-        writer.finish()
-        with _our_errors(path):
-            data.close()
-            _copy(scratch, target, look, threads)
-            _verify(target, writer.checksums)
-            _write_side_file(target, path, grid.crs, look.categories)
+        _place_side_file(target, path)
 
 
 def write_cog(path: str | Path, values: NDArray[Any], *, grid: Grid, look: CogLook) -> None:
@@ -166,16 +197,16 @@ def _our_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _profile(grid: Grid, bands: int, dtype: str, look: CogLook) -> dict[str, Any]:
+def _profile(form: _Form) -> dict[str, Any]:
     return {
         "driver": "GTiff",
-        "dtype": dtype,
-        "count": bands,
-        "height": grid.shape[0],
-        "width": grid.shape[1],
-        "crs": grid.crs,
-        "transform": grid.transform,
-        "nodata": look.nodata,
+        "dtype": form.dtype,
+        "count": form.bands,
+        "height": form.grid.shape[0],
+        "width": form.grid.shape[1],
+        "crs": form.grid.crs,
+        "transform": form.grid.transform,
+        "nodata": form.look.nodata,
         "tiled": True,
         "blockxsize": BLOCK,
         "blockysize": BLOCK,
@@ -226,11 +257,11 @@ def _verify(target: Path, checksums: Sequence[int]) -> None:
 def _write_side_file(
     target: Path, path: Path, crs: CRS | None, categories: Mapping[int, str]
 ) -> None:
-    """Write, or take away, what GDAL looks for beside a file, and hold the CRS to the grid's.
+    """Write what GDAL looks for beside a file, if anything, and hold the CRS to the grid's.
 
     Args:
-        target: the finished file under its temporary name.
-        path: its final name, which the side file's follows.
+        target: the finished file under its temporary name, which the side file's follows.
+        path: its final name, for messages.
         crs: of the grid.
         categories: value -> name.
     """
@@ -242,7 +273,6 @@ def _write_side_file(
     if categories:
         parts.append(_categories_element(categories))
     if not parts:
-        _side_of(path).unlink(missing_ok=True)
         return
     text = f"<PAMDataset>\n{''.join(parts)}</PAMDataset>\n"
     beside_target.write_text(text, encoding="utf-8")
@@ -251,8 +281,15 @@ def _write_side_file(
             f"{path}: cannot be written with its CRS, which GDAL does not keep: "
             f"{crs.to_wkt(version='WKT2_2019')[:200]}\nBring the scene to another with gdalwarp"
         )
-    with atomic_path(_side_of(path)) as side:
-        side.write_text(text, encoding="utf-8")
+    flush(beside_target)
+
+
+def _place_side_file(target: Path, path: Path) -> None:
+    """Give the side file of a finished file its name, or take away that of an earlier file."""
+    if _side_of(target).exists():
+        _side_of(target).replace(_side_of(path))
+    else:
+        _side_of(path).unlink(missing_ok=True)
 
 
 def _side_of(path: Path) -> Path:
