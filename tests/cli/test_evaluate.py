@@ -31,6 +31,15 @@ def test_a_table_and_the_files(model_path: Path, scenes: Path, tmp_path: Path) -
     assert scores["folders"]["alps"]["scenes"] == 2
 
 
+def test_values_that_no_code_names_are_told(model_path: Path, scenes: Path, tmp_path: Path) -> None:
+    given = ("--model", model_path, "--data", scenes, "-o", tmp_path / "out")
+    assert "warning" not in _run(*given).stdout
+    scenes.write_text(scenes.read_text().replace(";3=cloud shadow,", ",", 1))
+    result = _run(*given)
+    assert "warning: 1 of 4 masks hold values that codes does not name" in result.stdout
+    assert "3 (16.7 %) of their pixels" in result.stdout
+
+
 def test_root(model_path: Path, scenes: Path, tmp_path: Path) -> None:
     moved = tmp_path / "lists" / "m.csv"
     moved.parent.mkdir()

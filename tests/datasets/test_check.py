@@ -38,7 +38,7 @@ def test_everything_in_one_list(tmp_path: Path) -> None:
         "aaab.tif: missing",
         "aaac/B08.tif: unreadable",
         "aaad/B02.tif: mis-sized: 31 x 32 pixels, expected 32 x 32",
-        "aaae.tif: unknown codes 3 (known: 0, 1)",
+        "aaae.tif: holds values that codes does not name, so that they are ignored: 3 (100.0 %)",
         "train_features/lone/B02.tif: missing",
     ):
         assert expected in text
@@ -64,7 +64,11 @@ def test_the_mask_of_a_scene_is_named_once(tmp_path: Path) -> None:
     (mask,) = (tmp_path / "38-Cloud_test/Entire_scene_gts").iterdir()
     write_raster(mask.with_suffix(".tif"), np.full((1, 27, 24), 9, np.uint8))
     mask.with_suffix(".tif").rename(mask)
-    assert _problems("cloud38", tmp_path) == {mask.name: "unknown codes 9 (known: 0, 255)"}
+    (problem,) = _problems("cloud38", tmp_path).items()
+    assert problem[0] == mask.name
+    assert problem[1].endswith(
+        "does not name, so that they are ignored: 9 (100.0 %) (named: 0, 255)"
+    )
     mask.unlink()
     assert list(_problems("cloud38", tmp_path)) == [mask.name]
 
@@ -79,7 +83,7 @@ def test_arrays(tmp_path: Path) -> None:
     assert len(found) == 3
     assert "unreadable" in found[0] and first.name in found[0]
     assert f"{second.name}: mis-sized: 16 x 16 pixels, its image 15 x 16" in found[1]
-    assert f"{third.name}: unknown codes 65793" in found[2]
+    assert f"{third.name}: holds values" in found[2] and "65793 (100.0 %)" in found[2]
 
 
 def test_products(tmp_path: Path) -> None:
@@ -107,11 +111,12 @@ def test_manifests(manifest: WriteManifest, folder: Path) -> None:
     assert check_manifest(manifest()).problems == ()
 
 
-def test_codes_that_are_named_as_ignored_are_known(manifest: WriteManifest) -> None:
+@pytest.mark.parametrize("rest", ["255=ignored", "*=ignored", "*=cloud"])
+def test_values_that_are_named_as_ignored_are_known(manifest: WriteManifest, rest: str) -> None:
     codes = "0=clear;64=cloud shadow;192=thin cloud"
     (problem,) = check_manifest(manifest({"codes": codes})).problems
-    assert "unknown codes 255 (known: 0, 64, 192)" in problem
-    assert check_manifest(manifest({"codes": f"{codes};255=ignored"})).problems == ()
+    assert "so that they are ignored: 255 (25.0 %) (named: 0, 64, 192)" in problem
+    assert check_manifest(manifest({"codes": f"{codes};{rest}"})).problems == ()
 
 
 def test_images_without_a_label_are_looked_at_and_counted(manifest: WriteManifest) -> None:

@@ -36,6 +36,15 @@ def test_reflectance_label_and_meta(manifest: WriteManifest, folder: Path) -> No
     assert (sample.meta.sensor, sample.meta.level) == ("sentinel-2-msi", "L1C")
 
 
+def test_values_of_the_mask_that_no_code_names(manifest: WriteManifest, folder: Path) -> None:
+    assert _load(manifest()).unnamed == {}
+    row = {"codes": "0=clear;64=cloud"}
+    assert _load(manifest(row)).unnamed == {192: 0.25, 255: 0.25}
+    # Of a larger mask those under the image.
+    assert _load(manifest(row | {"corner": "2;0"})).unnamed == {192: 0.25, 255: 0.25}
+    assert _load(manifest(row | {"corner": "3;0"})).unnamed == {255: 0.25}
+
+
 def test_one_file_a_band_with_its_own_scale(manifest: WriteManifest, folder: Path) -> None:
     write_raster(folder / "alps/n.tif", np.full((1, 4, 6), 5, np.uint8))
     # Per file where the numbers are as many as files ...

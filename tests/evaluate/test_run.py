@@ -37,6 +37,27 @@ def test_scores_worked_out_by_hand(model: Model, scenes: Path) -> None:
     assert not {"snow", "thin cloud"} & set(scores["overall"])
 
 
+@pytest.mark.parametrize("models", [1, 2])
+def test_samples_without_a_label_are_an_error(model: Model, scenes: Path, models: int) -> None:
+    text = scenes.read_text()
+    for codes in ("0=clear|snow;1=cloud|thin cloud;3=cloud shadow", "3=cloud shadow;*=clear|cloud"):
+        text = text.replace(codes, "7=clear;8=cloud")
+    scenes.write_text(text.replace("|thin cloud", ""))
+    with pytest.raises(
+        ManifestError, match="none of 4 samples has a pixel with data and a label"
+    ) as told:
+        evaluate_together([model] * models, read_manifest(scenes))
+    assert "4 of 4 masks hold values" in str(told.value) and "1 (50.0 %)" in str(told.value)
+
+
+def test_samples_that_cannot_be_judged_are_no_error(model: Model, scenes: Path) -> None:
+    image = np.stack([np.full((6, 10), np.nan), np.full((6, 10), 30.0)])
+    np.save(scenes.parent / "alps/a.npy", image)
+    scenes.write_text(scenes.read_text().replace("a_mask.npy,red,", "a_mask.npy,red;nir,"))
+    (counted,) = evaluate(model, read_manifest(scenes)[:1]).tallies
+    assert (counted.table.sum(), counted.not_judged) == (0, 60)
+
+
 def test_threads_do_not_change_the_scores(model: Model, scenes: Path) -> None:
     specs = read_manifest(scenes)
     done: list[int] = []
@@ -93,7 +114,7 @@ def test_an_image_without_any_data_counts_for_nothing(
     model: Model, scenes: Path, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "alps/a.npy", np.full((6, 10), np.nan))
-    (counted,) = evaluate(model, read_manifest(scenes)[:1]).tallies
+    counted, _ = evaluate(model, read_manifest(scenes)[:2]).tallies
     assert counted.table.sum() == counted.not_judged == 0
 
 

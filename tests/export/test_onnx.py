@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from nubila.classes import CLASS_NAMES, SCORED, class_set
-from nubila.errors import InputError, NubilaError, RecipeError
+from nubila.errors import InputError, ManifestError, NubilaError, RecipeError
 from nubila.export import export_onnx
 from nubila.export import onnx as onnx_module
 from nubila.export.calibrate import _golden_section, fit_calibration
@@ -212,6 +212,32 @@ def test_calibration_undoes_overconfidence_and_a_shifted_mixture() -> None:
     assert set(fitted.ece_after) == set(fitted.ece_before) == set(SCORED)
     for name, error in fitted.ece_after.items():
         assert error < 0.02 < fitted.ece_before[name]
+
+
+def test_calibration_takes_points_that_the_sparse_grid_misses() -> None:
+    logits = np.random.default_rng(2).normal(0, 2, (7, 32, 32)).astype(np.float16)
+    label = np.zeros((32, 32), np.uint8)
+    label[1::4, 1::4] = class_set(["cloud"])
+    classes = {name: (name,) for name in CLASS_NAMES.values()}
+    network = Segmenter(_Fixed((16, 16)), None, bands=list("abcdefg"), classes=tuple(classes))
+    fitted = fit_calibration(network.eval(), classes, [Labelled(logits, label, "x")], (0,) * 6)
+    assert fitted.before > 0
+
+
+def test_nothing_is_calibrated_on_a_split_without_labels(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run.parent, tmp_path / "toy")
+    copy, table = tmp_path / "toy/run", tmp_path / "toy/toy.csv"
+    rows = table.read_text(encoding="utf-8").replace(
+        "0=clear|water;1=cloud,validation", "7=cloud,validation"
+    )
+    table.write_text(rows, encoding="utf-8")
+    recipe = yaml.safe_load((copy / "recipe.yaml").read_text(encoding="utf-8"))
+    recipe["data"] |= {"manifest": str(table), "root": str(table.parent)}
+    (copy / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    (copy / "data.json").unlink()  # an older run does not tell
+    with pytest.raises(ManifestError, match="no pixel of split 'validation' has data and a label"):
+        export_onnx(copy, tmp_path / "toy.onnx", report=lambda _: None)
+    assert not (tmp_path / "toy.onnx").exists()
 
 
 def test_calibration_errors_are_those_of_scoring() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from nubila.cli.evaluate import progress_bar, samples_of
+from nubila.cli.evaluate import progress_bar, samples_of, tell_unnamed
 from nubila.cli.options import Bands, Data, Root, SideBySide, Split
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def compare(
     paths = write_comparison(
         comparison, opened, specs, output, split=split, bands=shown, speed=measured
     )
+    tell_unnamed(comparison.unnamed)
     # A file or a pipe has no width of its own; 120 keeps every row on one line.
     console = Console() if Console().is_terminal else Console(width=120)
     for table in _tables(paths["scores"], measured):

@@ -73,7 +73,11 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Name every missing, unpaired, mis-sized or unreadable file and every unknown mask code."""
+    """Name every missing, unpaired, mis-sized or unreadable file, and mask values without a code.
+
+    A value that the column codes does not name is ignored, which is a problem unless the column
+    says so: 7=ignored for one, *=ignored for all others.
+    """
     from nubila.datasets import COLLECTIONS, check_collection, check_manifest
     from nubila.datasets.collections import collection
     from nubila.errors import InputError

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from nubila.datasets import SampleSpec
 
-__all__ = ["evaluate", "progress_bar", "samples_of"]
+__all__ = ["evaluate", "progress_bar", "samples_of", "tell_unnamed"]
 
 
 def evaluate(
@@ -94,6 +94,7 @@ def evaluate(
             progress=progress,
         )
     paths = write_report(evaluations, loaded, specs, output, split=split, bands=shown, columns=by)
+    tell_unnamed(evaluations[0].unnamed)
     # A file or a pipe has no width of its own; 100 keeps every row on one line.
     console = Console() if Console().is_terminal else Console(width=100)
     _print(console.print, paths["scores"])
@@ -107,6 +108,14 @@ def samples_of(
     """Return the samples of a manifest, or of a collection where there is no such file."""
     specs = _listed(data, root, split)
     return specs if bands is None else [spec.only(bands) for spec in specs]
+
+
+def tell_unnamed(masks: Sequence[Mapping[int, float]]) -> None:
+    """Print a warning of values in masks that no code names, given for each as in `Sample`."""
+    from nubila.datasets import unnamed_told
+
+    if told := unnamed_told(masks):
+        typer.secho(f"warning: {told}", fg="yellow")
 
 
 def _listed(data: str, root: Path | None, split: str | None) -> Sequence[SampleSpec]:

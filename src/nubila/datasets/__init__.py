@@ -1,7 +1,7 @@
 """Labelled images: collections and manifests that list them, and samples read from them."""
 
 from nubila.datasets.check import CheckResult, check_collection, check_manifest
-from nubila.datasets.codes import LabelCodes, output_sets, parse_codes
+from nubila.datasets.codes import LabelCodes, output_sets, parse_codes, unnamed_told
 from nubila.datasets.collections import (
     COLLECTIONS,
     Collection,
@@ -33,5 +33,6 @@ __all__ = [
     "read_collection",
     "read_manifest",
     "scene_groups",
+    "unnamed_told",
     "write_manifest",
 ]

@@ -18,7 +18,7 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from nubila.datasets.codes import NO_CODE
+from nubila.datasets.codes import values_told
 from nubila.datasets.collections import collection_rows
 from nubila.datasets.layouts.common import Cells
 from nubila.datasets.local import local_env
@@ -33,7 +33,6 @@ from nubila.scenes.open import open_scene
 __all__ = ["CheckResult", "check_collection", "check_manifest"]
 
 _WORKERS = 8
-_CODES_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -177,7 +176,7 @@ def _bands(spec: SampleSpec, shape: tuple[int, ...]) -> int:
 
 
 def _mask_problems(spec: SampleSpec, *, compare: bool) -> list[str]:
-    """Return what is wrong with a mask: unreadable, another size, codes that are not known.
+    """Return what is wrong with a mask: unreadable, another size, values that no code names.
 
     Only an array is compared here; a raster's size is known from its header before.
     """
@@ -192,14 +191,12 @@ def _mask_problems(spec: SampleSpec, *, compare: bool) -> list[str]:
             found.append(
                 f"{spec.mask}: mis-sized: {_text(codes.shape)} pixels, its image {_text(size)}"
             )
-    if spec.codes.other:
-        return found
-    unknown = sorted({int(v) for v in np.unique(codes)} - {*spec.codes.codes, NO_CODE})
-    if unknown:
-        shown = ", ".join(str(code) for code in unknown[:_CODES_SHOWN])
-        more = f" and {len(unknown) - _CODES_SHOWN} more" if len(unknown) > _CODES_SHOWN else ""
-        known = ", ".join(str(code) for code in spec.codes.codes)
-        found.append(f"{spec.mask}: unknown codes {shown}{more} (known: {known})")
+    if unnamed := spec.codes.unnamed(codes):
+        named = ", ".join(str(code) for code in spec.codes.codes)
+        found.append(
+            f"{spec.mask}: holds values that codes does not name, so that they are ignored: "
+            f"{values_told(unnamed)} (named: {named})"
+        )
     return found
 
 

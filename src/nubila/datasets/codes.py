@@ -2,13 +2,14 @@
 
 A label rarely tells all six classes apart. ``128=clear|snow|water`` says that a pixel of code 128
 is one of three classes and the label does not say which; a prediction is right if it is any.
-``0=ignored`` says that a code is known and teaches nothing.
+``0=ignored`` says that a code is known and teaches nothing, ``*=ignored`` that every other does.
+A value that is not named is ignored too, but may be a mistake, so that people are told of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
@@ -18,7 +19,15 @@ from numpy.typing import NDArray
 from nubila.classes import CLASS_NAMES, class_set
 from nubila.errors import InputError, ManifestError
 
-__all__ = ["NO_CODE", "NUBILA_CODES", "LabelCodes", "output_sets", "parse_codes"]
+__all__ = [
+    "NO_CODE",
+    "NUBILA_CODES",
+    "LabelCodes",
+    "output_sets",
+    "parse_codes",
+    "unnamed_told",
+    "values_told",
+]
 
 _OTHER: Final = "*"
 _IGNORED: Final = "ignored"
@@ -26,6 +35,8 @@ _IGNORED: Final = "ignored"
 # In a mask that has been read: where it says nothing, outside of it or by its own "no data". Lower
 # than any code that a product has.
 NO_CODE: Final = -(2**31)
+
+_VALUES_SHOWN: Final = 8
 
 NUBILA_CODES: Final = ";".join(f"{code}={name}" for code, name in CLASS_NAMES.items())
 
@@ -38,11 +49,14 @@ class LabelCodes:
         codes: in rising order.
         sets: for each code, the classes it allows.
         other: the classes that every other code allows; 0 = such pixels are ignored.
+        names_other: whether ``*`` said so.
     """
 
     codes: tuple[int, ...]
     sets: tuple[int, ...]
     other: int = 0
+    # No part of what tells one label from another: it changes no pixel.
+    names_other: bool = field(default=False, repr=False, compare=False)
 
     @property
     def all_sets(self) -> tuple[int, ...]:
@@ -56,7 +70,7 @@ class LabelCodes:
             mask: codes, of any integer type, bool, or float with whole numbers; `NO_CODE` and
                 NaN are ignored, and ``*`` does not stand for them.
         """
-        missing = ~np.isfinite(mask) if mask.dtype.kind == "f" else mask == NO_CODE
+        missing = _missing(mask)
         label = np.full(mask.shape, self.other, np.uint8)
         if self.codes:
             values = np.where(missing, 0, mask).astype(np.int64)
@@ -66,6 +80,18 @@ class LabelCodes:
             label[named] = np.array(self.sets, np.uint8)[place[named]]
         label[missing] = 0
         return label
+
+    def unnamed(self, mask: NDArray[Any]) -> dict[int, float]:
+        """Return the values of a mask that no code names, each with its share of the pixels.
+
+        Args:
+            mask: as for `apply`.
+        """
+        if self.names_other:
+            return {}
+        found = mask[~(_missing(mask) | np.isin(mask, self.codes))]
+        values, counts = np.unique(found, return_counts=True)
+        return {int(v): int(n) / mask.size for v, n in zip(values, counts, strict=True)}
 
 
 @lru_cache(maxsize=256)  # a collection repeats the same text in thousands of rows
@@ -79,7 +105,7 @@ def parse_codes(text: str) -> LabelCodes:
             number, or a class is unknown (the message suggests the nearest).
     """
     found: dict[int, int] = {}
-    other = 0
+    other, names_other = 0, False
     for entry in filter(None, (part.strip() for part in text.split(";"))):
         key, separator, names = entry.partition("=")
         if not separator or not names.strip():
@@ -89,7 +115,7 @@ def parse_codes(text: str) -> LabelCodes:
             )
         allowed = _classes(entry, names)
         if key.strip() == _OTHER:
-            other = allowed
+            other, names_other = allowed, True
         elif (code := _code(entry, key)) in found:
             raise ManifestError(f"code {code} is given twice")
         else:
@@ -97,7 +123,7 @@ def parse_codes(text: str) -> LabelCodes:
     if not any(found.values()) and not other:
         raise ManifestError("no code is given, so every pixel would be ignored")
     codes = tuple(sorted(found))
-    return LabelCodes(codes, tuple(found[c] for c in codes), other)
+    return LabelCodes(codes, tuple(found[c] for c in codes), other, names_other)
 
 
 def output_sets(classes: Mapping[str, Sequence[str]]) -> NDArray[np.uint8]:
@@ -114,6 +140,41 @@ def output_sets(classes: Mapping[str, Sequence[str]]) -> NDArray[np.uint8]:
     for output, members in enumerate(classes.values()):
         sets |= ((labels & class_set(members)) != 0).astype(np.uint8) << output
     return sets
+
+
+def unnamed_told(masks: Sequence[Mapping[int, float]]) -> str:
+    """Return what to say of values in masks that no code names; empty where there are none.
+
+    Args:
+        masks: of each mask, as `LabelCodes.unnamed` returns them.
+    """
+    held = [shares for shares in masks if shares]
+    if not held:
+        return ""
+    values = sorted({value for shares in held for value in shares})
+    mean = {v: sum(shares.get(v, 0.0) for shares in held) / len(held) for v in values}
+    return (
+        f"{len(held)} of {len(masks)} masks hold values that codes does not name, so that they are "
+        f"ignored: {values_told(mean)} of their pixels. Name them in the column codes, or write "
+        f"*=ignored there if that is meant"
+    )
+
+
+def values_told(shares: Mapping[int, float]) -> str:
+    """Return ``"64 (20.5 %), 7 (< 0.1 %)"`` for values of masks and their shares, most first."""
+    most = sorted(shares, key=lambda value: (-shares[value], value))
+    told = ", ".join(f"{value} ({_percent(shares[value])})" for value in most[:_VALUES_SHOWN])
+    return told + (f" and {len(most) - _VALUES_SHOWN} more" if len(most) > _VALUES_SHOWN else "")
+
+
+def _percent(share: float) -> str:
+    return "< 0.1 %" if share < 0.0005 else f"{100 * share:.1f} %"
+
+
+def _missing(mask: NDArray[Any]) -> NDArray[np.bool_]:
+    missing: NDArray[np.bool_]
+    missing = ~np.isfinite(mask) if mask.dtype.kind == "f" else mask == NO_CODE
+    return missing
 
 
 def _classes(entry: str, names: str) -> int:

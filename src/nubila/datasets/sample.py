@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,12 +75,14 @@ class Sample:
             `classes.class_set`); 0 = ignored, and so is a pixel that no reflective band saw.
         bands: common names in the order of the image's first axis.
         meta: where it is from.
+        unnamed: values of its mask that no code names, each with its share of the mask's pixels.
     """
 
     image: NDArray[np.float32]
     label: NDArray[np.uint8]
     bands: tuple[str, ...]
     meta: SampleMeta
+    unnamed: Mapping[int, float] = field(default_factory=dict)
 
 
 def load_sample(spec: SampleSpec) -> Sample:
@@ -113,7 +115,7 @@ def load_sample(spec: SampleSpec) -> Sample:
                 f"must be on one grid",
             )
     image, empty = _reflectance(spec, rasters)
-    label = np.zeros_like(mask) if spec.mask is None else spec.codes.apply(mask)
+    label, unnamed = _read_label(spec, mask)
     if empty is not None:
         label[empty] = 0
     if spec.coverage is not None:
@@ -123,6 +125,7 @@ def load_sample(spec: SampleSpec) -> Sample:
         label=label,
         bands=tuple(band for band in spec.bands if band != LEFT_OUT),
         meta=_meta(spec, rasters[0].resolution or spec.resolution),
+        unnamed=unnamed,
     )
 
 
@@ -183,13 +186,23 @@ def _load_scene(spec: SampleSpec) -> Sample:
         pixels = scene.read(bands, resolution=spec.resolution or scene.default_resolution or None)
     except NubilaError as error:
         raise spec.error("image", str(error)) from error
-    label = np.zeros(pixels.grid.shape, np.uint8)
+    mask = np.zeros(pixels.grid.shape, np.uint8)
     if spec.mask is not None:
-        label = spec.codes.apply(_on_grid(spec, "mask", spec.mask, pixels.grid))
+        mask = _on_grid(spec, "mask", spec.mask, pixels.grid)
+    label, unnamed = _read_label(spec, mask)
     if spec.coverage is not None:
         label[_on_grid(spec, "coverage", spec.coverage, pixels.grid) <= 0] = 0
     label[unseen(pixels.reflectance, bands)] = 0
-    return Sample(pixels.reflectance, label, bands, _meta(spec, pixels.grid.resolution))
+    return Sample(pixels.reflectance, label, bands, _meta(spec, pixels.grid.resolution), unnamed)
+
+
+def _read_label(
+    spec: SampleSpec, mask: NDArray[Any]
+) -> tuple[NDArray[np.uint8], Mapping[int, float]]:
+    """Return a mask's label, and the values in it that no code names."""
+    if spec.mask is None:
+        return np.zeros(mask.shape, np.uint8), {}
+    return spec.codes.apply(mask), spec.codes.unnamed(mask)
 
 
 def _on_grid(spec: SampleSpec, column: str, path: Path, grid: Grid) -> NDArray[Any]:

@@ -21,7 +21,7 @@ from nubila.errors import InputError
 from nubila.evaluate.boundary import near_boundary
 from nubila.evaluate.scores import differences, full_scores, summarise
 from nubila.evaluate.strata import strata, tags_of
-from nubila.evaluate.tally import SCORED, SampleTally, called_sets, tally
+from nubila.evaluate.tally import SCORED, SampleTally, called_sets, check_labelled, tally
 
 __all__ = ["BASELINES", "Comparison", "Contender", "compare_detectors", "open_detectors"]
 
@@ -71,10 +71,19 @@ class Comparison:
         """The contenders that could judge some sample."""
         return tuple(contender for contender in self.contenders if contender.judged)
 
+    @property
+    def unnamed(self) -> list[Mapping[int, float]]:
+        """Values of the mask of each sample that no code names, as `Sample.unnamed`."""
+        return [sample.unnamed for sample in self._every]
+
+    @property
+    def _every(self) -> list[SampleTally]:
+        """Tallies of all samples; baselines lack nothing."""
+        return next(c for c in self.contenders if None not in c.tallies).judged
+
     def scores(self) -> dict[str, dict[str, Any]]:
         """Return name -> scores as in an evaluation, each detector's on all that it judged."""
-        every = next(c for c in self.contenders if None not in c.tallies).judged
-        groups = strata(every)
+        groups = strata(self._every)
         found = {}
         for contender in self.scored:
             own = {sample.id: sample for sample in contender.judged}
@@ -183,7 +192,8 @@ def compare_detectors(
 
     Raises:
         InputError: the first detector can judge no sample.
-        ManifestError: a file of a sample cannot be read, or does not fit its row.
+        ManifestError: a file of a sample cannot be read, or does not fit its row, or no pixel of
+            any sample is labelled.
         NubilaError: a detector fails on a sample that it does not lack anything of.
     """
     whole = dict(detectors)
@@ -200,13 +210,16 @@ def compare_detectors(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     contenders = tuple(_contender(name, whole[name], rows) for name in whole)
+    found = Comparison(contenders, tuple(row.disagreement for row in rows))
+    labelled = any(t.table.any() or t.not_judged for row in rows for t in row.tallies.values())
+    check_labelled(specs, labelled, found.unnamed)
     if not contenders[0].judged:
         words = "; ".join(contenders[0].lacking)
         raise InputError(
             f"{contenders[0].name} can judge none of the {len(specs)} samples ({words}); name "
             f"another detector first, since the others are compared with it"
         )
-    return Comparison(contenders, tuple(row.disagreement for row in rows))
+    return found
 
 
 @dataclass(frozen=True)
@@ -241,7 +254,7 @@ def _judge(detectors: Mapping[str, Detector], spec: SampleSpec) -> _Row:
     for name, detection in found.items():
         counted = _tally(detection, spec, label, inner)
         missed = int(((sample.label != 0) & ~detection.judged).sum())
-        tallies[name] = replace(counted, not_judged=missed)
+        tallies[name] = replace(counted, not_judged=missed, unnamed=sample.unnamed)
     peers = [detection for name, detection in found.items() if name not in BASELINES]
     return _Row(tallies, lacking, _disagreement(peers, label != 0))
 

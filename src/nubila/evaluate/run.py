@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,7 +16,7 @@ from nubila.datasets.reliability import reliability
 from nubila.evaluate.boundary import Buffer, near_boundary
 from nubila.evaluate.scores import differences, full_scores
 from nubila.evaluate.strata import strata, tags_of
-from nubila.evaluate.tally import SCORED, SampleTally, called_sets, tally
+from nubila.evaluate.tally import SCORED, SampleTally, called_sets, check_labelled, tally
 from nubila.infer import CloudMask, MaskOptions
 from nubila.infer.decide import threshold_list
 from nubila.infer.delivery import mask_in_memory, prepare
@@ -53,6 +53,11 @@ class Evaluation:
     tallies: tuple[SampleTally, ...]
     buffer: Buffer | None = None
     options: MaskOptions = field(default_factory=MaskOptions)
+
+    @property
+    def unnamed(self) -> list[Mapping[int, float]]:
+        """Values of the mask of each sample that no code names, as `Sample.unnamed`."""
+        return [sample.unnamed for sample in self.tallies]
 
     def scores(self, columns: Iterable[str] | None = None) -> dict[str, Any]:
         """Return ``{"overall": {...}, "folders": {name: {...}}, ...}``, as in ``scores.json``.
@@ -111,7 +116,8 @@ def evaluate_together(
     Raises:
         BandError: a sample lacks a band that a model needs; the message names line and files.
         InputError: a model has no such operating point, or does not tell a class of a threshold.
-        ManifestError: a file of a sample cannot be read, or does not fit its row.
+        ManifestError: a file of a sample cannot be read, or does not fit its row, or no pixel of
+            any sample is labelled.
         ModelError: the runtime refuses an input.
     """
     chosen = options or MaskOptions()
@@ -128,6 +134,9 @@ def evaluate_together(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    # A labelled pixel is counted, or was not judged by one of the models.
+    labelled = any(t.table.any() or t.not_judged for tallies in counted for t in tallies)
+    check_labelled(specs, labelled, [tallies[0].unnamed for tallies in counted])
     return tuple(
         Evaluation(model.card, tuple(tallies[n] for tallies in counted), buffer, chosen)
         for n, model in enumerate(models)
@@ -191,7 +200,9 @@ def _tally_sample(
         inner = np.where(near, np.uint8(0), label)
     tags = tags_of(spec)
     return tuple(
-        _tally(model, mask, spec, tags, (sample.label, label, inner))
+        replace(
+            _tally(model, mask, spec, tags, (sample.label, label, inner)), unnamed=sample.unnamed
+        )
         for model, mask in zip(models, masks, strict=True)
     )
 

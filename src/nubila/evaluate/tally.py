@@ -10,7 +10,7 @@ output that stands for nothing else, and only such outputs count as calling it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -18,9 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nubila.classes import CLASS_NAMES, NO_DATA, SCORED, class_set
+from nubila.datasets import SampleSpec, unnamed_told
+from nubila.errors import ManifestError
 from nubila.evaluate.counts import Counts
 
-__all__ = ["SCORED", "UNMERGED", "SampleTally", "agreeing", "called_sets", "count_class", "tally"]
+__all__ = [
+    "SCORED",
+    "UNMERGED",
+    "SampleTally",
+    "agreeing",
+    "called_sets",
+    "check_labelled",
+    "count_class",
+    "tally",
+]
 
 _SETS: Final = 1 << len(CLASS_NAMES)
 _THIN: Final = class_set(["thin cloud"])
@@ -42,6 +53,7 @@ class SampleTally:
         tags: column -> value, to score by.
         inner: `table` without the pixels near a boundary of the label, if counted.
         reliability: scored class -> (3, bins), see `nubila.datasets.reliability`.
+        unnamed: as `Sample.unnamed`.
     """
 
     id: str
@@ -54,6 +66,7 @@ class SampleTally:
     tags: Mapping[str, str] = field(default_factory=dict)
     inner: NDArray[np.int64] | None = None
     reliability: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    unnamed: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def scene(self) -> tuple[str, str]:
@@ -93,6 +106,29 @@ class SampleTally:
     def without_boundaries(self) -> SampleTally:
         """Return the sample without the pixels near a boundary of its label."""
         return self if self.inner is None else replace(self, table=self.inner)
+
+
+def check_labelled(
+    specs: Sequence[SampleSpec], labelled: bool, unnamed: Sequence[Mapping[int, float]]
+) -> None:
+    """Raise where there is nothing to score.
+
+    Args:
+        specs: the samples.
+        labelled: whether some pixel of them has a label.
+        unnamed: of each sample, as `Sample.unnamed`.
+
+    Raises:
+        ManifestError: names the values of the masks that no code names, which is why, most often.
+    """
+    if labelled or not specs:
+        return
+    told = unnamed_told(unnamed)
+    raise ManifestError(
+        f"{specs[0].manifest}: none of {len(specs)} samples has a pixel with data and a label, so "
+        f"that there is nothing to score{f': {told}' if told else ''}. nubila data check tells what is wrong "
+        f"with a table"
+    )
 
 
 def called_sets(codes: Mapping[int, int]) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from nubila.datasets import SampleSpec, load_sample
 from nubila.datasets.reliability import reliability
 from nubila.evaluate.run import mask_sample
 from nubila.evaluate.strata import tags_of
-from nubila.evaluate.tally import SampleTally, called_sets, tally
+from nubila.evaluate.tally import SampleTally, called_sets, check_labelled, tally
 from nubila.infer.decide import decide, postprocess
 from nubila.models_io import Model, ModelCard, OperatingPoint
 
@@ -72,6 +72,8 @@ class Bench:
                 self._samples.append(sample)
                 if progress is not None:
                     progress(len(self._samples))
+        labelled = any(sample.label.any() for sample in self._samples)
+        check_labelled(specs, labelled, [sample.empty.unnamed for sample in self._samples])
 
     def tallies(self, point: OperatingPoint) -> tuple[SampleTally, ...]:
         """Return the counts of every sample at an operating point, in the samples' order."""
@@ -94,6 +96,7 @@ def _judge(model: Model, spec: SampleSpec, file: Path) -> _Judged:
         not_judged=int(((sample.label != 0) & (mask.classes == NO_DATA)).sum()),
         called=called_sets(sets),
         tags=tags_of(spec),
+        unnamed=sample.unnamed,
     )
     names = [name for name in SCORED if empty.decides(name)]
     found = reliability(sample.label, mask.probabilities, model.card.class_sets, names)

@@ -69,11 +69,12 @@ def fit_calibration(
     Args:
         network: gives the logits.
         classes: what counts as which output, as in a recipe.
-        samples: to fit on.
+        samples: to fit on; some pixel has a label.
         biases: one a class: the logarithm of how much rarer a class is than it was in training
             (Saerens et al. 2002, doi:10.1162/089976602753284446).
     """
-    found = [_collect(network, sample) for sample in samples]
+    few = not any(sample.label[::_EVERY, ::_EVERY].any() for sample in samples)
+    found = [_collect(network, sample, 1 if few else _EVERY) for sample in samples]
     known = [sample.sets for sample in samples]
     outputs = output_sets(classes)
     logits = torch.cat([f for f, _ in found], dim=1)[None, :, :, None]
@@ -95,12 +96,12 @@ def fit_calibration(
     )
 
 
-def _collect(network: Segmenter, sample: Labelled) -> tuple[Tensor, NDArray[np.uint8]]:
-    """Return logits (C, n) and label sets (n,) of the labelled pixels of a sparse grid."""
-    label = sample.label[::_EVERY, ::_EVERY]
+def _collect(network: Segmenter, sample: Labelled, every: int) -> tuple[Tensor, NDArray[np.uint8]]:
+    """Return logits (C, n) and label sets (n,) of the labelled pixels among every so many."""
+    label = sample.label[::every, ::every]
     logits = logits_of(network, sample.image, _statistics(network, sample))
     there = label != 0
-    return logits[:, ::_EVERY, ::_EVERY][:, torch.from_numpy(there)], label[there]
+    return logits[:, ::every, ::every][:, torch.from_numpy(there)], label[there]
 
 
 def _errors(

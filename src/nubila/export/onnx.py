@@ -24,6 +24,7 @@ from nubila.nn import Segmenter
 from nubila.raster.atomic import atomic_path, make_folder
 from nubila.recipe import Recipe, load_recipe
 from nubila.train.data import Labelled, load_split
+from nubila.train.labels import check_labelled
 from nubila.train.state import load_weights
 
 __all__ = ["Source", "export_onnx", "write_calibrated"]
@@ -77,6 +78,7 @@ class Source:
         splits = recipe.data.train, recipe.data.validation
         train, held_back = (load_split(recipe, split) for split in splits)
         check_data(run, train, held_back)
+        check_labelled(recipe, recipe.data.validation, held_back)  # to calibrate on
         measured = drawn_classes(recipe, held_back)
         return cls(run, recipe, network.eval(), train, held_back, measured, found)
 
@@ -106,6 +108,7 @@ def export_onnx(
 
     Raises:
         InputError: an option does not fit the network, or the scores are not of this model.
+        ManifestError: no pixel of the validation split is labelled, to calibrate on.
         RecipeError: the run's manifest gives other samples now than it was trained on.
         NubilaError: no run or checkpoint there, or what the file gives differs from PyTorch by
             more than `parity.TOLERANCES`.

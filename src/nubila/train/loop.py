@@ -41,6 +41,7 @@ from nubila.train.folder import (
     write_json,
     write_recipe,
 )
+from nubila.train.labels import check_labels, tell_untaught
 from nubila.train.objective import Objective, build_objective
 from nubila.train.odds import tell_named
 from nubila.train.pictures import chosen
@@ -77,7 +78,7 @@ def fit(recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[str], N
         `best.ckpt`: the averaged weights of the best validation by `recipe.monitor`.
 
     Raises:
-        ManifestError: no or wrong samples.
+        ManifestError: no or wrong samples, or no pixel of a split is labelled.
         RecipeError: the folder holds a run of another recipe, or the recipe asks for devices that
             are not there.
         MissingExtraError: the package of a tracker, or of a detector of `views`, is not installed.
@@ -125,6 +126,7 @@ def _fit(
             if fabric.is_global_zero:
                 write_recipe(recipe, folder)  # its sections for export and so on may be others
             return
+        check_labels(recipe, train, held_back, report)
         pool = synthetic_pool(recipe, report)
         views = view_pool(recipe, train, report)
         check_bands(recipe, train, pool if recipe.synth.share else [])
@@ -134,9 +136,11 @@ def _fit(
     viewed = f", {len(views)} views" if views else ""
     counts = f"{len(train)} training samples, {len(held_back)} to validate, {len(pool)} synthetic"
     report(counts + viewed)
+    made = pool[len(held_out) :]
+    tell_untaught(recipe, train, (made if recipe.synth.share else (), views), report)
     tell_named("data.weights", recipe.data.weights, train, report)
     tell_named("views.weights", recipe.views.weights if recipe.views.share else {}, train, report)
-    chips = Chips(recipe, train, pool[len(held_out) :], statistics_of(state.network), views)
+    chips = Chips(recipe, train, made, statistics_of(state.network), views)
     if fabric.is_global_zero:
         if state.step == 0:
             forget_run(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, SupportsIndex, overload
 
@@ -56,6 +56,7 @@ class Labelled:
         sets: every set of classes that its label can hold, there or not; empty where not known.
         level: processing level (``L1C``, ``L2A``, ``L1TP`` ...); empty where nobody knows.
         id: name of the sample (of a tile, of what it was cut from); empty for what was made.
+        unnamed: as `Sample.unnamed`; empty for a tile, which keeps no values of its mask.
     """
 
     image: NDArray[np.float16]
@@ -66,6 +67,7 @@ class Labelled:
     sets: tuple[int, ...] = ()
     level: str = ""
     id: str = ""
+    unnamed: Mapping[int, float] = field(default_factory=dict)
 
     def scene_statistics(self, names: Sequence[str]) -> NDArray[np.float32]:
         """Return (len(names), bands) float32 statistics of the whole scene, NaN for no data."""
@@ -275,7 +277,14 @@ def _labelled(sample: Sample, sets: tuple[int, ...], recipe: Recipe) -> Labelled
     meta = sample.meta
     half = image.astype(np.float16)
     return Labelled(
-        half, sample.label, meta.folder, meta.group, sets=sets, level=meta.level, id=meta.id
+        half,
+        sample.label,
+        meta.folder,
+        meta.group,
+        sets=sets,
+        level=meta.level,
+        id=meta.id,
+        unnamed=sample.unnamed,
     )
 
 
