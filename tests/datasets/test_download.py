@@ -6,6 +6,8 @@ import json
 import tarfile
 import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -159,14 +161,78 @@ class _Fickle(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def fickle():
-    _Fickle.asked, _Fickle.breaks = [], 0
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Fickle)
+class _Unsized(_Fickle):
+    """Tells of no answer how long it is, and of a range beyond the end that it is one."""
+
+    tells_whole = True
+
+    def do_GET(self):
+        start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        type(self).asked.append({"start": str(start)})
+        if start >= len(CONTENT):
+            self.send_response(416)
+            if type(self).tells_whole:
+                self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Transfer-Encoding", "chunked")
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
+        self.end_headers()
+        broken = type(self).breaks > 0
+        type(self).breaks -= broken
+        sent = CONTENT[start : start + (1 << 20)] if broken else CONTENT[start:]
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(sent), sent) + (b"" if broken else b"0\r\n\r\n"))
+        self.close_connection = broken
+
+
+@contextmanager
+def _serving(handler: type[_Fickle]) -> Iterator[Download]:
+    handler.asked, handler.breaks = [], 0
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield Download(f"http://127.0.0.1:{server.server_port}/x", "x")
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def fickle() -> Iterator[Download]:
+    with _serving(_Fickle) as found:
+        yield found
+
+
+@pytest.fixture
+def unsized() -> Iterator[Download]:
+    with _serving(_Unsized) as found:
+        yield found
+
+
+def test_a_broken_answer_of_unknown_length_is_not_taken_for_whole(
+    unsized: Download, tmp_path: Path
+) -> None:
+    _Unsized.breaks = 1
+    fetch(unsized, tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == CONTENT
+    assert _Unsized.asked == [{"start": "0"}, {"start": str(1 << 20)}]
+
+
+@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("there", [CONTENT, CONTENT[::-1] + b"of a longer version"])
+def test_a_part_beyond_the_end_is_whole_only_if_it_is_as_long(
+    unsized: Download,
+    tmp_path: Path,
+    there: bytes,
+    tells: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_Unsized, "tells_whole", tells)
+    (tmp_path / "x.part").write_bytes(there)
+    fetch(unsized, tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == CONTENT
+    assert len(_Unsized.asked) == (1 if tells and there == CONTENT else 2)
 
 
 def test_a_broken_connection_is_taken_up_again(fickle: Download, tmp_path: Path) -> None:

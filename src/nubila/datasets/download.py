@@ -151,18 +151,21 @@ def _fetch_rest(file: Download, part: Path, progress: Progress) -> bool:
         headers["If-Range"] = _mark(part).read_text()  # a changed file comes from its beginning
     with _opened(file.url, headers) as response:
         if response.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return True  # nothing is left to fetch; size and checksum tell whether it is whole
+            if _whole_size(response) == start:
+                return True
+            part.write_bytes(b"")  # of another version, or too long: it comes from its beginning
+            return False
         goes_on = response.status == http.client.PARTIAL_CONTENT and _begins_at(response, start)
         done = start if goes_on else 0
         total = _total(response, done)
         if tag := response.headers.get("ETag"):
             _mark(part).write_text(tag)
         with part.open("ab" if goes_on else "wb") as stream:
-            for block in _blocks(response):
+            while block := _block(response):
                 stream.write(block)
                 done += len(block)
                 progress(file.name, done, total)
-    return total is None or done >= total
+    return block is not None and (total is None or done >= total)
 
 
 def _begins_at(response: Any, start: int) -> bool:  # noqa: ANN401 (urllib's is untyped)
@@ -175,16 +178,18 @@ def _total(response: Any, done: int) -> int | None:  # noqa: ANN401 (urllib's is
     return done + int(length) if length is not None else None
 
 
-def _blocks(response: IO[bytes]) -> Iterator[bytes]:
-    """Yield what comes until the end, or until the connection breaks off."""
-    while True:
-        try:
-            block = response.read(_BLOCK)
-        except (http.client.HTTPException, ConnectionError, TimeoutError):
-            return
-        if not block:
-            return
-        yield block
+def _whole_size(response: Any) -> int | None:  # noqa: ANN401 (urllib's is untyped)
+    """Return how long the file is, as the answer to a range beyond its end tells."""
+    found = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
+    return int(found[1]) if found else None
+
+
+def _block(response: IO[bytes]) -> bytes | None:
+    """Return what comes next, nothing at the end; None where the connection broke off."""
+    try:
+        return response.read(_BLOCK)
+    except (http.client.HTTPException, ConnectionError, TimeoutError):
+        return None
 
 
 def _opened(url: str, headers: dict[str, str]) -> Any:  # noqa: ANN401 (urllib's is untyped)
