@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from nubila.classes import CLASS_NAMES, class_set
 from nubila.cli import main
 from nubila.curate.alignment import align, shifted_correlation
-from nubila.curate.audit import AuditRow, audit
+from nubila.curate.audit import AuditRow, _key, audit
 from nubila.curate.audit_scores import cloud_mask, judge, label_quality
+from nubila.curate.audit_words import _of_agreement
 from nubila.curate.mistakes import KINDS, mistake, mistakes
 from nubila.curate.predict import keep_predictions
 from nubila.curate.predictions import Output, Predictions, PredictionWriter, open_predictions
@@ -220,6 +221,16 @@ def test_a_partial_label_is_as_likely_as_all_it_allows(label: int, chance: float
         assert quality == pytest.approx(chance if label & CLOUD else 1 - chance, abs=1e-5)
 
 
+@pytest.mark.parametrize(("pixels", "told"), [(13, False), (80, True)])
+def test_a_few_pixels_of_cloud_are_no_overlap(pixels: int, told: bool) -> None:
+    label = np.full((100, 100), NOT_CLOUD, np.uint8)
+    cloud = np.zeros((100, 100), np.float32)
+    cloud[0, :pixels] = 1
+    found = judge(label, np.stack([1 - cloud, cloud]), OUTPUTS)
+    assert np.isnan(found.iou) != told
+    assert any("IoU" in words for words in _of_agreement(found)) == told
+
+
 def test_a_label_that_says_nothing_gives_no_score() -> None:
     probabilities = np.full((2, 4, 4), 0.5, np.float32)
     found = judge(np.full((4, 4), 63, np.uint8), probabilities, OUTPUTS)
@@ -309,6 +320,18 @@ def test_images_that_cannot_be_labelled_and_duplicates_are_flagged(
     assert [int(row["rank"]) for row in rows.values()] == list(range(1, 25))
     assert "inverted" in flags["s003"]
     assert "label has no cloud" in rows["set/s006"]["reason"]
+
+
+def test_a_prediction_that_was_made_anew_is_measured_anew(tmp_path: Path) -> None:
+    manifest, clouds = _samples(tmp_path, 6)
+    spec = read_manifest(manifest)[0]
+    writer = PredictionWriter(tmp_path / "kept", OUTPUTS)
+    values = np.stack([1 - clouds[0], clouds[0]]).astype(np.float32)
+    keys = []
+    for digest in ("1", "1", "2"):
+        writer.write(spec, values, model="m", digest=digest)
+        keys.append(_key(spec, open_predictions(tmp_path / "kept"), None))
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_predictions_of_other_samples_are_told(tmp_path: Path, capsys, monkeypatch) -> None:

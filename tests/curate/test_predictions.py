@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nubila.classes import class_set
+from nubila.curate.origin import image_digest
+from nubila.curate.predict import keep_predictions
 from nubila.curate.predictions import Output, PredictionWriter, open_predictions
-from nubila.datasets import SampleSpec, read_manifest
+from nubila.curate.teachers import KeptDetector
+from nubila.datasets import SampleSpec, read_manifest, write_manifest
+from nubila.datasets.manifest import manifest_rows
+from nubila.detect.rules import Bright
 from nubila.errors import InputError
 from nubila.raster import Grid
 from tests.curate.samples import write_samples
@@ -66,15 +72,16 @@ def test_any_probability_survives_to_half_a_step(
 
 def test_a_killed_run_goes_on(tmp_path: Path, specs: tuple[SampleSpec, ...]) -> None:
     kept = tmp_path / "kept"
-    PredictionWriter(kept, OUTPUTS).write(specs[0], _some(0), model="a")
+    PredictionWriter(kept, OUTPUTS).write(specs[0], _some(0), model="a", digest="1")
     table = kept / "predictions.csv"
     table.write_bytes(table.read_bytes() + b'set/s001,3,"manifest of, a')  # killed here
     assert list(open_predictions(kept)) == [specs[0].id]
 
     again = PredictionWriter(kept, OUTPUTS)
-    assert again.done(specs[0].id, "a")
-    assert not again.done(specs[0].id, "b")
-    assert not again.done(specs[1].id, "a")
+    assert again.done(specs[0].id, "a", "1")
+    assert not again.done(specs[0].id, "b", "1")
+    assert not again.done(specs[0].id, "a", "2")
+    assert not again.done(specs[1].id, "a", "1")
     again.write(specs[1], _some(1), model="a")
     again.write(specs[0], _some(2), model="b")
     found = open_predictions(kept)
@@ -95,8 +102,71 @@ def test_a_raster_that_is_gone_is_not_done(tmp_path: Path, specs: tuple[SampleSp
     writer = PredictionWriter(tmp_path / "kept", OUTPUTS)
     row = writer.write(specs[0], _some(0), model="a")
     (tmp_path / "kept" / row.file).unlink()
-    assert not writer.done(specs[0].id, "a")
+    assert not writer.done(specs[0].id, "a", "")
     assert not open_predictions(tmp_path / "kept")
+
+
+def test_a_table_of_before_there_were_digests_is_read_and_mended(
+    tmp_path: Path, specs: tuple[SampleSpec, ...]
+) -> None:
+    kept = tmp_path / "kept"
+    PredictionWriter(kept, OUTPUTS).write(specs[0], _some(0), model="a", fold="1")
+    table = kept / "predictions.csv"
+    table.write_text("".join(f"{s.rpartition(',')[0]}\n" for s in table.read_text().splitlines()))
+    assert open_predictions(kept)[specs[0].id].fold == "1"
+    writer = PredictionWriter(kept, OUTPUTS)
+    assert not writer.done(specs[0].id, "a", image_digest(specs[0]))
+    writer.write(specs[1], _some(1), model="a", digest="1")
+    assert {line.count(",") for line in table.read_text().splitlines()} == {6}
+    found = open_predictions(kept)
+    assert [found[spec.id].digest for spec in specs[:2]] == ["", "1"]
+
+
+@dataclass(frozen=True)
+class _Named(Bright):
+    name: str = "brightness"
+
+
+def _bright(folder: Path, name: str = "a") -> dict[str, float]:
+    """Keep what a detector says of the samples of a folder; return the mean cloud of each."""
+    kept = keep_predictions(
+        _Named(name),
+        read_manifest(folder / "manifest.csv"),
+        folder / "kept",
+        report=lambda _: None,
+    )
+    return {name: float(kept.read(name)[1].mean()) for name in kept}
+
+
+def test_what_an_image_or_its_reading_changed_is_predicted_anew_and_nothing_else(
+    tmp_path: Path, specs: tuple[SampleSpec, ...]
+) -> None:
+    data = tmp_path / "data"
+    before = _bright(data)
+    rasters = {path: path.stat().st_mtime_ns for path in (data / "kept/rasters").iterdir()}
+    np.save(data / "set/s000_mask.npy", np.ones((5, 7), np.uint8))  # the label has no say
+    teacher = KeptDetector(open_predictions(data / "kept")).version
+    assert _bright(data) == before
+    assert {path: path.stat().st_mtime_ns for path in rasters} == rasters
+    np.save(data / "set/s000.npy", np.full((4, 5, 7), 0.9, np.float32))
+    after = _bright(data)
+    assert KeptDetector(open_predictions(data / "kept")).version != teacher
+    assert after[specs[0].id] > before[specs[0].id]
+    assert sum(path.stat().st_mtime_ns != when for path, when in rasters.items()) == 1
+    rows = [cells for _, cells in manifest_rows(data / "manifest.csv")]
+    write_manifest(data / "manifest.csv", [rows[0], rows[1] | {"scale": "0.5"}, rows[2]])
+    assert _bright(data)[specs[1].id] < after[specs[1].id]
+
+
+def test_predictions_of_another_detector_are_not_given_as_its_own(
+    tmp_path: Path, specs: tuple[SampleSpec, ...]
+) -> None:
+    data = tmp_path / "data"
+    assert len(_bright(data)) == 3
+    rows = [cells for _, cells in manifest_rows(data / "manifest.csv")]
+    bands = {"bands": "swir16,swir22,cirrus,nir"}  # which tells nothing of brightness
+    write_manifest(data / "manifest.csv", [rows[0] | bands, *rows[1:]])
+    assert list(_bright(data, "another")) == [specs[1].id, specs[2].id]
 
 
 def test_other_outputs_are_refused(tmp_path: Path) -> None:

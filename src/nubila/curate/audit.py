@@ -30,7 +30,7 @@ from nubila.errors import InputError
 
 __all__ = ["AuditRow", "audit", "write_audit"]
 
-_VERSION: Final = 4
+_VERSION: Final = 5
 # Samples whose labels are made wrong to learn from; more would not make the regression surer.
 _TAUGHT: Final = 500
 _SEED: Final = 0
@@ -268,7 +268,8 @@ def _key(spec: SampleSpec, predictions: Predictions | None, partner: SampleSpec 
     row = predictions.get(spec.id) if predictions else None
     other = partner and (_stamps([partner.label_file]), partner.codes)
     how = (spec.codes, spec.bands, spec.scale, spec.offset, spec.nodata, spec.corner)
-    text = repr([_VERSION, _stamps(spec.files), row and row.model, other, how, spec.resolution])
+    made = row and (row.model, row.digest)
+    text = repr([_VERSION, _stamps(spec.files), made, other, how, spec.resolution])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nubila.classes import class_set
 from nubila.curate.network import network_probabilities
+from nubila.curate.origin import image_digest
 from nubila.curate.predictions import Output, PredictionWriter, open_predictions
 from nubila.curate.tallies import sample_tally
 from nubila.datasets import SampleSpec, load_sample, read_manifest, write_manifest
@@ -58,7 +59,7 @@ def fold_names(recipe: Recipe) -> tuple[str, ...]:
     if len(names) < 2:
         raise RecipeError(
             f"{manifest}: its column 'fold' names {len(names)} folds, expected at least two; make "
-            f"them with: nubila folds {manifest.name}"
+            f"them with: {command_line('nubila', 'folds', manifest)}"
         )
     return tuple(sorted(names, key=lambda name: (len(name), name)))
 
@@ -100,11 +101,13 @@ def train_fold(
     about = {"recipe": recipe.export.name, "manifest": str(recipe.data.manifest)}
     decision = recipe.export.decision
     writer = PredictionWriter(target / _PREDICTIONS, outputs, about, decision=decision)
-    left = [spec for spec in specs if not writer.done(spec.id, version)]
+    digests = {spec.id: image_digest(spec) for spec in specs}
+    left = [spec for spec in specs if not writer.done(spec.id, version, digests[spec.id])]
     if left:
         network = load_weights(best)
         for spec in left:
-            writer.write(spec, sample_probabilities(network, own, spec), model=version, fold=fold)
+            found = sample_probabilities(network, own, spec)
+            writer.write(spec, found, model=version, fold=fold, digest=digests[spec.id])
     report(f"fold {fold}: {len(specs)} predictions in {writer.folder}")
     return best
 

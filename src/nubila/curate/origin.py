@@ -1,15 +1,16 @@
-"""What an automatic label is made from, as a digest: how a sample is read, and its files."""
+"""What labels and predictions are made from, as a digest: how a sample is read, and its files."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from nubila.datasets import SampleSpec
 
-__all__ = ["sample_digest"]
+__all__ = ["image_digest", "sample_digest"]
 
 _LENGTH: Final = 16  # hexadecimal digits, 64 bits: enough to tell versions of one sample apart
 # What decides how files are read and what detectors see. Not the place in a table, split or group.
@@ -17,6 +18,7 @@ _READ: Final = (
     *("bands", "scale", "offset", "nodata", "codes", "sensor", "level", "resolution", "scene"),
     "corner",
 )
+_OF_LABEL: Final = ("codes", "corner")
 
 
 def sample_digest(spec: SampleSpec) -> str:
@@ -27,11 +29,26 @@ def sample_digest(spec: SampleSpec) -> str:
     under one name. A file that is not there counts as such, for whoever reads it to tell.
     """
     how = [getattr(spec, name) for name in _READ]
-    images = [_product(path) if spec.scene else _content(path) for path in spec.images]
     drawn = [path and _content(path) for path in (spec.mask, spec.coverage)]
-    auxiliary = [(name, _content(path)) for name, path in spec.auxiliary]
-    text = repr([how, images, drawn, auxiliary])
-    return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
+    return _digest([how, _images(spec), drawn, _auxiliary(spec)])
+
+
+def image_digest(spec: SampleSpec) -> str:
+    """Return the same of the image alone: what a model sees, whatever the label says."""
+    how = [getattr(spec, name) for name in _READ if name not in _OF_LABEL]
+    return _digest([how, _images(spec), _auxiliary(spec)])
+
+
+def _digest(parts: Sequence[object]) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:_LENGTH]
+
+
+def _images(spec: SampleSpec) -> list[object]:
+    return [_product(path) if spec.scene else _content(path) for path in spec.images]
+
+
+def _auxiliary(spec: SampleSpec) -> list[tuple[str, str | None]]:
+    return [(name, _content(path)) for name, path in spec.auxiliary]
 
 
 def _product(path: Path) -> tuple[str, int | None]:

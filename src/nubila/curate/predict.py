@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from nubila.classes import CLASS_NAMES, DecisionRule
+from nubila.curate.origin import image_digest
 from nubila.curate.predictions import Output, Predictions, PredictionWriter, open_predictions
 from nubila.datasets import SampleSpec, load_sample
 from nubila.detect import Detector, Flipped, view_of
@@ -23,7 +24,7 @@ def keep_predictions(
     threads: int = 1,
     report: Callable[[str], None],
 ) -> Predictions:
-    """Predict samples and keep the predictions; those that are there already stay.
+    """Predict samples and keep the predictions; those of the same image that are there stay.
 
     A sample that the detector cannot judge, for lack of a band, is told and left out.
 
@@ -34,6 +35,9 @@ def keep_predictions(
         threads: samples side by side.
         report: called with each line for people.
 
+    Returns:
+        What this detector says of these samples, whatever else the folder holds.
+
     Raises:
         InputError: the folder holds predictions of other outputs.
         ManifestError: a sample cannot be read.
@@ -42,13 +46,16 @@ def keep_predictions(
     outputs = [Output(CLASS_NAMES[o.code], o.bits) for o in detector.outputs]
     version = detector_version(detector)
     writer = PredictionWriter(folder, outputs, {"detector": version}, decision=_decision(detector))
-    left = [spec for spec in specs if not writer.done(spec.id, version)]
+    # Told before anything is read: of images that change meanwhile, the next run predicts anew.
+    digests = {spec.id: image_digest(spec) for spec in specs}
+    left = [spec for spec in specs if not writer.done(spec.id, version, digests[spec.id])]
 
     def predict(spec: SampleSpec) -> str:
         view = view_of(load_sample(spec))
         if lacking := detector.lacks(view):
             return f"{spec.id}: {detector.name} cannot judge it: {lacking}"
-        writer.write(spec, detector.detect(view).probabilities, model=version)
+        found = detector.detect(view).probabilities
+        writer.write(spec, found, model=version, digest=digests[spec.id])
         return ""
 
     with ThreadPoolExecutor(threads) as pool:
@@ -58,7 +65,8 @@ def keep_predictions(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return open_predictions(folder)
+    done = {name for name, digest in digests.items() if writer.done(name, version, digest)}
+    return open_predictions(folder).only(done)
 
 
 def _decision(detector: Detector) -> DecisionRule:

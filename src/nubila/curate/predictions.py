@@ -3,7 +3,7 @@
 ::
 
     predictions.json   what each output is, how classes follow, and what made the predictions
-    predictions.csv    a row a sample: id, line, manifest, file, model, fold
+    predictions.csv    a row a sample: id, line, manifest, file, model, fold, digest
     rasters/*.tif      a file a sample: one band an output, as `nubila mask --probabilities` has it
 
 Each raster is written whole or not at all, and its row only once it is there; the table is only
@@ -19,7 +19,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from threading import Lock
@@ -52,8 +52,8 @@ __all__ = [
 _ABOUT: Final = "predictions.json"
 _TABLE: Final = "predictions.csv"
 _RASTERS: Final = "rasters"
-_COLUMNS: Final = ("id", "line", "manifest", "file", "model", "fold")
-_FORMAT: Final = 1
+_COLUMNS: Final = ("id", "line", "manifest", "file", "model", "fold", "digest")
+_FORMAT: Final = 2  # 1: without digests
 _NAME_LENGTH: Final = 60
 
 
@@ -81,6 +81,8 @@ class PredictionRow:
         file: of the raster, relative to the folder.
         model: what made it; a prediction is made anew when this changes.
         fold: the fold that was left out of the model's training, or empty.
+        digest: of the image and how it was read, as `origin.image_digest` gives it; a prediction
+            is made anew when this changes. Empty where nobody said.
     """
 
     id: str
@@ -89,6 +91,7 @@ class PredictionRow:
     file: str
     model: str
     fold: str
+    digest: str = ""
 
 
 class Predictions(Mapping[str, PredictionRow]):
@@ -121,6 +124,11 @@ class Predictions(Mapping[str, PredictionRow]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def only(self, ids: Collection[str]) -> Predictions:
+        """Return the predictions of some samples alone."""
+        rows = {name: row for name, row in self._rows.items() if name in ids}
+        return Predictions(self.folder, self.outputs, self.about, rows, self.decision)
 
     def read(self, sample_id: str) -> NDArray[np.float32]:
         """Return (outputs, rows, columns) probabilities, NaN where nothing was judged.
@@ -183,10 +191,12 @@ class PredictionWriter:
         _write_about(self.folder / _ABOUT, self.outputs, about or {}, decision)
         self._mend_table()
 
-    def done(self, sample_id: str, model: str) -> bool:
-        """Tell whether a sample's prediction of this model is there."""
+    def done(self, sample_id: str, model: str, digest: str) -> bool:
+        """Tell whether a sample's prediction by this model is there, of this very image."""
         row = self._rows.get(sample_id)
-        return row is not None and row.model == model and (self.folder / row.file).is_file()
+        if row is None or (row.model, row.digest) != (model, digest):
+            return False
+        return (self.folder / row.file).is_file()
 
     def write(
         self,
@@ -195,6 +205,7 @@ class PredictionWriter:
         *,
         model: str,
         fold: str = "",
+        digest: str = "",
         grid: Grid | None = None,
     ) -> PredictionRow:
         """Keep the prediction of a sample; threads may do so side by side.
@@ -205,6 +216,7 @@ class PredictionWriter:
                 steps of 0.4 %.
             model: what made it.
             fold: the fold that was left out of the model's training.
+            digest: of the image and how it is read, told before it was read.
             grid: where the pixels lie; None for no georeference.
 
         Raises:
@@ -226,7 +238,7 @@ class PredictionWriter:
         )
         where = grid or Grid(None, Affine.identity(), shape)
         write_cog(self.folder / file, scale_probabilities(probabilities), grid=where, look=look)
-        row = PredictionRow(spec.id, spec.line, spec.manifest, file, model, fold)
+        row = PredictionRow(spec.id, spec.line, spec.manifest, file, model, fold, digest)
         self._add(row)
         return row
 
@@ -241,16 +253,20 @@ class PredictionWriter:
 
     def _mend_table(self) -> None:
         """Give the table its header; end a line that a killed process left half-written."""
-        path = self.folder / _TABLE
+        path, header = self.folder / _TABLE, _csv_line(_COLUMNS)
         content = path.read_bytes() if path.is_file() else b""
         if not content:
-            _append(path, _csv_line(_COLUMNS))
+            _append(path, header)
+        elif not content.startswith(header.encode()):  # of before there were digests
+            with atomic_path(path) as temporary:
+                rows = [header, *map(_row_line, self._rows.values())]
+                temporary.write_text("".join(rows), encoding="utf-8", newline="")
         elif not content.endswith(b"\n"):
             _append(path, "\n")
 
     def _add(self, row: PredictionRow) -> None:
         with self._lock:
-            _append(self.folder / _TABLE, _csv_line([str(v) for v in asdict(row).values()]))
+            _append(self.folder / _TABLE, _row_line(row))
             self._rows[row.id] = row
 
 
@@ -283,17 +299,22 @@ def open_predictions(folder: str | Path) -> Predictions:
 
 def _rows(text: str) -> Iterator[PredictionRow]:
     """Give the rows of a table without those that a killed process left half-written."""
-    for line_text in text.split("\n"):  # one by one: a line cut in a quoted cell ends there
+    lines = text.split("\n")
+    columns = len(_COLUMNS) - (_COLUMNS[-1] not in lines[0])  # format 1 has no digests
+    for line_text in lines:  # one by one: a line cut in a quoted cell ends there
         cells = next(csv.reader([line_text]), [])
-        if len(cells) == len(_COLUMNS) and cells[1].isdecimal():
-            name, line, manifest, file, model, fold = cells
-            yield PredictionRow(name, int(line), manifest, file, model, fold)
+        if len(cells) == columns and cells[1].isdecimal():
+            yield PredictionRow(cells[0], int(cells[1]), *cells[2:])
 
 
 def raster_name(sample_id: str) -> str:
     """Return a file name that any file system takes, another for each id."""
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", PurePath(sample_id).name)[-_NAME_LENGTH:]
     return f"{readable}-{hashlib.sha256(sample_id.encode()).hexdigest()[:12]}.tif"
+
+
+def _row_line(row: PredictionRow) -> str:
+    return _csv_line([str(value) for value in asdict(row).values()])
 
 
 def _csv_line(cells: Sequence[str]) -> str:

@@ -33,6 +33,7 @@ from nubila.curate.cross_validation import (
     train_fold,
 )
 from nubila.curate.fold_table import make_folds
+from nubila.curate.origin import image_digest
 from nubila.curate.predictions import Output, Predictions, PredictionWriter, open_predictions
 from nubila.curate.pseudo import Sureness
 from nubila.curate.pseudo_label import PseudoLabels, label_rows, write_pseudo_labels
@@ -282,17 +283,19 @@ def _predict(
 ) -> tuple[Predictions, ...]:
     """Keep the predictions of samples by each network; those that are there stay."""
     outputs = [Output(name, class_set(members)) for name, members in job.recipe.classes.items()]
+    digests = {spec.id: image_digest(spec) for spec in specs}
     kept = []
     for place, checkpoint in enumerate(checkpoints):
         version = f"{folder.name}@{hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:12]}"
         target = folder / "predictions" / str(place)
         about, decision = {"recipe": job.recipe.export.name}, job.recipe.export.decision
         writer = PredictionWriter(target, outputs, about, decision=decision)
-        left = [spec for spec in specs if not writer.done(spec.id, version)]
+        left = [spec for spec in specs if not writer.done(spec.id, version, digests[spec.id])]
         network = load_weights(checkpoint) if left else None
         for spec in left:
             assert network is not None  # there is something left to predict
-            writer.write(spec, sample_probabilities(network, job.recipe, spec), model=version)
+            found = sample_probabilities(network, job.recipe, spec)
+            writer.write(spec, found, model=version, digest=digests[spec.id])
         kept.append(open_predictions(target))
     return tuple(kept)
 

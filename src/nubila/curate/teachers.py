@@ -35,7 +35,7 @@ class KeptDetector:
     @property
     def version(self) -> str:
         """The name, and what tells it from another of that name, or from itself later."""
-        rows = sorted((row.id, row.model) for row in self.predictions.values())
+        rows = sorted((row.id, row.model, row.digest) for row in self.predictions.values())
         return f"{self.name}@{hashlib.sha256(repr(rows).encode()).hexdigest()[:12]}"
 
     @property
