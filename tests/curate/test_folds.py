@@ -189,6 +189,46 @@ def test_a_group_in_and_out_of_the_folds_is_told(manifest: Path) -> None:
         make_folds("m", rows, manifest.parent, 2)
 
 
+def _row(name: str, **cells: str) -> dict[str, str]:
+    return {"image": f"{name}.tif", "mask": "", "bands": "red", "group": "", "place": "", **cells}
+
+
+def test_the_pool_is_dealt_out_with_what_it_is_kept_together_with(tmp_path: Path) -> None:
+    """Of two drawn rows that a row of the pool joins, too."""
+    drawn = [(n, _row(f"d{n}", place=f"p{n}", group=f"g{n}")) for n in range(2, 10)]
+    joining = [_row("a", place="p2", group="g3"), _row("b", place="p4", group="g5")]
+    alike = [_row("c", place="p6"), _row("d", place="p6"), _row("e", place="p6", group="g20")]
+    alone = [_row(f"f{n}") for n in range(6)]
+    pool = list(enumerate([*joining, *alike, *alone], start=2))
+    together = ["location", "group"]
+    found = make_folds(
+        "m", drawn, tmp_path, 3, by=["year"], together=together, pool=[("pool.csv", pool)]
+    )
+    rows = [*found.rows, *found.pool]
+    assert [cells["image"] for cells in found.pool] == [cells["image"] for _, cells in pool]
+    for name in ("place", "group"):
+        folds: dict[str, set[str]] = {}
+        for cells in rows:
+            folds.setdefault(cells[name] or cells["image"], set()).add(cells["fold"])
+        assert all(len(each) == 1 for each in folds.values())
+    sizes = [sum(cells["fold"] == fold for cells in rows) for fold in "012"]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("name", ["location", "place"])
+def test_what_shares_a_place_with_what_gets_no_fold_is_told(tmp_path: Path, name: str) -> None:
+    drawn = [(n, _row(f"d{n}", place=f"p{n}", split="train")) for n in range(2, 6)]
+    drawn.append((6, _row("v", place="v", split="validation")))
+    given = {"by": ["year"], "together": [name], "apart": ["validation"]}
+    pool = [("pool.csv", [(2, _row("a")), (3, _row("b", place="v"))])]
+    expected = rf"m: line 6: {name} 'v' is in the split 'validation'.*on line 3 of the pool, pool"
+    with pytest.raises(InputError, match=expected):
+        make_folds("m", drawn, tmp_path, 2, pool=pool, **given)
+    drawn[0][1]["place"] = "v"
+    with pytest.raises(InputError, match=rf"m: line 6: {name} 'v'.*, and on line 2 in one"):
+        make_folds("m", drawn, tmp_path, 2, **given)
+
+
 def test_leaving_all_splits_out_is_told(manifest: Path) -> None:
     every = ["test", "train", "validation", ""]
     with pytest.raises(InputError, match="m: none of its 40 rows is left"):

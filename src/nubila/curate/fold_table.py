@@ -22,6 +22,7 @@ from nubila.evaluate.strata import measured, range_of
 __all__ = ["DERIVED", "Folds", "make_folds"]
 
 Cells = Mapping[str, str]
+Table = tuple[str, Sequence[tuple[int, Cells]]]
 
 # Columns that are worked out where the manifest does not have them.
 DERIVED: Final = ("location", "year", "month", "hour", "cloud_cover")
@@ -41,10 +42,12 @@ class Folds:
         rows: of the whole manifest; ``fold`` is empty for those that stay out.
         report: ``{"samples": [...], "columns": {name: {"unevenness": ..., "at_random": ...,
             "counts": {value: [by fold]}}}, ...}``
+        pool: the rows of the pool in order, each with its ``fold``.
     """
 
     rows: tuple[dict[str, str], ...]
     report: dict[str, Any]
+    pool: tuple[dict[str, str], ...] = ()
 
 
 def make_folds(
@@ -56,9 +59,13 @@ def make_folds(
     by: Sequence[str] | None = None,
     together: Sequence[str] = ("group",),
     apart: Sequence[str] = ("test",),
+    pool: Sequence[Table] = (),
     seed: int = 0,
 ) -> Folds:
     """Deal the rows of a manifest out to folds.
+
+    Rows of a pool count for nothing in how even the folds are; each gets the fold of the rows that
+    it is kept together with, else the one that has the fewest rows.
 
     Args:
         source: of the rows, for messages.
@@ -69,12 +76,13 @@ def make_folds(
             there are.
         together: columns whose values stay in one fold; empty for none.
         apart: splits whose rows get no fold.
+        pool: tables of images without a label, each as its name and its rows.
         seed: of the order in which equals are taken.
 
     Raises:
         InputError: there is no such column, one to keep together has no values, or there are fewer
-            groups than folds, no row is left, or rows that are to stay in one fold are in a split
-            that gets none.
+            groups than folds, no row is left, or rows that are to stay in one fold, of the pool
+            too, are in a split that gets none.
         ManifestError: a mask cannot be read for its cloud cover.
         MissingExtraError: iterative-stratification is not installed.
     """
@@ -84,11 +92,11 @@ def make_folds(
             f"{source}: none of its {len(rows)} rows is left to be dealt out; their splits, "
             f"{', '.join(sorted(set(apart)))}, are all left out"
         )
-    _check_apart(source, rows, together, apart)
+    _check_apart(source, rows, together, apart, pool)
     columns = _columns(source, taken, base, by)
-    groups = join_groups([_shared(source, name, taken) for name in together])
-    if not together:
-        groups = np.arange(len(taken))
+    joined = _joined(source, taken, together, pool)
+    # A row of the pool may join two groups of the manifest, so that it has to be there now.
+    _, groups = np.unique(joined[: len(taken)], return_inverse=True)
     folds = deal_folds(columns, groups.tolist(), count, seed=seed)
     numbers = iter(folds.tolist())
     chosen = [cells.get("split", "") not in apart for _, cells in rows]
@@ -107,7 +115,7 @@ def make_folds(
         "samples": np.bincount(folds, minlength=count).tolist(),
         "columns": {c.name: _evenness(c, folds, groups, count) for c in columns},
     }
-    return Folds(found, report)
+    return Folds(found, report, _pooled(pool, joined, folds, count))
 
 
 def _check_apart(
@@ -115,20 +123,56 @@ def _check_apart(
     rows: Sequence[tuple[int, Cells]],
     together: Sequence[str],
     apart: Sequence[str],
+    pool: Sequence[Table],
 ) -> None:
     """Raise if rows that are to stay together are in and out of the folds."""
     for name in together:
-        inside: dict[str, int] = {}
-        for line, cells in rows:
-            if cells.get("split", "") not in apart and cells.get(name):
-                inside.setdefault(cells[name], line)
-        for line, cells in rows:
-            if cells.get("split", "") in apart and cells.get(name) in inside:
+        inside: dict[str, str] = {}
+        outside = []
+        for (line, cells), value in zip(rows, _values(source, name, rows), strict=True):
+            if (split := cells.get("split", "")) in apart:
+                outside.append((line, split, value))
+            elif value:
+                inside.setdefault(value, f"on line {line}")
+        for table, waiting in pool:
+            for (line, _), value in zip(waiting, _values(table, name, waiting), strict=True):
+                if value:
+                    inside.setdefault(value, f"on line {line} of the pool, {table},")
+        for line, split, value in outside:
+            if value in inside:
                 raise InputError(
-                    f"{source}: line {line}: {name} {cells[name]!r} is in the split "
-                    f"{cells['split']!r}, which gets no fold, and on line {inside[cells[name]]} in "
-                    f"one that does; give all its rows one split"
+                    f"{source}: line {line}: {name} {value!r} is in the split {split!r}, which "
+                    f"gets no fold, and {inside[value]} in one that does; give all its rows one "
+                    f"split"
                 )
+
+
+def _joined(
+    source: str, rows: Sequence[tuple[int, Cells]], together: Sequence[str], pool: Sequence[Table]
+) -> NDArray[np.intp]:
+    """Return the group of each row, then of each of the pool."""
+    if not together:
+        return np.arange(len(rows) + sum(len(waiting) for _, waiting in pool))
+    columns = []
+    for name in together:
+        of_pool = [value for table, waiting in pool for value in _values(table, name, waiting)]
+        columns.append([*_shared(source, name, rows), *of_pool])
+    return join_groups(columns)
+
+
+def _pooled(
+    pool: Sequence[Table], joined: NDArray[np.intp], folds: NDArray[np.intp], count: int
+) -> tuple[dict[str, str], ...]:
+    """Return the rows of a pool, each with its group's fold or the one that has the fewest rows."""
+    dealt = dict(zip(joined[: len(folds)].tolist(), folds.tolist(), strict=True))
+    sizes = np.bincount(folds, minlength=count)
+    waiting = [cells for _, table in pool for _, cells in table]
+    found = []
+    for group, cells in zip(joined[len(folds) :].tolist(), waiting, strict=True):
+        fold = dealt.setdefault(group, int(sizes.argmin()))
+        sizes[fold] += 1
+        found.append({**cells, "fold": str(fold)})
+    return tuple(found)
 
 
 def _evenness(

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -108,9 +107,9 @@ def _folds(job: StepJob, step: FoldStep) -> Found:
     drawn = [(line, cells) for line, cells in rows if cells.get("mask", "").strip()]
     source = str(recipe.data.manifest or recipe.data.dataset)
     without = [(line, cells) for line, cells in rows if not cells.get("mask", "").strip()]
-    pool = _to_train_on(source, without, recipe.data.train)
-    for path in step.pool:
-        pool += _to_train_on(str(path), manifest_rows(path), recipe.data.train)
+    pool = [(source, without), *((str(path), manifest_rows(path)) for path in step.pool)]
+    for table, waiting in pool:
+        _check_to_train_on(table, waiting, recipe.data.train)
     apart = sorted({cells.get("split", "") for _, cells in drawn} - {recipe.data.train})
     dealt = make_folds(
         source,
@@ -120,17 +119,19 @@ def _folds(job: StepJob, step: FoldStep) -> Found:
         by=step.by,
         together=step.together,
         apart=apart,
+        pool=pool,
         seed=recipe.seed,
     )
     manifest = job.folder / MANIFEST
     write_manifest(manifest, dealt.rows)
     write_json(job.folder / "folds.json", dealt.report)
     outputs = [manifest, job.folder / "folds.json"]
-    if pool:
-        outputs.append(_write_pool(job, _dealt_like(dealt.rows, pool, recipe.data.train)))
-    _check_apart(job, manifest, job.folder / POOL if pool else None)
+    waiting_rows = [{**cells, "split": recipe.data.train} for cells in dealt.pool]
+    if waiting_rows:
+        outputs.append(_write_pool(job, waiting_rows))
+    _check_apart(job, manifest, job.folder / POOL if waiting_rows else None)
     number = sum(dealt.report["samples"])
-    what = f"{number} images in {step.count} folds, {len(pool)} without a label"
+    what = f"{number} images in {step.count} folds, {len(waiting_rows)} without a label"
     return Found(tuple(outputs), StepReport(job.folder.name, what, number))
 
 
@@ -147,10 +148,8 @@ def _source_rows(recipe: Recipe) -> list[tuple[int, dict[str, str]]]:
     return [(n, cells | {"split": s}) for (n, cells), s in zip(rows, splits, strict=True)]
 
 
-def _to_train_on(
-    source: str, rows: Sequence[tuple[int, dict[str, str]]], split: str
-) -> list[dict[str, str]]:
-    """Return rows of a pool; raise for one of a split that is to be scored on."""
+def _check_to_train_on(source: str, rows: Sequence[tuple[int, dict[str, str]]], split: str) -> None:
+    """Raise for a row of a pool that is of a split to be scored on."""
     for line, cells in rows:
         if cells.get("split", "") not in ("", split):
             raise InputError(
@@ -158,20 +157,6 @@ def _to_train_on(
                 f"the pool is pseudo-labelled and trained on, so leave the row out, or give it the "
                 f"split {split!r} or none"
             )
-    return [cells for _, cells in rows]
-
-
-def _dealt_like(rows: Rows, pool: Rows, split: str) -> list[dict[str, str]]:
-    """Give images of the pool the fold of their group, or the one that has the fewest rows."""
-    folds = {c.get("group") or c["image"]: c["fold"] for c in rows if c["fold"]}
-    sizes = Counter(c["fold"] for c in rows if c["fold"])
-    found = []
-    for cells in sorted(pool, key=lambda c: (c.get("group", ""), c["image"])):
-        group = cells.get("group") or cells["image"]
-        fold = folds.setdefault(group, min(sizes, key=lambda name: (sizes[name], name)))
-        sizes[fold] += 1
-        found.append({**cells, "split": split, "fold": fold})
-    return found
 
 
 def _write_pool(job: StepJob, rows: Rows) -> Path:
