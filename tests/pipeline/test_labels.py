@@ -19,7 +19,10 @@ from nubila.datasets import collection_rows, load_sample, read_manifest, write_m
 from nubila.datasets.manifest import manifest_rows
 from nubila.errors import InputError, RecipeError
 from nubila.pipeline import StageResult, run_recipe
+from nubila.pipeline.gains import StepReport
+from nubila.pipeline.label_ground import Found, StepJob
 from nubila.recipe import Recipe, load_recipe
+from nubila.recipe.labels import LabelStep
 from nubila.synth.collections import write_collection
 from nubila.train.folder import check_same_recipe
 from tests.toy_run import write_toy_recipe
@@ -274,6 +277,61 @@ def test_an_image_to_be_scored_on_is_not_put_into_the_pool(tmp_path: Path) -> No
     loaded = load_recipe(recipe, ["labels.steps=[folds]"])
     with pytest.raises(InputError, match=r"toy.csv: line 3: an image without a label in the split"):
         run_recipe(loaded, tmp_path / "run", stages=("labels",), report=print)
+
+
+def test_the_pool_keeps_to_the_columns_of_the_folds(tmp_path: Path) -> None:
+    recipe = write_toy_recipe(tmp_path)
+    rows = [
+        cells | {"place": f"p{n}"}
+        for n, (_, cells) in enumerate(manifest_rows(tmp_path / "toy.csv"))
+    ]
+    waiting = []
+    for number in range(2):
+        image = f"places/waiting{number}.tif"
+        shutil.copy(tmp_path / rows[0]["image"], tmp_path / image)
+        waiting.append(rows[0] | {"image": image, "mask": "", "group": f"own{number}"})
+    write_manifest(tmp_path / "toy.csv", [*rows, *waiting])
+    step = "labels.steps=[{name: folds, count: 2, together: [place]}]"
+    run_recipe(load_recipe(recipe, [step]), tmp_path / "run", stages=("labels",), report=print)
+    folder = tmp_path / "run/labels/1-folds"
+    drawn = manifest_rows(folder / "manifest.csv")[0][1]
+    pool = [cells for _, cells in manifest_rows(folder / "pool.csv")]
+    assert [(c["fold"], c["split"]) for c in pool] == [(drawn["fold"], "train")] * 2
+
+    write_manifest(tmp_path / "toy.csv", [*rows, waiting[0] | {"place": "p2"}])
+    with pytest.raises(InputError, match=r"place 'p2' is in the split 'validation'"):
+        run_recipe(load_recipe(recipe, [step]), tmp_path / "run", stages=("labels",), report=print)
+
+
+def test_steps_after_one_that_ran_anew_go_by_what_it_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    did: list[str] = []
+    text = "1"
+
+    def step(job: StepJob, found: LabelStep) -> Found:
+        did.append(found.name)
+        output = job.folder / "output.txt"
+        output.write_text(text if found.name == "train" else "")
+        return Found((output,), StepReport(job.folder.name, "done", 1))
+
+    monkeypatch.setattr("nubila.pipeline.labels.do_step", step)
+    path, run = write_toy_recipe(tmp_path), tmp_path / "run"
+    recipe = load_recipe(path, ["labels.steps=[folds, train, audit]"])
+
+    def done() -> list[str]:
+        did.clear()
+        run_recipe(recipe, run, stages=("labels",), report=lambda _: None)
+        return did
+
+    assert done() == ["folds", "train", "audit"]
+    assert done() == []
+    shutil.rmtree(run / "labels/2-train")
+    assert done() == ["train"]  # and left the same
+    shutil.rmtree(run / "labels/2-train")
+    text = "2"
+    assert done() == ["train", "audit"]
+    assert done() == []
 
 
 def test_a_run_goes_on_whatever_its_labels_are_made_by(tmp_path: Path) -> None:

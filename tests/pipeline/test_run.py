@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import shutil
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 
-from nubila.errors import InputError, ModelError, RecipeError
+from nubila.errors import InputError, ModelError, OutputError, RecipeError
 from nubila.models_io import find_model, load_model
 from nubila.pipeline import run_recipe
 from nubila.pipeline.chips import predict_chips
+from nubila.pipeline.run import _STAGES
 from nubila.recipe import load_recipe
+from nubila.recipe.stages import STAGES, Stage
 from tests.toy_run import write_toy_recipe
 
 
@@ -46,6 +51,99 @@ def test_a_chip_without_a_band_is_named(tmp_path: Path) -> None:
             load_model(find_model("compact")), tmp_path / "features", tmp_path / "out", report=print
         )
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_chip_without_data_is_written_as_no_cloud(tmp_path: Path) -> None:
+    _chip(tmp_path / "features", "empty", np.zeros((32, 48), bool))
+    _chip(tmp_path / "features", "full", np.ones((32, 48), bool))
+    for path in (tmp_path / "features/empty").iterdir():
+        with rasterio.open(path, "r+") as data:
+            data.nodata = 0
+            data.write(np.zeros((1, 32, 48), np.uint16))
+    model = load_model(find_model("compact"))
+    paths = predict_chips(model, tmp_path / "features", tmp_path / "out", report=print)
+    assert [path.name for path in paths] == ["empty.tif", "full.tif"]
+    with rasterio.open(paths[0]) as data:
+        assert data.shape == (32, 48) and not data.read(1).any()
+
+
+class _Toys:
+    """Stages that write small files in place of training and exporting; `did` lists them."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.did: list[str] = []
+        self.weights = b"1"
+        self.breaks = False
+        for stage in ("train", "export", "evaluate", "mask"):
+            patch.setitem(_STAGES, stage, partial(self._do, stage))
+
+    def _do(self, stage: Stage, job: Any) -> tuple[Path, ...]:
+        self.did.append(stage)
+        files = {"train": "best.ckpt", "export": f"{job.recipe.export.name}.onnx"}
+        output = job.folder / files.get(stage, f"{stage}.txt")
+        before = job.folder / "best.ckpt"
+        output.write_bytes(self.weights if stage == "train" else before.read_bytes())
+        if self.breaks:
+            raise KeyboardInterrupt
+        return (output,)
+
+
+@pytest.fixture
+def toys(monkeypatch: pytest.MonkeyPatch) -> _Toys:
+    return _Toys(monkeypatch)
+
+
+def test_what_rests_on_a_stage_that_ran_anew_is_done_again(tmp_path: Path, toys: _Toys) -> None:
+    recipe, run = load_recipe(write_toy_recipe(tmp_path)), tmp_path / "run"
+
+    def done(*stages: Stage) -> list[str]:
+        toys.did = []
+        run_recipe(recipe, run, stages=stages or STAGES, report=lambda _: None)
+        return toys.did
+
+    assert done() == ["train", "export", "evaluate", "mask"]
+    assert done() == []
+    (run / "best.ckpt").unlink()
+    assert done() == ["train"]  # the same weights came out
+    (run / "best.ckpt").unlink()
+    toys.weights = b"2"
+    assert done("train") == ["train"]
+    assert done("evaluate", "mask") == []  # the model is the same as yet
+    assert done() == ["export", "evaluate", "mask"]
+    assert done() == []
+
+
+def test_a_stage_that_broke_off_is_not_done(tmp_path: Path, toys: _Toys) -> None:
+    recipe, run = load_recipe(write_toy_recipe(tmp_path)), tmp_path / "run"
+    run_recipe(recipe, run, report=lambda _: None)
+    (run / "best.ckpt").unlink()
+    toys.breaks = True
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(recipe, run, report=lambda _: None)
+    assert (run / "best.ckpt").is_file()
+    toys.breaks, toys.did = False, []
+    run_recipe(recipe, run, report=lambda _: None)
+    assert toys.did == ["train"]
+
+
+def test_labels_changed_in_place_reach_the_tiles_and_the_training(
+    tmp_path: Path, toys: _Toys
+) -> None:
+    pytest.importorskip("zarr")
+    sets = ["data.tiles=tiles.zarr", "tiling.size=32"]
+    recipe, run = load_recipe(write_toy_recipe(tmp_path), sets), tmp_path / "run"
+
+    def skipped() -> list[bool]:
+        found = run_recipe(recipe, run, stages=("tile", "train"), report=lambda _: None)
+        return [result.skipped for result in found]
+
+    assert (skipped(), skipped()) == ([False, False], [True, True])
+    with rasterio.open(tmp_path / "places/mask0.tif", "r+") as data:
+        data.write(1 - data.read())
+    with pytest.raises(OutputError, match="made of other samples"):
+        skipped()
+    shutil.rmtree(recipe.data.tiles)
+    assert skipped() == [False, False]
 
 
 def test_a_stage_whose_ground_is_missing_says_which(tmp_path: Path) -> None:

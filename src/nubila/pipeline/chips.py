@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from nubila.classes import CLOUD_CODES, NO_DATA
 from nubila.errors import InputError
-from nubila.infer import mask_scene
+from nubila.infer.delivery import mask_in_memory, prepare
+from nubila.infer.provenance import MaskOptions
 from nubila.models_io import Model
 from nubila.raster.atomic import atomic_path, make_folder
 from nubila.scenes import open_scene
@@ -58,7 +59,8 @@ def _predict_chip(model: Model, chip: Path, path: Path) -> Path:
         if not file.is_file():
             raise InputError(f"{file}: no such file; a chip needs {', '.join(_BANDS)} as .tif")
     scene = open_scene(files, bands=tuple(_BANDS.values()), scale=_SCALE, offset=0.0)
-    classes = mask_scene(scene, model=model, threads=1).classes
+    # Not `mask_scene`, to which a chip without any data is an error.
+    classes = mask_in_memory(prepare(scene, model, MaskOptions()), 1, None).classes
     _write(path, np.isin(classes, CLOUD_CODES) & (classes != NO_DATA), files[0])
     return path
 

@@ -12,7 +12,7 @@ from nubila.errors import RecipeError
 from nubila.pipeline.gains import read_report, told, write_gains, write_step
 from nubila.pipeline.label_ground import Ground, StepJob, after
 from nubila.pipeline.label_steps import do_step
-from nubila.pipeline.record import Record, step_key
+from nubila.pipeline.record import Record, file_hash, joined_key, step_key
 from nubila.raster.atomic import atomic_path, make_folder
 from nubila.recipe import Recipe
 from nubila.recipe.labels import LabelStep
@@ -43,7 +43,7 @@ class LabelsDone:
 
     Attributes:
         recipe: the effort, with the manifest that the steps made.
-        key: of the last step; empty for none.
+        key: of the last step and the files that it left; empty for none.
         steps: what became of each.
     """
 
@@ -75,11 +75,11 @@ def run_labels(
         RecipeError: a step is needed, is not done, and is not wanted.
         NubilaError: whatever a step raises.
     """
-    ground, key, done = Ground(), "", []
+    ground, before, done = Ground(), "", []
     for number, step in enumerate(recipe.labels.steps, start=1):
         name = f"labels/{number}-{step.name}"
         own = folder / name
-        key = step_key(recipe, step, key)
+        key = step_key(recipe, step, before)
         # A step that was killed before it was recorded has put other files in the place of those
         # that the record still has.
         outputs = record.outputs(name, key) if _is_of(own, key) else None
@@ -94,6 +94,7 @@ def run_labels(
         elif needed and step.name != "auto_mask":  # which may have been done by `nubila auto-mask`
             raise RecipeError(f"{own}: is not done yet; do the stage labels first")
         ground = after(step, own, ground)
+        before = joined_key(key, *(file_hash(path) for path in outputs or ()))
     if ground.trained is not None and ground.trained.is_file():
         changes = {"manifest": ground.trained.absolute(), "dataset": None}
         data = recipe.data.model_copy(update=changes)
@@ -102,7 +103,7 @@ def run_labels(
     if wanted and done:
         reports = [read_report(folder / one.name) for one in done]
         report(str(write_gains(reports, folder / "labels/gains.csv")))
-    return LabelsDone(recipe, key, tuple(done) if wanted else ())
+    return LabelsDone(recipe, before, tuple(done) if wanted else ())
 
 
 def _do(job: StepJob, step: LabelStep, key: str) -> tuple[Path, ...]:

@@ -1,7 +1,8 @@
 """Which stages of a run are done, and with what; one is done again when what it rests on changed.
 
 One JSON file in the run folder: stage -> key and outputs. The key is a hash of the sections of the
-recipe that the stage reads, of the files that they name, and of the key of the stage before it.
+recipe that the stage reads, of the files that they name, of the key of the stage before it, and of
+what that stage left, which may have been made anew.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def step_key(recipe: Recipe, step: LabelStep, before: str) -> str:
     Args:
         recipe: the effort.
         step: of its section ``labels``.
-        before: key of the step before it, empty for the first.
+        before: key of the step before it and the files that it left, empty for the first.
     """
     values = recipe.model_dump(mode="json")
     sections = _STEP_SECTIONS.get(step.name, ())
@@ -139,11 +140,19 @@ class Record:
         paths = tuple(self.path.parent / name for name in entry["outputs"])
         return paths if all(path.exists() for path in paths) else None
 
+    def start(self, stage: str) -> None:
+        """Write down that a stage is no longer done: its outputs are about to be replaced."""
+        if self.stages.pop(stage, None) is not None:
+            self._write()
+
     def finish(self, stage: str, key: str, outputs: Sequence[Path]) -> None:
         """Write down that a stage is done."""
         folder = self.path.parent.resolve()
         names = [_relative(path.resolve(), folder) for path in outputs]
         self.stages[stage] = {"key": key, "outputs": names}
+        self._write()
+
+    def _write(self) -> None:
         with atomic_path(self.path) as temporary:
             temporary.write_text(json.dumps(self.stages, indent=2) + "\n", encoding="utf-8")
 

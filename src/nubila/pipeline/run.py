@@ -18,6 +18,7 @@ from nubila.pipeline.record import Record, file_hash, joined_key, stage_key
 from nubila.raster.atomic import make_folder
 from nubila.recipe import Recipe
 from nubila.recipe.stages import STAGES, Stage
+from nubila.tiles.store import is_store, open_store
 from nubila.train import fit
 from nubila.train.folder import renew_export
 from nubila.train.samples import fill_tiles, read_specs
@@ -71,18 +72,19 @@ def run_recipe(
     results = [StageResult(step.name, step.skipped, step.outputs) for step in labels.steps]
     recipe = labels.recipe
     for stage in [s for s in STAGES if s in stages and s not in _instead(recipe)]:
-        key = stage_key(recipe, stage)
-        key = joined_key(key, labels.key) if labels.key else key
-        if model is not None and stage in ("evaluate", "mask"):
-            key += file_hash(model)
-        outputs = record.outputs(stage, key)
+        job = _Job(recipe, target, model, report)
+        outputs = record.outputs(stage, _key(job, stage, labels.key))
         if outputs is not None:
+            if stage == "tile":  # the store knows of each file that it was cut from
+                fill_tiles(recipe, lambda _line: None)
             report(f"{stage}: done already")
             results.append(StageResult(stage, True, outputs))
             continue
         report(f"{stage}:")
-        outputs = _STAGES[stage](_Job(recipe, target, model, report))
-        record.finish(stage, key, outputs)
+        record.start(stage)
+        outputs = _STAGES[stage](job)
+        # Told now: training fills a tile store that was not there.
+        record.finish(stage, _key(job, stage, labels.key), outputs)
         results.append(StageResult(stage, False, outputs))
     return tuple(results)
 
@@ -101,14 +103,41 @@ class _Job:
     model: Path | None
     report: Callable[[str], None]
 
+    @property
+    def best(self) -> Path:
+        """The checkpoint to export."""
+        return self.folder / "best.ckpt"
+
+    @property
+    def onnx_path(self) -> Path:
+        """The model to evaluate and to mask with, whether it is there or not."""
+        return self.model or self.folder / f"{self.recipe.export.name}.onnx"
+
     def onnx(self) -> Path:
         """Return the model to evaluate and to mask with."""
-        path = self.model or self.folder / f"{self.recipe.export.name}.onnx"
+        path = self.onnx_path
         if not path.is_file():
             raise RecipeError(
                 f"{path}: no such model; do the stage export first, or name a model with --model"
             )
         return path
+
+
+def _key(job: _Job, stage: Stage, labels: str) -> str:
+    """Return a hash of everything that a stage's outputs depend on."""
+    key = stage_key(job.recipe, stage)
+    more = [part for part in (labels, _ground(job, stage)) if part]
+    return joined_key(key, *more) if more else key
+
+
+def _ground(job: _Job, stage: Stage) -> str:
+    """Return a hash of what a stage works on that another stage has left; empty for nothing."""
+    tiles = job.recipe.data.tiles
+    if stage == "train":
+        return open_store(tiles).made_of if tiles is not None and is_store(tiles) else ""
+    if stage == "export":
+        return file_hash(job.best)
+    return file_hash(job.onnx_path) if stage in ("evaluate", "mask") else ""
 
 
 def _tile(job: _Job) -> tuple[Path, ...]:
@@ -125,7 +154,7 @@ def _train(job: _Job) -> tuple[Path, ...]:
 
 
 def _export(job: _Job) -> tuple[Path, ...]:
-    if not (job.folder / "best.ckpt").is_file():
+    if not job.best.is_file():
         raise RecipeError(f"{job.folder}: there is no best.ckpt; do the stage train first")
     # The run may have been trained before the section for export was as it is now.
     renew_export(job.recipe, job.folder)
