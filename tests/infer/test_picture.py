@@ -9,7 +9,8 @@ from nubila.infer.legend import make_legend
 from nubila.infer.picture import Caption, draw_picture, stretch
 from nubila.infer.statistics import Counter, Statistics
 from nubila.models_io import load_model
-from tests.infer.scenes import BANDS, scene
+from nubila.raster import Grid
+from tests.infer.scenes import BANDS, GRID, scene
 from tests.infer.toy import write_toy
 
 
@@ -81,3 +82,22 @@ def test_a_little_cloud_is_not_told_as_none(monkeypatch, tmp_path):
         statistics = Statistics({0: 100_000 - count, 1: count}, {0: 100_000}, 400.0)
         replace(mask, statistics=statistics).write(tmp_path)
         assert expected in said[-1].split("  ·  ")
+
+
+def test_a_mask_that_is_mostly_no_data_is_drawn_so_though_it_is_drawn_smaller(
+    monkeypatch, tmp_path
+):
+    drawn = []
+
+    def spy(**arguments):
+        drawn.append(arguments["values"])
+        return draw_picture(**arguments)
+
+    monkeypatch.setattr("nubila.infer.picture.draw_picture", spy)
+    model = load_model(write_toy(tmp_path / "toy.onnx", bands=BANDS))
+    mask = mask_scene(scene(grid=Grid(GRID.crs, GRID.transform, (96, 1840))), model=model)
+    rng = np.random.default_rng(0)
+    classes = np.where(rng.random(mask.classes.shape) < 0.7, 255, 1).astype(np.uint8)
+    replace(mask, classes=classes).write(tmp_path)
+    assert drawn[0].shape == (47, 900)
+    assert (drawn[0] == 255).mean() > 0.6

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,6 +88,41 @@ def test_overviews_are_the_most_frequent_class(written):
         level = data.read(1)
     # Objects of 8 pixels on a grid of 8: at a quarter of the resolution nothing mixes.
     np.testing.assert_array_equal(level, classes[::4, ::4])
+
+
+def most_frequent(values, factor):
+    """Return the most frequent value of each block, and how many of its pixels have it."""
+    rows, columns = (n // factor for n in values.shape)
+    blocks = values.reshape(rows, factor, columns, factor).swapaxes(1, 2)
+    known = np.unique(values)
+    counts = np.stack([(blocks == v).sum(axis=(2, 3)) for v in known])
+    return known[counts.argmax(axis=0)], counts.max(axis=0)
+
+
+@pytest.mark.parametrize(("nodata", "share"), [(255, 0.8), (255, 0.1), (0, 0.8)])
+def test_no_data_counts_in_overviews_as_a_class_does(tmp_path, nodata, share):
+    path, rng = tmp_path / "x.tif", np.random.default_rng(1)
+    values = np.where(rng.random((1056, 608)) < share, nodata, 1).astype(np.uint8)
+    values[:, ::37] = 3
+    write_cog(path, values, grid=grid_of(1056, 608), look=replace(LOOK, nodata=nodata))
+    with rasterio.open(path, overview_level=0) as data:
+        found = data.read(1)
+    expected, pixels = most_frequent(values, 2)
+    np.testing.assert_array_equal(found[pixels > 2], expected[pixels > 2])
+    with rasterio.open(path) as data:
+        assert data.nodata == nodata and data.overviews(1) == [2, 4]
+        np.testing.assert_array_equal(data.read(1), values)
+    valid, errors, warnings = cog_validate(path, strict=True, quiet=True)
+    assert valid, (errors, warnings)
+
+
+def test_the_means_of_overviews_leave_no_data_out(tmp_path):
+    values = np.full((1, 700, 700), 100, np.uint8)
+    values[:, ::2] = 255
+    look = CogLook(nodata=255, overviews="average")
+    write_cog(tmp_path / "x.tif", values, grid=grid_of(700, 700), look=look)
+    with rasterio.open(tmp_path / "x.tif", overview_level=0) as data:
+        assert (data.read(1) == 100).all() and data.nodata == 255
 
 
 def test_probabilities_carry_their_scale(tmp_path):
@@ -185,6 +221,14 @@ _FILL_THE_DISK = """
             assert not list(path.parent.iterdir()), limit
         else:
             raise SystemExit(f"a limit of {limit} bytes passed unseen")
+    # What compresses fits, whatever the limit, but the overviews of the scratch file do not.
+    for limit in range(1_060_000, 1_300_000, 60_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            write_cog(path, np.ones_like(values), grid=grid_of(1024, 1024), look=LOOK)
+        except OutputError:
+            continue
+        raise SystemExit(f"overviews that {limit} bytes do not hold passed unseen")
     print("done", len(limits))
 """
 

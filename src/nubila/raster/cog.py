@@ -1,13 +1,14 @@
 """Writing cloud-optimised GeoTIFFs strip by strip, in bounded memory, whole or not at all.
 
-Strips go to an uncompressed scratch file beside the target, which GDAL's COG driver then copies
-with overviews (its layout needs the overviews before the pixels, so one pass cannot do). GDAL can
+Strips go to an uncompressed scratch file beside the target, which then gets overviews, and which
+GDAL's COG driver copies (its layout needs the overviews first, so one pass cannot do). GDAL can
 call a truncated file a success when the disk runs full in its last blocks; so the finished file is
 read back and compared with the checksum of the strips before it gets its name.
 """
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.shutil import copy
 from rasterio.windows import Window as RasterioWindow
@@ -43,7 +45,8 @@ class CogLook:
 
     Attributes:
         nodata: value that means no data.
-        overviews: ``mode`` for classes, ``average`` for quantities.
+        overviews: ``mode`` for classes, where no data counts as one of them; ``average`` for
+            quantities, of what has data.
         descriptions: a name a band.
         scale, offset: quantity = value * scale + offset.
         colours: value -> (red, green, blue) of a palette, or empty; needs dtype uint8.
@@ -124,7 +127,10 @@ class CogWriter:
             raise ValueError(f"{self._row} rows were written of {rows}")
         with _our_errors(self._path):
             self._data.close()
-            _copy(self._scratch, self._target, form.look, form.threads)
+            # Overviews by mode take longer than all the rest.
+            with gdal_env(GDAL_NUM_THREADS=form.threads):
+                _add_overviews(self._scratch, form.look)
+                _copy(self._scratch, self._target)
             self._scratch.unlink()
             _verify(self._target, self._checksums)
             _write_side_file(self._target, self._path, form.grid.crs, form.look.categories)
@@ -206,7 +212,9 @@ def _profile(form: _Form) -> dict[str, Any]:
         "width": form.grid.shape[1],
         "crs": form.grid.crs,
         "transform": form.grid.transform,
-        "nodata": form.look.nodata,
+        # GDAL leaves no data out of overviews if it knows of it: a block with a single pixel of a
+        # class would be that class. So by mode it is told when they are made.
+        "nodata": form.look.nodata if form.look.overviews == "average" else None,
         "tiled": True,
         "blockxsize": BLOCK,
         "blockysize": BLOCK,
@@ -226,20 +234,26 @@ def _describe(data: Any, look: CogLook) -> None:  # noqa: ANN401 (rasterio)
         data.write_colormap(1, {k: (*v, 255) for k, v in look.colours.items()})
 
 
-def _copy(scratch: Path, target: Path, look: CogLook, threads: int) -> None:
-    # Overviews by mode take four times as long as all the rest.
-    with gdal_env(GDAL_NUM_THREADS=threads):
-        copy(
-            scratch,
-            target,
-            driver="COG",
-            # The lowest level: half the time of the default, and a mask is small anyway.
-            COMPRESS="DEFLATE",
-            LEVEL=1,
-            BLOCKSIZE=BLOCK,
-            OVERVIEW_RESAMPLING=look.overviews.upper(),
-            BIGTIFF="IF_SAFER",
-        )
+def _add_overviews(scratch: Path, look: CogLook) -> None:
+    """Add overviews down to one block, and say what no data is."""
+    with rasterio.open(scratch, "r+") as data:
+        levels = math.ceil(math.log2(max(1, *data.shape) / BLOCK))
+        if levels > 0:
+            data.build_overviews([2**n for n in range(1, levels + 1)], Resampling[look.overviews])
+        data.nodata = look.nodata
+
+
+def _copy(scratch: Path, target: Path) -> None:
+    copy(
+        scratch,
+        target,
+        driver="COG",
+        # The lowest level: half the time of the default, and a mask is small anyway.
+        COMPRESS="DEFLATE",
+        LEVEL=1,
+        BLOCKSIZE=BLOCK,
+        BIGTIFF="IF_SAFER",
+    )
 
 
 def _verify(target: Path, checksums: Sequence[int]) -> None:
