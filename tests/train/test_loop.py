@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 import traceback
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from nubila.nn.losses import Loss
 from nubila.recipe import Recipe
 from nubila.train import fit, load_recipe
 from nubila.train.data import Chips, load_split
+from nubila.train.signals import catch_signals
 from nubila.train.state import State, load_weights
 from nubila.train.step import chip_numbers
 
@@ -155,20 +157,53 @@ def test_a_signal_saves_and_puts_the_job_in_the_queue_again(toy: Path, tmp_path:
     assert torch.load(run / "last.ckpt", weights_only=True)["step"] >= 3
 
 
-def test_a_signal_without_a_job_only_saves(toy: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGINT, 1)]
+)
+def test_a_signal_without_a_job_only_saves(
+    toy: Path, tmp_path: Path, number: int, workers: int
+) -> None:
     lines: list[str] = []
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
 
     def report(line: str) -> None:
         lines.append(line)
-        if "validation\n" in line:
-            os.kill(os.getpid(), signal.SIGTERM)
+        if "validation\n" in line:  # a terminal sends Ctrl-C to all processes of a command
+            for process in (*(child.pid for child in active_children()), os.getpid()):
+                assert process is not None
+                os.kill(process, number)
 
     with pytest.raises(SystemExit) as ended:
-        fit(load_recipe(toy), tmp_path / "run", report=report)
-    assert ended.value.code == 128 + signal.SIGTERM
-    assert lines[-1] == f"signal {int(signal.SIGTERM)}: saved at step 3; the same command goes on"
-    assert signal.getsignal(signal.SIGTERM) == before
+        fit(load_recipe(toy, [f"workers={workers}"]), tmp_path / "run", report=report)
+    assert ended.value.code == 128 + number
+    assert lines[-1] == f"signal {int(number)}: saved at step 3; the same command goes on"
+    assert torch.load(tmp_path / "run/last.ckpt", weights_only=True)["step"] == 3
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_interrupt_ends_at_once(
+    toy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def report(line: str) -> None:
+        if "validation\n" in line:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    changes = ["steps=2", "validate_every=1", "checkpoint_minutes=60"]
+    with pytest.raises(KeyboardInterrupt):
+        fit(load_recipe(toy, changes), tmp_path / "run", report=report)
+    assert not (tmp_path / "run/last.ckpt").exists()
+    assert capfd.readouterr().err.count("Ctrl-C again ends the run at once") == 1
+
+
+def test_an_interrupt_that_the_shell_ignores_is_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with catch_signals() as caught:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert caught.number == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_two_processes_give_what_one_does(toy: Path, tmp_path: Path) -> None:

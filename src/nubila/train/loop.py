@@ -84,7 +84,8 @@ def fit(recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[str], N
         MissingExtraError: the package of a tracker, or of a detector of `views`, is not installed.
         NubilaError: the loss is not finite any more (see `emergency.ckpt` and `emergency-0.npz`),
             or the memory is not enough.
-        SystemExit: after SIGTERM or SIGUSR1, once the state is saved.
+        SystemExit: after Ctrl-C, SIGTERM or SIGUSR1, once the state is saved.
+        KeyboardInterrupt: after a second Ctrl-C, at once; what is saved is left as it was.
     """
     check_trackers(recipe)
     if not (resume and (folder / "result.json").is_file()):  # a finished run needs none

@@ -1,4 +1,4 @@
-"""Signals that end a run in good order: SIGTERM and SIGUSR1, as Slurm sends them.
+"""Signals that end a run in good order: Ctrl-C, and SIGTERM and SIGUSR1 as Slurm sends them.
 
 SIGUSR1 is what the batch script of ``nubila slurm`` asks for some minutes before the time limit:
 the job is put in the queue again. SIGTERM comes when a job is cancelled, which has to stay
@@ -19,7 +19,10 @@ from typing import Any
 
 __all__ = ["Caught", "catch_signals", "leave_signals", "requeue"]
 
-_NUMBERS = tuple(getattr(signal, n) for n in ("SIGTERM", "SIGUSR1") if hasattr(signal, n))
+_NUMBERS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+)
+_WAIT = b"\ninterrupted: the state is saved after this step; Ctrl-C again ends the run at once\n"
 
 
 @dataclass
@@ -31,16 +34,27 @@ class Caught:
 
 @contextmanager
 def catch_signals() -> Iterator[Caught]:
-    """Note SIGTERM and SIGUSR1 in place of ending; only in the main thread, where Python can."""
+    """Note signals in place of ending; only in the main thread, where Python can.
+
+    Raises:
+        KeyboardInterrupt: at a Ctrl-C after another signal.
+    """
     caught = Caught()
     if threading.current_thread() is not threading.main_thread():
         yield caught
         return
 
     def note(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            if caught.number:
+                raise KeyboardInterrupt
+            os.write(2, _WAIT)  # a handler must not print: it may have interrupted a print
         caught.number = number
 
-    before: dict[int, Any] = {number: signal.signal(number, note) for number in _NUMBERS}
+    # A shell has what it runs in the background ignore Ctrl-C.
+    deaf = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    numbers = [number for number in _NUMBERS if not (deaf and number == signal.SIGINT)]
+    before: dict[int, Any] = {number: signal.signal(number, note) for number in numbers}
     try:
         yield caught
     finally:
@@ -49,8 +63,12 @@ def catch_signals() -> Iterator[Caught]:
 
 
 def leave_signals(_worker: int) -> None:
-    """Give a worker process that cuts chips its own ways: to end with SIGTERM, not with SIGUSR1."""
+    """Give a worker process that cuts chips its own ways: to end with SIGTERM alone.
+
+    A terminal sends Ctrl-C to workers too, and the step that is to be saved needs their chips.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
