@@ -171,7 +171,12 @@ def test_words_fit_how_many_scenes_failed(run, tmp_path):
     both = str(run(tmp_path / "none.tif", tmp_path / "nothing.tif").exception)
     assert both.startswith("2 of 2 scenes failed: ")
     some = str(run(tmp_path / "none.tif", image).exception)
-    assert some.startswith("1 of 2 scenes failed, the others are done: ")
+    none = tmp_path / "none.tif"
+    assert some == f"1 of 2 scenes failed, the others are done: {none}"
+    # Two of one name, of which the other one fails.
+    (tmp_path / "p").mkdir()
+    same = write_raster(tmp_path / "p/a.tif")
+    assert str(run(image, same).exception).endswith(f"the others are done: {same}")
 
 
 def test_each_granule_that_failed_says_why(capsys):
@@ -180,7 +185,7 @@ def test_each_granule_that_failed_says_why(capsys):
     assert capsys.readouterr().err.splitlines() == [
         "failed: a.zip: A is torn", "failed: a.zip: B is torn"
     ]  # fmt: skip
-    with pytest.raises(BatchError, match=r"2 of 2 scenes failed: A, B"):
+    with pytest.raises(BatchError, match=r"2 of 2 scenes failed: a.zip \(A\), a.zip \(B\)"):
         raise_failed(found, as_json=False, many=False)
     (one,) = print_outcomes(iter(outcomes[:1]), as_json=False, many=False)
     assert not capsys.readouterr().err

@@ -132,9 +132,15 @@ def raise_failed(outcomes: list[Outcome], *, as_json: bool, many: bool) -> None:
     if not many and len(failed) == 1 and error is not None:
         # A line of JSON has told of what was not foreseen too; nobody needs a traceback beside it.
         raise BatchError(_told(failed[0])) if as_json else error
-    names = ", ".join(outcome.scene_id or outcome.source for outcome in failed)
+    names = ", ".join(_input(outcome, outcomes) for outcome in failed)
     rest = ", the others are done" if len(failed) < len(outcomes) else ""
     raise BatchError(f"{len(failed)} of {len(outcomes)} scenes failed{rest}: {names}")
+
+
+def _input(outcome: Outcome, outcomes: list[Outcome]) -> str:
+    """Return an input as it was given; of a product of several granules, also which one."""
+    granules = sum(other.source == outcome.source for other in outcomes)
+    return outcome.source + (f" ({outcome.scene_id})" if granules > 1 else "")
 
 
 def _told(outcome: Outcome) -> str:
