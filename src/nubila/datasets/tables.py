@@ -56,29 +56,37 @@ def check_suffix(path: Path) -> None:
         )
 
 
-def write_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+def write_table(
+    path: Path, rows: Sequence[Mapping[str, str]], *, columns: Sequence[str] = ()
+) -> None:
     """Write rows of text as what the file's name says; a column absent from a row is empty.
 
     GeoJSON gets features without geometry, for a manifest knows none.
+
+    Args:
+        path: the file.
+        rows: column -> text.
+        columns: come first, and are there without any row too (but in GeoJSON, which has no head).
 
     Raises:
         MissingExtraError: Parquet without pyarrow.
         OutputError: the suffix is unknown, or the file cannot be written.
     """
     check_suffix(path)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    whole = [{name: row.get(name, "") for name in columns} for row in rows]
+    names = list(dict.fromkeys((*columns, *(name for row in rows for name in row))))
+    whole = [{name: row.get(name, "") for name in names} for row in rows]
     with atomic_path(path) as temporary:
         if path.suffix.lower() in _PARQUET:
             arrow, parquet = _pyarrow()
-            parquet.write_table(arrow.Table.from_pylist(whole), temporary)
+            cells = {name: [row[name] for row in whole] for name in names}
+            parquet.write_table(arrow.table(cells), temporary)
         elif path.suffix.lower() in _JSON:
             features = [{"type": "Feature", "geometry": None, "properties": r} for r in whole]
             collection = {"type": "FeatureCollection", "features": features}
             temporary.write_text(json.dumps(collection, indent=1))
         else:
             with temporary.open("w", newline="", encoding="utf-8") as stream:
-                writer = csv.DictWriter(stream, columns, lineterminator="\n")
+                writer = csv.DictWriter(stream, names, lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(whole)
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from nubila.cli import app
 from nubila.curate.review import Review, apply_decisions, export_decisions
+from nubila.curate.review.export import COLUMNS as DECISION_COLUMNS
 from nubila.curate.review.export import set_codes
 from nubila.datasets import load_sample, parse_codes, read_manifest
 from nubila.datasets.tables import read_table
@@ -181,6 +182,18 @@ def test_the_command_line_exports(folder: Folder, review: Review) -> None:
     assert found.output.startswith("3 decisions in") and table.is_file()
     other = CliRunner().invoke(app, ["review", "other.csv", "--export", str(table)])
     assert isinstance(other.exception, InputError) and "no decisions" in str(other.exception)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".geojson"])
+def test_no_decisions_are_a_table_without_rows(folder: Folder, review: Review, suffix: str) -> None:
+    table = folder.path / f"d{suffix}"
+    assert export_decisions(review.store, table) == 0
+    if suffix == ".csv":
+        assert table.read_text().splitlines() == [",".join(DECISION_COLUMNS)]
+    done = _apply(folder.manifest, table, "-o", folder.path / "new.csv")
+    assert isinstance(done.exception, ManifestError)
+    assert "no decisions yet" in str(done.exception)
+    assert not (folder.path / "new.csv").exists()
 
 
 def _apply(*arguments: object) -> Result:

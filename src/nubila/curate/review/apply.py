@@ -71,8 +71,8 @@ def apply_decisions(
         masks: folder for new masks; default ``<output's name>_masks`` beside `output`.
 
     Raises:
-        ManifestError: a table is not what is expected, no decision fits the manifest, or a label
-            has changed since it was decided on.
+        ManifestError: a table is not what is expected, there are no decisions or none fits the
+            manifest, or a label has changed since it was decided on.
         InputError: `output` is the manifest, or the masks would lie among the originals.
         OutputError: `output` has an unknown suffix, or a file cannot be written.
         MissingExtraError: Parquet without pyarrow.
@@ -84,6 +84,8 @@ def apply_decisions(
     specs = read_manifest(manifest, root=base)
     _keep_originals(manifest, output, target, specs)
     decided = _read_decisions(decisions)
+    if not decided:
+        raise ManifestError(f"{decisions}: no decisions yet; nubila review makes them")
     known = {spec.id for spec in specs}
     if not known & set(decided):
         raise ManifestError(
@@ -128,7 +130,7 @@ def _keep_originals(
 
 def _read_decisions(path: Path) -> dict[str, Cells]:
     columns, rows = read_table(path)
-    for name in _NEEDED:
+    for name in _NEEDED if columns else ():  # GeoJSON without a row names no column
         if name not in columns:
             raise ManifestError(
                 f"{path}: column {name!r} is missing{nearest(name, columns)}; expected a table "
@@ -137,8 +139,6 @@ def _read_decisions(path: Path) -> dict[str, Cells]:
     found: dict[str, Cells] = {}
     for line, cells in rows:
         row = dict(zip(columns, cells, strict=True))
-        if not row["sample"]:
-            continue  # the row that stands for none
         if row["action"] not in ACTIONS:
             raise ManifestError(
                 f"{path}: line {line}: action {row['action']!r}{nearest(row['action'], ACTIONS)} "

@@ -57,8 +57,7 @@ def export_decisions(store: ReviewStore, path: str | Path) -> int:
             write_sets(folder / name, sets)
             row |= {"mask": f"{folder.name}/{name}", "codes": set_codes(sets)}
         rows.append(row)
-    # A table without rows still has its header.
-    write_table(path, rows or [dict.fromkeys(COLUMNS, "")])
+    write_table(path, rows, columns=COLUMNS)
     return len(rows)
 
 
@@ -103,7 +102,7 @@ def write_sets(path: Path, sets: NDArray[np.uint8], like: Path | None = None) ->
             with rasterio.open(target, "w", **profile) as data:
                 data.write(sets, 1)
         except RasterioError as error:
-            raise OutputError(f"{path}: cannot be written: {error}") from error
+            raise OutputError(f"{path}: cannot be written: {error.__cause__ or error}") from error
 
 
 def read_sets_digest(path: Path) -> str | None:
