@@ -24,6 +24,8 @@ from nubila.errors import MissingExtraError
 
 __all__ = ["Agreement", "cloud_mask", "cloud_probability", "judge", "label_quality"]
 
+# A few pixels that one has and the other has not are no overlap, and no sign of a wrong label.
+_NEXT_TO_NONE: Final = 0.005
 # A model that gives the label less than this is sure that it is wrong.
 _SURE: Final = 0.1
 
@@ -41,7 +43,8 @@ class Agreement:
             worst pixels).
         disagreement: mean probability that the label is wrong.
         confident: share of pixels whose label has a probability below 0.1.
-        iou: intersection over union of cloud in label and prediction.
+        iou: intersection over union of cloud in label and prediction; NaN where both have next
+            to none.
         label_cloud: share of pixels labelled cloud and nothing else.
         predicted_cloud: share of the same pixels predicted cloud.
     """
@@ -77,12 +80,14 @@ def judge(
     told = np.isfinite(mask) & np.isfinite(cloud)
     labelled, predicted = mask[told] > 0.5, cloud[told] >= 0.5
     union = np.count_nonzero(labelled | predicted)
+    most = max(np.count_nonzero(labelled), np.count_nonzero(predicted))
+    overlaps = most > 0 and most >= _NEXT_TO_NONE * labelled.size
     return Agreement(
         pixels=int(known.size),
         cleanlab=_cleanlab(known),
         disagreement=float(1 - known.mean()),
         confident=float((known < _SURE).mean()),
-        iou=np.count_nonzero(labelled & predicted) / union if union else nan,
+        iou=np.count_nonzero(labelled & predicted) / union if overlaps else nan,
         label_cloud=float(labelled.mean()) if labelled.size else nan,
         predicted_cloud=float(predicted.mean()) if predicted.size else nan,
     )
