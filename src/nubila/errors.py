@@ -24,6 +24,7 @@ prints it without a traceback and exits with code 2.
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "OutputError",
     "ProductError",
     "RecipeError",
+    "command_line",
     "nearest",
 ]
 
@@ -107,6 +109,15 @@ class MissingExtraError(NubilaError):
 
 class BatchError(NubilaError):
     """Some scenes of a batch failed; the others are done."""
+
+
+def command_line(*words: object) -> str:
+    """Return a command, or a part of one, to be copied from a message to a shell.
+
+    >>> command_line("nubila", "export", "my run", "-o", "model.onnx")
+    "nubila export 'my run' -o model.onnx"
+    """
+    return shlex.join(map(str, words))
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

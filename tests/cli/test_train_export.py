@@ -11,14 +11,15 @@ from tests.toy_run import write_toy_recipe
 
 
 def test_train_then_export(tmp_path: Path) -> None:
-    recipe, run, model = write_toy_recipe(tmp_path), tmp_path / "run", tmp_path / "toy.onnx"
+    recipe, run, model = write_toy_recipe(tmp_path), tmp_path / "my run", tmp_path / "my toy.onnx"
     runner = CliRunner()
     arguments = ["train", str(recipe), "-o", str(run), "--set", "steps=2"]
     done = runner.invoke(app, arguments, catch_exceptions=False)
-    assert done.exit_code == 0 and f"nubila export {run}" in done.output
+    assert done.exit_code == 0 and f"nubila export '{run}' -o model.onnx" in done.output
     arguments = ["export", str(run), "-o", str(model)]
     done = runner.invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0 and "largest difference from PyTorch" in done.output
+    assert f"nubila mask SCENE --model '{model}'" in done.output
     assert load_model(model).card.name == "toy"
 
 

@@ -14,18 +14,22 @@ from nubila.train.slurm import Job, batch_script
 
 
 def test_the_script_asks_for_what_the_recipe_says(toy: Path, tmp_path: Path) -> None:
-    script = tmp_path / "job.sh"
+    script = tmp_path / "the job.sh"
     arguments = ["slurm", str(toy), "--nodes", "2", "--devices", "4", "--set", "batch=16"]
     arguments += ["--time", "1-00:00:00", "--partition", "gpu", "--script", str(script)]
     arguments += ["--set", "track={to: []}", "-o", str(tmp_path / "my run"), "--setup", "true"]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert done.exit_code == 0 and "sbatch" in done.output
+    assert done.exit_code == 0
+    assert shlex.split(done.output.partition("next: ")[2]) == ["sbatch", str(script)]
     lines = script.read_text().splitlines()
     asked = {line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH")}
     assert asked >= {
         *("--nodes=2", "--ntasks-per-node=4", "--gpus-per-node=4", "--time=1-00:00:00"),
         *("--signal=USR1@120", "--requeue", "--partition=gpu", "--cpus-per-task=1"),
     }
+    # sbatch takes quotes as a shell does.
+    (log,) = (shlex.split(line) for line in asked if line.startswith("--output="))
+    assert log == [f"--output={tmp_path / 'my run-%j.log'}"]
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
     command = shlex.split(lines[-1])
     assert command[:4] == ["srun", "nubila", "train", str(toy)]

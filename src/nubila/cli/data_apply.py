@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +46,7 @@ def apply(
 ) -> None:
     """Write a manifest without dropped samples and with new masks; originals stay as they are."""
     from nubila.curate.review import apply_decisions
+    from nubila.errors import command_line
 
     found = apply_decisions(manifest, decisions, output, root=root, masks=masks)
     counts = ", ".join(f"{count} {action}" for action, count in sorted(found.counts.items()))
@@ -57,6 +57,4 @@ def apply(
         typer.echo(f"{found.absent} decisions are on samples that {manifest} does not have")
     if output.parent.resolve() != found.root.resolve():
         base = found.root.resolve()
-        typer.echo(
-            f"its paths are relative to {base}: read it with --root {shlex.quote(str(base))}"
-        )
+        typer.echo(f"its paths are relative to {base}: read it with {command_line('--root', base)}")

@@ -46,14 +46,15 @@ def get(name: _Name, folder: _Folder) -> None:
     """Fetch a collection from its published address; run again, it goes on where it stopped."""
     from nubila.datasets import get_collection
     from nubila.datasets.collections import collection
+    from nubila.errors import command_line
 
     found = collection(name)
     with _bars() as progress:
         files = get_collection(found, folder, progress=progress)
     for file in files:
         typer.echo(file)
-    typer.echo(f"licence {found.licence}; cite {found.citation}; look it over with: "
-               f"nubila data check {name} {folder}")  # fmt: skip
+    command = command_line("nubila", "data", "check", name, folder)
+    typer.echo(f"licence {found.licence}; cite {found.citation}; look it over with: {command}")
 
 
 def check(

@@ -88,6 +88,7 @@ def export(
     nubila export runs/tiny -o tiny.onnx --output mask --size 224
     nubila export runs/default -o compact.onnx --fp16 --int8 --prune 0.3
     """  # noqa: D301 (the backslashes are backspaces: what follows keeps its lines)
+    from nubila.errors import command_line
     from nubila.export import ExportOptions, export_onnx
 
     options = ExportOptions(
@@ -105,7 +106,7 @@ def export(
     written = export_onnx(
         run, output, scores=scores, options=options, report=lambda line: typer.echo(line)
     )
-    typer.echo(f"try it: nubila mask SCENE --model {written}")
+    typer.echo(f"try it: {command_line('nubila', 'mask', 'SCENE', '--model', written)}")
 
 
 def _kind(text: str | None) -> Any:  # noqa: ANN401 (a literal, checked here)

@@ -35,6 +35,7 @@ def slurm(
     changes: Changes = None,
 ) -> None:
     """Write the batch script that trains a recipe under Slurm."""
+    from nubila.errors import command_line
     from nubila.raster.atomic import atomic_path, make_folder
     from nubila.recipe import load_recipe
     from nubila.train.slurm import Job, batch_script
@@ -50,4 +51,4 @@ def slurm(
     with atomic_path(script) as temporary:
         temporary.write_text(text, encoding="utf-8")
     make_folder(folder.parent)  # where Slurm is to write its log
-    typer.echo(f"{script}; next: sbatch {script}")
+    typer.echo(f"{script}; next: {command_line('sbatch', script)}")

@@ -37,8 +37,10 @@ def train(
 ) -> None:
     """Train a model as a recipe says.
 
-    SIGTERM and SIGUSR1 save the state before the run ends; the same command goes on from there.
+    Ctrl-C, SIGTERM and SIGUSR1 save the state before the run ends; the same command goes on from
+    there. A second Ctrl-C ends it at once.
     """
+    from nubila.errors import command_line
     from nubila.train import fit, load_recipe
 
     checked = load_recipe(recipe, changes or [])
@@ -47,7 +49,8 @@ def train(
         _folds(checked, folder, fold, resume)
         return
     best = fit(checked, folder, resume=resume, report=lambda line: typer.echo(line))
-    typer.echo(f"best weights: {best}; next: nubila export {folder} -o model.onnx")
+    command = command_line("nubila", "export", folder, "-o", "model.onnx")
+    typer.echo(f"best weights: {best}; next: {command}")
 
 
 def _folds(recipe: Recipe, folder: Path, fold: str, resume: bool) -> None:

@@ -26,7 +26,7 @@ from nubila.curate.tallies import sample_tally
 from nubila.datasets import SampleSpec, load_sample, read_manifest, write_manifest
 from nubila.datasets.manifest import manifest_rows
 from nubila.datasets.row import COLUMNS
-from nubila.errors import RecipeError
+from nubila.errors import RecipeError, command_line
 from nubila.evaluate.scores import full_scores
 from nubila.evaluate.strata import strata
 from nubila.nn import Segmenter

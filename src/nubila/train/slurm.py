@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nubila.errors import RecipeError
+from nubila.errors import RecipeError, command_line
 from nubila.recipe import Recipe
 
 __all__ = ["Job", "batch_script"]
@@ -88,8 +87,8 @@ def batch_script(
         cpus=recipe.threads + recipe.workers,
         time=job.time,
         further="".join(f"#SBATCH --{key}={value}\n" for key, value in asked.items() if value),
-        logs=folder.resolve().parent / f"{folder.name}-%j.log",
+        logs=command_line(folder.resolve().parent / f"{folder.name}-%j.log"),
         setup=f"{job.setup}\n" if job.setup else "",
         threads=recipe.threads,
-        command=shlex.join(arguments),
+        command=command_line(*arguments),
     )
