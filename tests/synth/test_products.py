@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.errors import RasterioIOError
 
 from nubila.classes import ClassCode
 from nubila.errors import InputError, OutputError
@@ -23,6 +24,7 @@ from nubila.synth import (
     write_landsat,
     write_safe,
 )
+from nubila.synth.product import work_folder
 
 SCENE = {"seed": 8, "biome": "coast", "sky": "broken"}
 SIZE = 180  # at 10 m
@@ -280,3 +282,13 @@ def test_geotiff_says_its_scale_and_bands(tmp_path: Path) -> None:
     )
     assert sum(product.shares.values()) == pytest.approx(1)
     np.testing.assert_array_equal(open_truth(product, 20), scene.truth)
+
+
+def test_what_gdal_said_of_a_full_disk_is_told(tmp_path: Path) -> None:
+    said = RuntimeError("TIFFAppendToStrip:Write error at scanline 0")
+    with (
+        pytest.raises(OutputError, match=r"a\.tif: .*scanline 0 \(is the disk full\?"),
+        work_folder(tmp_path / "a.tif"),
+    ):
+        raise RasterioIOError("Write failed. See previous exception for details.") from said
+    assert not list(tmp_path.iterdir())

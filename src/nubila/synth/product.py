@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from nubila.classes import CLASS_NAMES, COLOURS, NO_DATA
@@ -161,6 +162,11 @@ def work_folder(final: Path) -> Iterator[Path]:
     try:
         work.mkdir()
         yield work
+    except RasterioError as error:  # which only points to what GDAL said, and GDAL not to why
+        raise OutputError(
+            f"{final}: cannot be written: {error.__cause__ or error} (is the disk full? free some "
+            f"space or choose another folder)"
+        ) from error
     except OSError as error:
         raise OutputError(f"{final}: cannot be written: {error.strerror or error}") from error
     finally:

@@ -51,8 +51,8 @@ def check_labelled(recipe: Recipe, split: str, samples: Sequence[Labelled]) -> N
     told = _unnamed(samples)
     raise ManifestError(
         f"{data.tiles or data.manifest or data.root}: no pixel of split {split!r} has data and a "
-        f"label of the recipe's classes{f': {told}' if told else ''}. nubila data check tells what is wrong "
-        f"with a table"
+        f"label of the recipe's classes{f': {told}' if told else ''}. nubila data check tells what "
+        f"is wrong with a table"
     )
 
 
