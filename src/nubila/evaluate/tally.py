@@ -126,8 +126,8 @@ def check_labelled(
     told = unnamed_told(unnamed)
     raise ManifestError(
         f"{specs[0].manifest}: none of {len(specs)} samples has a pixel with data and a label, so "
-        f"that there is nothing to score{f': {told}' if told else ''}. nubila data check tells what is wrong "
-        f"with a table"
+        f"that there is nothing to score{f': {told}' if told else ''}. nubila data check tells "
+        f"what is wrong with a table"
     )
 
 
