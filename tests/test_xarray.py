@@ -55,7 +55,33 @@ def test_what_a_mask_suffers_without_a_band_is_a_comment(model, reflectance):
     assert mask.attrs["comment"].startswith("without the band nir, bright or hazy open ground")
     whole = dataset(small, ("blue", "green", "red", "nir08")).nubila.mask(model="small-int8")
     assert "band nir," not in whole.attrs["comment"]
-    assert "comment" not in dataset(small).nubila.mask(model=model).attrs
+    assert "comment" not in dataset(small).nubila.mask(model=model, nodata=np.nan).attrs
+
+
+@pytest.mark.parametrize("chunks", [None, {"y": 40, "x": 30}])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_0_in_every_band_is_no_data_unless_something_is_said_to_be(model, dtype, chunks):
+    values = np.random.default_rng(4).integers(1100, 6000, (4, 90, 80)).astype(dtype)
+    values[:, :, :33] = 0
+    values[1, :20] = 0
+    given = {"model": model, "scale": 1e-4, "offset": -0.1}
+    for attrs in ({}, {"_FillValue": np.nan}):
+        data = (
+            dataset(values, **attrs) if chunks is None else dataset(values, **attrs).chunk(chunks)
+        )
+        mask = data.nubila.mask(**given)
+        assert (mask.chunks is None) == (chunks is None)
+        np.testing.assert_array_equal(mask.values == 255, (values == 0).all(axis=0))
+        assert "exactly 0 in every band" in mask.attrs["comment"]
+    for told in (
+        data.nubila.mask(nodata=np.nan, **given),
+        dataset(values, nodata=65535).nubila.mask(**given),
+    ):
+        assert (told.values != 255).all() and "comment" not in told.attrs
+    for name in BANDS:  # what xarray decodes is NaN from then on
+        data[name].attrs = {}
+        data[name].encoding["_FillValue"] = 65535
+    assert (data.nubila.mask(**given).values != 255).all()
 
 
 def test_labels_of_sentinel_2_stand_for_bands_and_order_does_not_matter(model, reflectance):

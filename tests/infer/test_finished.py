@@ -110,3 +110,22 @@ def test_json_of_somebody_else_is_told(model, tmp_path, content):
     (tmp_path / "X1.json").write_text(json.dumps(content))
     with pytest.raises(OutputError, match=r"X1\.json: is there .* which has .*properties"):
         mask_to_folder(scene(), tmp_path, model=model)
+
+
+def test_a_mask_in_which_0_is_data_is_another_one(model, tmp_path):
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", count=len(BANDS), dtype="uint16", crs=GRID.crs,
+        height=GRID.shape[0], width=GRID.shape[1], transform=GRID.transform,
+    ) as data:  # fmt: skip
+        data.write(counts(GRID.shape))
+    os.utime(path, (1, 1))
+
+    def masked(**nodata):
+        source = open_scene(path, bands=",".join(BANDS), scale=1e-4, **nodata)
+        return mask_to_folder(source, tmp_path / "out", model=model, options=PLAIN)
+
+    assert "exactly 0 in every band" in " ".join(masked().notes)
+    assert masked().skipped
+    with pytest.raises(OutputError, match="other bands or scaling"):
+        masked(nodata=float("nan"))

@@ -96,6 +96,30 @@ def test_floating_point_counts_without_a_scale_are_refused(model):
     nubila.predict(np.ma.masked_equal(values, 30000), BANDS, model=model)
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_0_in_every_band_is_no_data_unless_something_is_said_to_be(model, dtype):
+    values = counts(empty=False).astype(dtype)
+    values[:, :, :20] = 0
+    given = {"model": model, "scale": 1e-4, "offset": -0.1}
+    untold, stated = (nubila.predict(values, BANDS, nodata=n, **given) for n in (None, 0))
+    np.testing.assert_array_equal(untold.classes, stated.classes)
+    values[0, :30] = 0  # one band alone may well be 0
+    empty = (values == 0).all(axis=0)
+    found = nubila.predict(values, BANDS, **given)
+    np.testing.assert_array_equal(found.validity == Validity.NO_DATA, empty)
+    np.testing.assert_array_equal(found.classes == 255, empty)
+    assert any("exactly 0 in every band" in note for note in found.notes)
+    for nodata in (np.nan, 65535):
+        meant = nubila.predict(values, BANDS, nodata=nodata, **given)
+        assert (meant.classes != 255).all() and not meant.notes
+    hidden = np.ma.masked_array(values, np.zeros(values.shape, bool))
+    hidden[:, 100:] = np.ma.masked
+    masked = nubila.predict(hidden, BANDS, **given)
+    assert (masked.classes[:100] != 255).all() and not masked.notes
+    whole = nubila.predict(values[:, :, 20:], BANDS, **given)
+    assert not whole.notes
+
+
 def test_lists_become_arrays_or_are_refused(model):
     values = counts((16, 16)) * 1e-4
     found = nubila.predict(values.tolist(), BANDS, model=model)

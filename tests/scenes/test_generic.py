@@ -487,7 +487,7 @@ def test_what_a_mask_or_alpha_band_leaves_out_is_no_data(tmp_path, alpha):
     assert (pixels.validity[:25] == Validity.NO_DATA).all()
     assert (pixels.validity[25:] == Validity.VALID).all()
     np.testing.assert_allclose(pixels.reflectance[:, 25:], values[:, 25:] * 1e-4, rtol=1e-6)
-    assert not any("every pixel counts" in note for note in scene.notes)
+    assert not any("no data" in note for note in scene.notes)
 
 
 def test_each_band_has_its_own_value_for_no_data(tmp_path):
@@ -562,16 +562,51 @@ def test_a_number_that_no_reflectance_has_is_no_data_that_nobody_told(tmp_path, 
     assert open_raster(path, scale=1).bands["red"].scale == 1
 
 
-def test_many_zeros_among_floats_are_noted(tmp_path):
+def test_a_single_band_of_which_nothing_tells_no_data_has_data_at_0(tmp_path):
     values = RNG.random((1, *SHAPE), "float32") + 0.01
     values[:, :10] = 0
-    told = open_raster(write(tmp_path / "a.tif", values, names=["red"])).notes
-    assert any("--nodata 0" in note for note in told)
+    scene = open_raster(write(tmp_path / "a.tif", values, names=["red"]))
+    assert any("values of 0 are data (--nodata)" in note for note in scene.notes)
+    assert (scene.read(["red"]).validity == Validity.VALID).all()
     told = open_raster(write(tmp_path / "b.tif", values, names=["red"], nodata=0)).notes
     assert not any("--nodata" in note for note in told)
-    values[:, :10] = 0.02
-    told = open_raster(write(tmp_path / "c.tif", values, names=["red"])).notes
-    assert not any("--nodata" in note for note in told)
+
+
+@pytest.mark.parametrize(("dtype", "scale", "offset", "own"), [
+    ("uint16", 1e-4, -0.1, None), ("int16", 2.75e-5, -0.2, None), ("float32", 0.01, 0.0, None),
+    ("float32", None, 0.0, None), ("float32", None, 0.0, np.nan),
+])  # fmt: skip
+def test_0_in_every_band_is_no_data_where_nothing_says_so(tmp_path, dtype, scale, offset, own):
+    values = (counts(3, dtype="float64") * (1 if dtype != "float32" else 1e-4)).astype(dtype)
+    values[:, :10, :20] = 0
+    values[0, 10:14] = 0  # one band alone may well be 0
+    names = ["blue", "green", "red"]
+    path = write(tmp_path / "a.tif", values, names=names, nodata=own)
+    given = {} if scale is None else {"scale": scale, "offset": offset}
+    scene = open_raster(path, **given)
+    assert any("taken as no data" in note and "--nodata nan" in note for note in scene.notes)
+    empty = (values == 0).all(axis=0)
+    for resolution in (None, 20):  # the edge lies between pixels of 20 m too
+        validity = scene.read(names, resolution=resolution).validity
+        expected = empty if resolution is None else empty[::2, ::2]
+        np.testing.assert_array_equal(validity == Validity.NO_DATA, expected)
+        assert (validity[~expected] == Validity.VALID).all()
+    for told in (float("nan"), 65535 if dtype != "float32" else -9999):
+        meant = open_raster(path, nodata=told, **given)
+        assert (meant.read(names).validity == Validity.VALID).all()
+        assert not any("exactly 0" in note for note in meant.notes)
+
+
+def test_where_one_band_has_a_value_for_no_data_0_is_data_in_the_others(tmp_path):
+    values = counts(2)
+    values[:, :10] = 0
+    paths = [
+        write(tmp_path / f"{name}.tif", values[n : n + 1], names=[name], nodata=nodata)
+        for n, (name, nodata) in enumerate((("red", None), ("nir", 7)))
+    ]
+    scene = open_raster(paths, scale=1e-4)
+    assert any(note.startswith("red: no value for no data") for note in scene.notes)
+    assert (scene.read(["red", "nir"]).validity == Validity.VALID).all()
 
 
 def test_a_local_crs_is_read_as_one_in_metres(tmp_path):

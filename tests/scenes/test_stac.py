@@ -912,11 +912,16 @@ def test_counts_of_a_known_sensor_without_a_stated_value_have_no_data_at_0(tmp_p
     assert any("no data" in note for note in scene.notes)
 
 
-def test_counts_of_which_nobody_says_what_means_no_data_are_noted(tmp_path):
-    item, _ = plain(tmp_path, tags=(3e-4, 0))
+def test_0_in_every_band_is_no_data_where_neither_item_nor_file_say_so(tmp_path):
+    item, counts = plain(tmp_path, tags=(3e-4, 0))
+    item["assets"]["more"] = item["assets"]["data"] | {"eo:bands": [{"common_name": "nir"}]}
     scene = open_stac(save(item, tmp_path))
     assert scene.bands["red"].nodata is None
-    assert any("every pixel counts" in note for note in scene.notes)
+    assert any("exactly 0 in every band" in note for note in scene.notes)
+    validity = scene.read(["red", "nir"]).validity
+    np.testing.assert_array_equal(validity == Validity.NO_DATA, counts == 0)
+    item["assets"]["more"]["raster:bands"] = [{"nodata": 3}]
+    assert not open_stac(save(item, tmp_path)).bands["red"].zero_fill
 
 
 @pytest.mark.parametrize(("value", "said"), [(8000.0, "to 8000"), (-9999.0, "down to -9999")])

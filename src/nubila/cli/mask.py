@@ -165,7 +165,12 @@ def mask(
         float | None, typer.Option(help="See --scale.", rich_help_panel=_RASTER)
     ] = None,
     nodata: Annotated[
-        float | None, typer.Option(help="Value that means no data.", rich_help_panel=_RASTER)
+        float | None,
+        typer.Option(
+            help="Value that means no data; default: the file's, otherwise pixels of 0 in every "
+            "band (nan: they are data).",
+            rich_help_panel=_RASTER,
+        ),
     ] = None,
     auxiliary: Annotated[
         list[str] | None,
@@ -219,7 +224,7 @@ def mask(
     nubila mask *.SAFE LC09*.tar -o masks --json > masks.jsonl
     nubila mask a.SAFE --area farm.geojson --dilate 60 --min-area 10000
     nubila mask a.SAFE --binary --classes cloud --threshold cloud=0.4
-    nubila mask a.tif --bands blue,green,red,nir --scale 1e-4 --codes scl
+    nubila mask a.tif --bands blue,green,red,nir --scale 1e-4 --nodata 0
     """  # noqa: D301 (the backslashes are backspaces: what follows keeps its lines)
     from nubila.errors import InputError
     from nubila.infer.batch import mask_many

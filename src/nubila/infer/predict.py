@@ -44,7 +44,9 @@ def predict(
         scale: of all bands, or by name. Default: floating-point values are taken as reflectance
             if they can be, integers are refused. What is given, 1 too, is taken at its word.
         offset: of all bands, or by name.
-        nodata: value that means no data.
+        nodata: value that means no data. Without it, and unless the array masks something, pixels
+            of exactly 0 in every band that the model takes are no data, and a note says so; NaN
+            says that they are data.
         saturated: value from which a pixel is saturated.
         resolution: metres a pixel; not used with a grid.
         grid: where the pixels lie; default no CRS, top left corner at the origin.
@@ -65,8 +67,8 @@ def predict(
             percentile is above 10 (1000 %) or the lowest -1 or less, which no reflectance is.
         ModelError: there is no such model, or it does not run.
 
-    >>> mask = predict(counts, "blue,green,red,nir", scale=1e-4)  # doctest: +SKIP
-    >>> mask.classes.shape == counts.shape[1:]                    # doctest: +SKIP
+    >>> mask = predict(counts, "blue,green,red,nir", scale=1e-4, nodata=0)  # doctest: +SKIP
+    >>> mask.classes.shape == counts.shape[1:]                              # doctest: +SKIP
     True
     """
     scene = scene_from_array(
@@ -78,6 +80,7 @@ def predict(
         saturated=saturated,
         resolution=resolution,
         grid=grid,
+        zero_fill=True,
     )
     options = MaskOptions(
         operating_point=operating_point,

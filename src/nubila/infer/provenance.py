@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -72,7 +72,7 @@ class MaskOptions:
 class BandScaling:
     """A band that was used, and how its counts became reflectance; `nodata` None = no such count.
 
-    NaN and infinity are never data, so they are not told as `nodata`.
+    NaN and infinity are never data, so they are not told as `nodata`. `zero_fill` as of a `Band`.
     """
 
     name: str
@@ -80,12 +80,21 @@ class BandScaling:
     scale: float
     offset: float
     nodata: float | None = None
+    zero_fill: bool = False
 
     @classmethod
     def of(cls, band: Band) -> BandScaling:
         """Return what was used of a scene's band."""
         told = band.nodata is not None and math.isfinite(band.nodata)
-        return cls(band.name, band.label, band.scale, band.offset, band.nodata if told else None)
+        nodata = band.nodata if told else None
+        return cls(band.name, band.label, band.scale, band.offset, nodata, band.zero_fill)
+
+    def record(self) -> dict[str, Any]:
+        """Return plain values; `zero_fill` only where it is so."""
+        found = asdict(self)
+        if not self.zero_fill:
+            del found["zero_fill"]
+        return found
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def _identity(provenance: Provenance) -> dict[str, Any]:
         "nubila:model_version": provenance.card.version,
         "nubila:model_sha256": provenance.model_sha256,
         "nubila:options": provenance.options.record(),
-        "nubila:bands": [vars(band) for band in provenance.bands],
+        "nubila:bands": [band.record() for band in provenance.bands],
         "processing:software": {"nubila": provenance.version},
     }
 

@@ -20,7 +20,8 @@ from nubila.infer.plan import Plan
 from nubila.models_io import Model, ModelCard
 from nubila.raster import Window
 from nubila.scenes import Band, BandFile, Scene
-from nubila.scenes.reading import leave_out_fill, read_band
+from nubila.scenes.fill import leave_out_fill
+from nubila.scenes.reading import read_band
 from nubila.scenes.scene import validity_of
 
 __all__ = ["VISIBLE", "Answer", "Buffers", "Job", "PreviewGrid", "Thumbnail", "run_tiles"]

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from nubila.bands import parse_bands
 from nubila.errors import GridError, InputError
 from nubila.raster import Grid, Window
+from nubila.scenes.fill import FILL_NOTE, FILL_SWITCH, filled_with_0, is_told
 from nubila.scenes.reflectance import in_percent, too_high, too_low
 from nubila.scenes.scaling import check_scaling, plain_number
 from nubila.scenes.scene import Band, BandFile, Scene
@@ -71,6 +72,7 @@ def scene_from_array(
     saturated: float | None = None,
     resolution: float = 10.0,
     grid: Grid | None = None,
+    zero_fill: bool = False,
     name: str = "array",
 ) -> Scene:
     """Return a scene over an array; reflectance = array * scale + offset.
@@ -86,6 +88,9 @@ def scene_from_array(
         saturated: value from which a pixel is saturated.
         resolution: metres a pixel; not used with a grid.
         grid: where the pixels lie; default no CRS, top left corner at the origin.
+        zero_fill: take pixels of exactly 0 in every band as no data, with a note if there are any,
+            unless `nodata` is given or the array masks something. Reflectance of which it is known
+            that NaN alone means no data goes without.
         name: what messages and output call the scene.
 
     Raises:
@@ -135,7 +140,9 @@ def scene_from_array(
             nodata=nodata,
             saturated=saturated,
             resolution=grid.resolution,
+            zero_fill=zero_fill and not is_told(None, given=nodata, masked=np.ma.is_masked(stack)),
         )
+    found = filled_with_0(found)
     return Scene(
         id=name,
         path=name,
@@ -144,7 +151,20 @@ def scene_from_array(
         bands=found,
         grid=grid,
         default_resolution=grid.resolution,
+        notes=(f"{FILL_NOTE} {FILL_SWITCH}",) if _has_fill(found) else (),
     )
+
+
+def _has_fill(bands: Mapping[str, Band]) -> bool:
+    """Tell whether a pixel is 0 in every band, where that means no data."""
+    empty: NDArray[np.bool_] | None = None
+    for band in bands.values():
+        values = band.finest.source.read(1, Window.whole(band.finest.source.shape))
+        zeros = values == 0
+        empty = zeros if empty is None else empty & zeros
+        if not (band.zero_fill and empty.any()):
+            return False
+    return empty is not None
 
 
 def _stack(array: ArrayLike) -> NDArray[Any]:

@@ -104,8 +104,8 @@ class Band:
         resolution: native ground resolution in metres; a coarser file never stands in silently
             for a request at this resolution.
         missing: files that the product names and that are not there, as (resolution, path).
-        zero_fill: a pixel that is exactly 0 in this and every other such band of a scene has no
-            data.
+        zero_fill: a pixel whose count is exactly 0 in this and every other such band that is read
+            has no data; see `nubila.scenes.fill`.
     """
 
     name: str

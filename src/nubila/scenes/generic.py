@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import numpy as np
 from nubila.bands import BANDS, SENSORS, band_name, label_names, parse_bands, plain_label
 from nubila.errors import BandError, InputError, MetadataError, nearest
 from nubila.raster.gdal import GdalSource, RasterInfo, open_source
+from nubila.scenes.fill import FILL_NOTE, FILL_SWITCH, filled_with_0, is_told
 from nubila.scenes.grids import common_grid
 from nubila.scenes.location import gdal_path, unsigned
 from nubila.scenes.reflectance import in_percent, sample_of, too_high, too_low
@@ -69,7 +69,9 @@ def open_raster(
             default: what the files call their bands.
         scale: reflectance = value * scale + offset, for all bands.
         offset: see `scale`; default the file's, or 0.
-        nodata: value that means no data; default the file's.
+        nodata: value that means no data; default the file's. Where no band of several has one
+            (NaN in a file says nothing), pixels of exactly 0 in every band that is read are no
+            data, and a note says so; NaN given here means that they are data.
         sensor: a key of `nubila.bands.SENSORS`, whose own labels (``B2``) bands may then have;
             without it labels count where they can only be Sentinel-2's.
 
@@ -214,18 +216,17 @@ def _bands(
 
 
 def _filled(bands: Mapping[str, Band], said: dict[str, list[str]]) -> dict[str, Band]:
-    """Return the bands, those that may be filled with 0 as such only where all of them may be."""
-    zeros = [name for name, band in bands.items() if band.zero_fill]
-    every = 1 < len(zeros) == len(bands)
-    if zeros:
+    """Return the bands, filled with 0 where nothing says of any of them what means no data."""
+    found = filled_with_0(bands)
+    if untold := [name for name, band in bands.items() if band.zero_fill]:
+        every = all(band.zero_fill for band in found.values())
         note = (
-            "pixels of exactly 0 in every band are taken as no data, for no value is given for it "
-            "(--nodata nan: they are data)"
+            f"{FILL_NOTE} {FILL_SWITCH}"
             if every
-            else "values of exactly 0 count as data; if they mean no data, give --nodata 0"
+            else "no value for no data is given, so values of 0 are data (--nodata)"
         )
-        said[note] = zeros
-    return {name: replace(band, zero_fill=every) for name, band in bands.items()}
+        said[note] = untold
+    return found
 
 
 def _band(
@@ -235,7 +236,6 @@ def _band(
     info, index = layer.info, layer.index - 1
     own = info.scales[index], info.offsets[index]
     dtype, own_nodata = info.dtypes[index], info.nodata[index]
-    floating = np.dtype(dtype).kind == "f"
     band = Band(
         name=name,
         label=layer.label,
@@ -245,23 +245,21 @@ def _band(
         scale_from="given" if scale is not None else f"tags of {layer.path}",
         nodata=own_nodata if nodata is None else nodata,
         resolution=info.grid.resolution,
+        zero_fill=not is_told(own_nodata, given=nodata, masked=layer.source.masked),
     )
     _check_scaling(layer, band)
     notes = _override_notes(layer, scale, offset, nodata)
-    if band.nodata is None and not floating and not layer.source.masked:
-        notes.append("no value for no data is given, so every pixel counts (--nodata)")
     if scale is not None or own != (1.0, 0.0):
         return band, notes
-    if not floating:
+    if np.dtype(dtype).kind != "f":
         raise MetadataError(
             f"{layer.path}: band {layer.index} ({name}) holds {dtype} counts and the file "
             f"has no scale. Say how they become reflectance, such as --scale 0.0001 (and "
             f"--offset -0.1 for Sentinel-2 counts of baseline 04.00 and later)"
         )
     notes.append(f"{dtype} without a scale, taken as reflectance (1 = 100 %)")
-    zeros = _check_reflectance(layer, band) and nodata is None
-    told = "floating-point values taken as they are"
-    return replace(band, scale_from=told, zero_fill=zeros), notes
+    _check_reflectance(layer, band)
+    return replace(band, scale_from="floating-point values taken as they are"), notes
 
 
 def _check_scaling(layer: _Layer, band: Band) -> None:
@@ -292,12 +290,8 @@ def _override_notes(
     ]
 
 
-def _check_reflectance(layer: _Layer, band: Band) -> bool:
-    """Refuse values that no reflectance has, judged by nine blocks of the coarsest level.
-
-    Returns:
-        Whether there are so many zeros (1 %) that they may mean no data, and nothing says so.
-    """
+def _check_reflectance(layer: _Layer, band: Band) -> None:
+    """Refuse values that no reflectance has, judged by nine blocks of the coarsest level."""
     values = sample_of(layer.source)
     where = f"{layer.path}: band {layer.index} ({band.name}) has values"
     high, low = (judge(values, band.nodata) for judge in (too_high, too_low))
@@ -311,8 +305,6 @@ def _check_reflectance(layer: _Layer, band: Band) -> bool:
             f"{where} down to {low:g}, which no reflectance is. If that means no data, say "
             f"--nodata {low:g}; if it is meant, --scale 1"
         )
-    told = layer.source.masked or (band.nodata is not None and not math.isnan(band.nodata))
-    return not told and int(np.count_nonzero(values == 0)) > values.size / 100
 
 
 def _gathered(said: Mapping[str, Sequence[str]], bands: Mapping[str, Band]) -> Iterator[str]:

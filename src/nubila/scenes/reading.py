@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -14,25 +13,10 @@ from nubila.raster.grid import Grid, Window
 from nubila.raster.resample import Axis, plan_axis, resample
 from nubila.scenes.band import Band, BandFile, Saturation
 
-__all__ = ["leave_out_fill", "read_band"]
+__all__ = ["read_band"]
 
 # Reflectance that neither snow nor cloud reaches, with the sun low and facing it (about 1.6).
 _BRIGHTEST: Final = 2.0
-
-
-def leave_out_fill(bands: Mapping[int, Band], reflectance: NDArray[np.float32]) -> None:
-    """Set pixels to NaN that are exactly 0 in every band read that is filled so (`zero_fill`).
-
-    A single such band tells nothing: cirrus may well be 0 under a dry sky.
-
-    Args:
-        bands: by their places in `reflectance`.
-        reflectance: (bands, rows, columns), changed in place.
-    """
-    places = [place for place, band in bands.items() if band.zero_fill]
-    if len(places) > 1:
-        empty = (reflectance[places] == 0).all(axis=0)
-        reflectance[places] = np.where(empty, np.float32(np.nan), reflectance[places])
 
 
 def read_band(
@@ -64,12 +48,13 @@ def read_band(
     values = target if same else np.empty(counts.shape, np.float32)
     np.copyto(values, counts, casting="unsafe")
     values *= np.float32(band.scale)
-    if band.offset:
-        values += np.float32(band.offset)
     if missing is not None:
         np.copyto(values, np.float32(np.nan), where=missing)
     if not same:
         target[...] = resample(values, rows, columns)
+    # Last, so that what is made of counts of 0 alone is the offset itself.
+    if band.offset:
+        target += np.float32(band.offset)
     limit = None
     saturated = _saturated(band, mixed=factor > 1 and bool(file.spill))
     # Asked this way round because the largest of counts with NaN among them is NaN.

@@ -19,7 +19,8 @@ from nubila.classes import Validity
 from nubila.errors import BandError, GridError, MissingFileError, nearest
 from nubila.raster.grid import Grid, Window
 from nubila.scenes.band import Band, BandFile, RasterSource, Saturation, listed
-from nubila.scenes.reading import leave_out_fill, read_band
+from nubila.scenes.fill import leave_out_fill
+from nubila.scenes.reading import read_band
 
 __all__ = ["Band", "BandFile", "Pixels", "RasterSource", "Saturation", "Scene", "validity_of"]
 

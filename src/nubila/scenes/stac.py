@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from nubila.bands import SENSORS
 from nubila.errors import BandError, MetadataError
 from nubila.raster.gdal import open_source, read_info
+from nubila.scenes.fill import FILL_NOTE, filled_with_0, is_told
 from nubila.scenes.grids import common_grid
 from nubila.scenes.location import unsigned
 from nubila.scenes.reflectance import sample_of, too_high, too_low
@@ -67,6 +68,9 @@ def open_stac(item: Any) -> Scene:  # noqa: ANN401 (pystac is no dependency, so 
         bands[name], said = _band(found, alternatives)
         for note, file in said:
             notes.setdefault(note, []).extend([file] if file else [])
+    bands = filled_with_0(bands)
+    if any(band.zero_fill for band in bands.values()):
+        notes[FILL_NOTE] = []
     told = (f"{note}: {', '.join(files)}" if files else note for note, files in notes.items())
     return _scene(found, bands, tuple(told))
 
@@ -95,7 +99,7 @@ def _band(item: StacItem, layers: Sequence[Layer]) -> tuple[Band, list[tuple[str
     ]
     files.sort(key=lambda file: file.grid.resolution)
     floats = calibrations[0].floats
-    nodata, assumed = _nodata(item, first, is_count=not floats)
+    nodata, told, assumed = _nodata(item, first, is_count=not floats)
     sentinel = item.sensor == "sentinel-2-msi"
     band = Band(
         name=first.name,
@@ -108,7 +112,7 @@ def _band(item: StacItem, layers: Sequence[Layer]) -> tuple[Band, list[tuple[str
         saturated=_SENTINEL_SATURATED if sentinel else None,
         saturation=_saturation(item, first),
         resolution=_native(item, first, files[0]),
-        zero_fill=bool(floats and assumed),
+        zero_fill=not told,
     )
     said = ((calibrations[0].note, posixpath.basename(floats)), (assumed, ""))
     return band, [(note, file) for note, file in said if note]
@@ -159,29 +163,27 @@ def _check_reflectance(item: StacItem, layer: Layer) -> None:
             )
 
 
-def _nodata(item: StacItem, layer: Layer, *, is_count: bool) -> tuple[float | None, str]:
-    """Return the stated value; 0 for the agencies' own products; else the file's; and a note.
+def _nodata(item: StacItem, layer: Layer, *, is_count: bool) -> tuple[float | None, bool, str]:
+    """Return the stated value; 0 for the agencies' own products; else the file's.
+
+    With it, whether anything tells what means no data, and a note.
 
     Counts of a known sensor without any value are taken as the agencies', with a note: 0 is no data
     in all that they give away, and where it is none, next to no pixel has it. The agencies give
     away no floating-point values.
     """
     if layer.nodata is not None:
-        return layer.nodata, ""
+        return layer.nodata, is_told(layer.nodata), ""
     known = item.sensor != "unknown"
     if known and is_count and _level(item.properties):
-        return 0.0, ""
+        return 0.0, True, ""
     source, info = open_source(item.path(layer.asset), layer.index)
     nodata = info.nodata[layer.index - 1]
-    if nodata is not None or source.masked:
-        return nodata, ""
-    if not is_count:
-        return None, "pixels of exactly 0 in every band are taken as no data, for nothing tells it"
-    if info.dtypes[layer.index - 1].startswith("float"):
-        return None, ""
-    if known:
-        return 0.0, "neither item nor file say what means no data; taken to be count 0"
-    return None, "neither item nor file say what means no data, so every pixel counts"
+    told = is_told(nodata, masked=source.masked)
+    floats = info.dtypes[layer.index - 1].startswith("float")
+    if known and is_count and not (told or floats):
+        return 0.0, True, "neither item nor file say what means no data; taken to be count 0"
+    return nodata, told, ""
 
 
 def _native(item: StacItem, layer: Layer, finest: BandFile) -> float:

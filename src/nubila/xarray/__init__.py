@@ -2,7 +2,7 @@
 
     >>> import nubila.xarray                                        # doctest: +SKIP
     >>> dataset = odc.stac.load(items, bands=["blue", "green", "red", "nir"], chunks={})
-    >>> mask = dataset.nubila.mask(scale=1e-4)
+    >>> mask = dataset.nubila.mask(scale=1e-4, nodata=0)
     >>> clear = dataset.where(mask == 0)
 
 Arrays in memory give arrays in memory; Dask arrays stay lazy, and how they are chunked leaves no

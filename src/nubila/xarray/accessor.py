@@ -12,6 +12,7 @@ from nubila.errors import GridError
 from nubila.infer.decide import threshold_list
 from nubila.infer.engine import absence_notes
 from nubila.infer.operating import given_thresholds
+from nubila.scenes.fill import FILL_NOTE
 from nubila.xarray.bands import check_required, stack_bands, take_bands
 from nubila.xarray.blocks import classes_of, known_model
 from nubila.xarray.scaling import find_scaling
@@ -53,14 +54,16 @@ class NubilaAccessor:
             offset: default ``add_offset`` from the same place, or 0.
             nodata: value that means no data. Default: ``_FillValue`` or ``nodata`` in the same
                 places, or what rioxarray knows, of all bands if some say nothing; NaN always does.
+                Where only NaN is known to, pixels of exactly 0 in every band that the model takes
+                are no data too, and ``comment`` says so; ``nodata=nan`` means that they are data.
             thresholds: class name -> least probability.
 
         Returns:
             DataArray named ``mask``, uint8, with the dimensions of a band: 0 clear, 1 cloud,
             2 thin cloud, 3 cloud shadow, 4 snow, 5 water, 255 no data; the classes are told by
-            the CF attributes ``flag_values`` and ``flag_meanings``, and ``comment`` tells what the
-            mask suffers where a band that matters is not there. The bands' grid mapping, which
-            holds the CRS, is the mask's too.
+            the CF attributes ``flag_values`` and ``flag_meanings``, and ``comment`` tells what was
+            assumed, and what the mask suffers where a band that matters is not there. The bands'
+            grid mapping, which holds the CRS, is the mask's too.
 
         Raises:
             BandError: bands are unknown, their labels may be another sensor's, two are the same,
@@ -83,21 +86,23 @@ class NubilaAccessor:
         check_required(card, names)
         given = {"scale_factor": scale, "add_offset": offset, "nodata": nodata}
         values = stack.transpose(..., "band", rows, columns)
+        # What rioxarray was told of an array it forgets of a part of it.
+        told = taken if isinstance(taken, xr.Dataset) else self._data
+        scaling = find_scaling(told, stack.dtype, given)
         settings = {
             "bands": names,
             "model": model,
             "thresholds": thresholds,
             "threads": 1,  # Dask brings its own
-            # What rioxarray was told of an array it forgets of a part of it.
-            **find_scaling(
-                taken if isinstance(taken, xr.Dataset) else self._data, stack.dtype, given
-            ),
+            **scaling,
         }
         classes = classes_of(values.data, settings, None if whole else card.halo, card.stride)
         template = values.isel(band=0, drop=True)
         mask = xr.DataArray(classes, coords=template.coords, dims=template.dims, name="mask")
         mask.attrs = _attributes(card.name)
-        if notes := absence_notes(card, names):
+        # Of what is lazy nobody knows yet whether there are such pixels.
+        filled = (FILL_NOTE,) if scaling["nodata"] is None and len(names) > 1 else ()
+        if notes := (*absence_notes(card, names), *filled):
             mask.attrs["comment"] = "; ".join(notes)
         return _with_grid_mapping(mask, self._data, taken)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Collection, Hashable, Mapping
 from typing import Any, Final
@@ -10,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from nubila.errors import InputError, MetadataError
+from nubila.scenes.fill import is_told
 from nubila.scenes.scaling import check_scaling, plain_number
 
 __all__ = ["find_scaling"]
@@ -24,6 +26,8 @@ def find_scaling(
     given: Mapping[str, float | None],
 ) -> dict[str, float | None]:
     """Return scale, offset and nodata: as given, or from the attributes, which must agree.
+
+    nodata is None where nothing tells it, and NaN where that alone is no data.
 
     Args:
         data: of a Dataset only the bands that the model takes.
@@ -56,7 +60,19 @@ def find_scaling(
         offset_said=f"{by['add_offset']} is {offset}",
         error=InputError,
     )
-    return {"scale": scale, "offset": offset, "nodata": found["nodata"]}
+    nodata = found["nodata"]
+    if not is_told(nodata, given=given["nodata"]):
+        nodata = math.nan if _is_decoded(data, dtype) else None
+    return {"scale": scale, "offset": offset, "nodata": nodata}
+
+
+def _is_decoded(data: xr.Dataset | xr.DataArray, dtype: np.dtype[Any]) -> bool:
+    """Tell whether encodings say that a value for no data has become NaN among floats already."""
+    variables = data.data_vars.values() if isinstance(data, xr.Dataset) else [data]
+    return dtype.kind == "f" and all(
+        is_told(_numbers(variable.encoding, variable.name).get("_FillValue"))
+        for variable in variables
+    )
 
 
 def _agreeing(taken: xr.Dataset, asked: Collection[str]) -> dict[str, float | None]:
