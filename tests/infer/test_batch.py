@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from nubila.errors import InputError, MissingFileError, OutputError
-from nubila.infer.api import mask_scene
+from nubila.infer.api import mask_scene, mask_to_folder
 from nubila.infer.batch import mask_many
 from nubila.infer.provenance import MaskOptions
 from nubila.models_io import load_model
@@ -94,3 +96,15 @@ def test_an_auxiliary_band_that_the_model_does_not_take_is_told(model, tmp_path)
     with pytest.raises(InputError, match="takes no band 'elevation'"):
         mask_scene(path, model=model, auxiliary={"elevation": path})
     assert not (tmp_path / "out").exists()
+
+
+def test_a_class_that_the_model_does_not_tell_is_refused_before_anything_is_done(model, tmp_path):
+    path, out = write_raster(tmp_path / "a.tif"), tmp_path / "out"
+    card = model.card.model_copy(update={"classes": ("clear", "cloud", "cloud shadow")})
+    few = replace(model, card=card)
+    options = {"classes": ("thin cloud",), "binary": True}
+    with pytest.raises(InputError, match="'thin cloud': model toy does not tell it"):
+        run([path], out, few, **options)
+    with pytest.raises(InputError, match="'thin cloud': model toy does not tell it"):
+        mask_to_folder(path, out, model=few, options=MaskOptions(**options))
+    assert not out.exists()

@@ -14,6 +14,7 @@ from nubila.infer import decide as module
 from nubila.infer.decide import (
     PROBABILITY_SCALE,
     binary,
+    check_told,
     decide,
     judged,
     keep_classes,
@@ -158,6 +159,21 @@ def test_thresholds_go_by_the_order_of_the_card():
 def test_wrong_thresholds_are_refused(thresholds, message):
     with pytest.raises(InputError, match=message):
         decide(pixel(0, 0, 0, 1), CARD, thresholds)
+
+
+def test_classes_that_a_model_does_not_tell_are_refused():
+    check_told(CARD, ["Cloud", "shadow", "clear"])
+    check_told(CARD, [])
+    with pytest.raises(
+        InputError, match=r"'thin cloud': model toy does not tell it .*cloud, clear"
+    ):
+        check_told(CARD, ["cloud", "thin cloud"])
+    with pytest.raises(InputError, match="did you mean 'cloud'"):
+        check_told(CARD, ["clowd"])
+    merged = CARD.model_copy(update={"stands_for": {"cloud": ("cloud", "thin cloud")}})
+    check_told(merged, ["thin cloud", "cloud"])  # found as cloud
+    with pytest.raises(InputError, match="its class 'cloud' stands for it too"):
+        check_told(merged, ["thin cloud"])
 
 
 @given(hnp.arrays(np.float32, (2, 3, 4), elements=st.floats(0, 1, width=32)))

@@ -10,7 +10,7 @@ from typing import Any
 
 from nubila.errors import OutputError
 from nubila.infer.api import MaskResult, mask_to_folder
-from nubila.infer.decide import threshold_list
+from nubila.infer.decide import check_told, threshold_list
 from nubila.infer.delivery import check_taken
 from nubila.infer.operating import point_of
 from nubila.infer.output import legend_of
@@ -107,6 +107,7 @@ def mask_many(
     folder = check_folder(folder)
     check_taken(model.card, auxiliary or {})
     legend_of(options)
+    check_told(model.card, options.classes)
     threshold_list(model.card, point_of(options, model.card).thresholds)
 
     def mask(scene: Scene) -> MaskResult:

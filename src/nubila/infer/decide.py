@@ -19,6 +19,7 @@ __all__ = [
     "PROBABILITY_SCALE",
     "Kind",
     "binary",
+    "check_told",
     "decide",
     "keep_classes",
     "kinds_of",
@@ -75,6 +76,34 @@ def threshold_list(card: ModelCard, thresholds: Mapping[str, float] | None) -> l
     if None not in found:
         raise InputError("every class has a threshold; leave at least one (clear) without")
     return found
+
+
+def check_told(card: ModelCard, names: Iterable[str]) -> None:
+    """Refuse classes to be kept or marked that a model does not tell: none would be found.
+
+    One that another class asked for stands for (`ModelCard.stands_for`) is found as that.
+
+    Args:
+        card: names the classes.
+        names: of classes.
+
+    Raises:
+        InputError: a name is no class, or the model does not tell it.
+    """
+    asked = {class_code(name): name for name in names}
+    for code, name in asked.items():
+        holders = [
+            holder
+            for holder, members in zip(card.classes, card.class_sets, strict=True)
+            if members >> code & 1
+        ]
+        if code in card.class_codes or any(class_code(holder) in asked for holder in holders):
+            continue
+        told = f"; its class {holders[0]!r} stands for it too" if holders else ""
+        raise InputError(
+            f"class {name!r}: model {card.name} does not tell it "
+            f"(it tells: {', '.join(card.classes)}){told}"
+        )
 
 
 def decide(

@@ -15,7 +15,12 @@ from nubila.bands import STANDS_IN, band_name
 from nubila.classes import NO_DATA, Validity
 from nubila.errors import InputError
 from nubila.infer.area import PlacedArea, place_area
-from nubila.infer.decide import PROBABILITY_NO_DATA, postprocess, postprocess_margin
+from nubila.infer.decide import (
+    PROBABILITY_NO_DATA,
+    check_told,
+    postprocess,
+    postprocess_margin,
+)
 from nubila.infer.engine import Progress, Run, Strip, model_notes, run_scene
 from nubila.infer.mask import CloudMask
 from nubila.infer.operating import point_of
@@ -133,8 +138,9 @@ def check_taken(card: ModelCard, auxiliary: Iterable[str]) -> None:
 
 
 def _check_output(model: Model, options: MaskOptions, point: OperatingPoint) -> None:
-    """Refuse options that need probabilities of a model whose graph keeps them to itself."""
+    """Refuse options that ask for what a model does not give: classes, probabilities."""
     card = model.card
+    check_told(card, options.classes)
     if card.output in ("classes", "mask") and (options.probabilities or point.thresholds):
         what = "probabilities" if options.probabilities else "thresholds"
         raise InputError(
