@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import rasterio
@@ -127,5 +128,68 @@ def test_a_mask_in_which_0_is_data_is_another_one(model, tmp_path):
 
     assert "exactly 0 in every band" in " ".join(masked().notes)
     assert masked().skipped
-    with pytest.raises(OutputError, match="other bands or scaling"):
+    said = "made otherwise is there: that 0 in every band is no data was true, is now false"
+    with pytest.raises(OutputError, match=said):
         masked(nodata=float("nan"))
+
+
+@pytest.mark.parametrize("lost", ["mask", "style", "picture", "probabilities", "validity"])
+def test_a_mask_of_which_a_file_is_gone_is_made_anew(model, tmp_path, lost):
+    options = MaskOptions(probabilities=True, validity=True)
+    first = mask_to_folder(scene(), tmp_path, model=model, options=options)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    first.paths[lost].unlink()
+    again = mask_to_folder(scene(), tmp_path, model=model, options=options)
+    name = first.paths[lost].name
+    assert again.notes == (f"made anew, for of the earlier mask {name} is gone or cut short",)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    assert mask_to_folder(scene(), tmp_path, model=model, options=options).skipped
+
+
+@pytest.mark.parametrize("size", [0, 10, 3000])
+def test_a_mask_that_was_cut_short_is_made_anew(model, tmp_path, size):
+    first = mask_to_folder(scene(), tmp_path, model=model)
+    before = first.paths["mask"].read_bytes()
+    assert len(before) > size
+    first.paths["mask"].write_bytes(before[:size])
+    assert not mask_to_folder(scene(), tmp_path, model=model).skipped
+    assert first.paths["mask"].read_bytes() == before
+    first.paths["style"].write_text("<qgis/>")  # one's own, and shorter
+    assert mask_to_folder(scene(), tmp_path, model=model).skipped
+    item = json.loads(first.paths["item"].read_text())
+    for asset in item["assets"].values():  # as items were before
+        del asset["file:size"]
+    first.paths["item"].write_text(json.dumps(item))
+    assert mask_to_folder(scene(), tmp_path, model=model).skipped
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        ({"dilate": 60}, {}, "option dilate was 60, is now not given"),
+        ({}, {"picture": False}, "option picture was true, is now false"),
+        ({"thresholds": {"cloud": 0.4}}, {"thresholds": {"cloud": 0.5}, "binary": True},
+         'option thresholds was {"cloud": 0.4}, is now {"cloud": 0.5}; '
+         "option binary was false, is now true"),
+        ({"classes": ("cloud",)}, {"classes": ("snow",)},
+         'option classes was ["cloud"], is now ["snow"]'),
+    ],
+)  # fmt: skip
+def test_what_a_mask_was_made_with_otherwise_is_told(model, tmp_path, was, now, said):
+    mask_to_folder(scene(), tmp_path, model=model, options=MaskOptions(**was))
+    with pytest.raises(OutputError) as error:
+        mask_to_folder(scene(), tmp_path, model=model, options=MaskOptions(**now))
+    assert f"a mask made otherwise is there: {said}. Use --overwrite" in str(error.value)
+
+
+def test_another_model_or_version_of_nubila_is_told(model, tmp_path):
+    first = mask_to_folder(scene(), tmp_path, model=model, options=PLAIN)
+    other = replace(model, card=model.card.model_copy(update={"version": "1"}), sha256="ab")
+    said = rf"model's version was 0, is now 1; the model's file \(SHA-256\) was {model.sha256}, is"
+    with pytest.raises(OutputError, match=said):
+        mask_to_folder(scene(), tmp_path, model=other, options=PLAIN)
+    item = json.loads(first.paths["item"].read_text())
+    item["properties"]["processing:software"] = {"nubila": "0.0"}
+    first.paths["item"].write_text(json.dumps(item))
+    with pytest.raises(OutputError, match=r'version of nubila was {"nubila": "0.0"}, is now'):
+        mask_to_folder(scene(), tmp_path, model=model, options=PLAIN)

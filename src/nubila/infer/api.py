@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nubila.classes import Validity
 from nubila.errors import InputError
 from nubila.infer.area import AreaLike, read_area
 from nubila.infer.delivery import Task, check_taken, deliver, mask_in_memory, prepare
 from nubila.infer.engine import Progress, Run, default_threads
-from nubila.infer.finished import finished_item
+from nubila.infer.finished import finished_item, lost_files
 from nubila.infer.mask import CloudMask
 from nubila.infer.operating import given_thresholds
 from nubila.infer.output import FileSet, legend_of, open_files, write_rest
@@ -129,7 +130,8 @@ def mask_to_folder(
     """Mask a scene into files, in bounded memory.
 
     The STAC item is written last: a folder that holds it holds a whole mask. If it tells of the
-    same input, model, options and version, nothing is done. (Dilation and the removal of small
+    same input, model, options and version, nothing is done, unless a file of the mask is gone or
+    cut short: then all are made anew. (Dilation and the removal of small
     objects look at the whole mask, which then is held in memory: 4 bytes a pixel.)
 
     Args:
@@ -150,10 +152,13 @@ def mask_to_folder(
     task = prepare(scene, model, options or MaskOptions())
     files = FileSet(Path(folder), task.scene.id)
     files.check_apart(task.scene.path)
+    lost: list[str] = []
     if not overwrite:
-        if done := _skipped(task, files):
-            return done
-        files.check_ours()
+        item = finished_item(task, files)
+        if item is None:
+            files.check_ours()
+        elif not (lost := lost_files(item, files.folder)):
+            return _skipped(task, files, item)
     legend = legend_of(task.options)
     workers = default_threads() if threads is None else threads
     with (
@@ -163,19 +168,14 @@ def mask_to_folder(
         run, statistics = deliver(task, writer, "uint8", workers, progress)
         _check_valid(statistics, task)
     notes = task.notes(run)
+    anew = (f"made anew, for of the earlier mask {', '.join(lost)} is gone or cut short",)
     paths = write_rest(files, writer, task.grid, task.provenance, statistics, run.preview, notes)
-    return MaskResult(task.scene.id, False, paths, statistics, task.grid, notes, run)
+    told = (*notes, *(anew if lost else ()))
+    return MaskResult(task.scene.id, False, paths, statistics, task.grid, told, run)
 
 
-def _skipped(task: Task, files: FileSet) -> MaskResult | None:
-    """Return the result of an earlier run, None if there is none.
-
-    Raises:
-        OutputError: the mask that is there is of another scene, or made otherwise.
-    """
-    item = finished_item(task, files)
-    if item is None:
-        return None
+def _skipped(task: Task, files: FileSet, item: Mapping[str, Any]) -> MaskResult:
+    """Return the result of an earlier run, as its item tells it."""
     path = files.path("item")
     return MaskResult(
         scene_id=task.scene.id,

@@ -1,12 +1,16 @@
-"""Whether a folder holds the mask already, whole and made from the same input in the same way."""
+"""Whether a folder holds the mask already, whole and made from the same input in the same way.
+
+If it was made otherwise, what differs is told: one of a dozen options may have been forgotten.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import rasterio
 from rasterio.errors import RasterioError
@@ -14,16 +18,30 @@ from rasterio.errors import RasterioError
 from nubila.errors import OutputError
 from nubila.infer.delivery import Task
 from nubila.infer.output import FileSet
-from nubila.infer.stac import input_hrefs, is_same_mask, is_same_scene
+from nubila.infer.provenance import MaskOptions, Provenance
+from nubila.infer.stac import identity, input_hrefs, is_same_scene
 from nubila.raster.gdal import gdal_env
 from nubila.scenes import Scene
 from nubila.scenes.auxiliary import WarpedSource
 
-__all__ = ["finished_item"]
+__all__ = ["finished_item", "lost_files"]
+
+# Of what is the same or not, what people call it.
+_WORDS: Final = {
+    "nubila:model": "the model",
+    "nubila:model_version": "the model's version",
+    "nubila:model_sha256": "the model's file (SHA-256)",
+    "nubila:options": "the options",
+    "nubila:bands": "the bands",
+    "processing:software": "the version of nubila",
+    "zero_fill": "that 0 in every band is no data",
+}
 
 
 def finished_item(task: Task, files: FileSet) -> dict[str, Any] | None:
-    """Return the STAC item of a mask that need not be made again, None if no mask is there.
+    """Return the STAC item of the very mask that would be made now, None if no mask is there.
+
+    Its files may be gone: see `lost_files`.
 
     Raises:
         OutputError: the mask that is there is of another scene, made otherwise, or older than a
@@ -33,10 +51,9 @@ def finished_item(task: Task, files: FileSet) -> dict[str, Any] | None:
     if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises where the name is too long)
         return None
     item = _read(path)
-    if not is_same_mask(item, task.provenance, files.folder):
+    if difference := _difference(item, task, files):
         raise OutputError(
-            f"{path}: {_difference(item, task, files)}. Use --overwrite to replace it, or another "
-            "folder to keep both"
+            f"{path}: {difference}. Use --overwrite to replace it, or another folder to keep both"
         )
     if changed := _changed_since(path, task.scene):
         raise OutputError(
@@ -62,14 +79,83 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _difference(item: Mapping[str, Any], task: Task, files: FileSet) -> str:
-    """Say for a person how an item differs from what would be made now."""
+    """Say for a person how an item differs from what would be made now; empty if it does not."""
     if not is_same_scene(item, task.provenance, files.folder):
         there = ", ".join(input_hrefs(item))
         return f"the mask of another scene with this name is there ({there})"
-    return (
-        "a mask made with other bands or scaling, another model, version or options is there, or a "
-        "file of it is gone"
-    )
+    told = "; ".join(_differences(item["properties"], task.provenance))
+    return told and f"a mask made otherwise is there: {told}"
+
+
+def _differences(there: Mapping[str, Any], provenance: Provenance) -> Iterator[str]:
+    """Say what a mask that is there was made with, and what would be taken now."""
+    for key, now in identity(provenance).items():
+        was = there.get(key)
+        if was == now:
+            continue
+        if key == "nubila:options" and isinstance(was, dict):
+            default = {name: _plain(value) for name, value in vars(MaskOptions()).items()}
+            yield from _changed("option ", default | was, default | now)
+        elif key == "nubila:bands" and was and _names(was) == _names(now):
+            yield from _changed_bands(was, now)
+        elif key == "nubila:bands":
+            yield _told(_WORDS[key], _names(was), _names(now))
+        else:
+            yield _told(_WORDS[key], was, now)
+
+
+def _changed(what: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for name in dict.fromkeys((*now, *was)):
+        if was.get(name) != now.get(name):
+            yield _told(f"{what}{_WORDS.get(name, name)}", was.get(name), now.get(name))
+
+
+def _changed_bands(was: Sequence[Any], now: Sequence[Any]) -> Iterator[str]:
+    """Tell of each change once, with the bands that it is about unless it is about all."""
+    told: dict[str, list[str]] = {}
+    for one, other in zip(was, now, strict=True):
+        both = ({**band, "zero_fill": band.get("zero_fill", False)} for band in (one, other))
+        for change in _changed("", *both):
+            told.setdefault(change, []).append(other["name"])
+    for change, names in told.items():
+        yield change if len(names) == len(now) else f"of {', '.join(names)} {change}"
+
+
+def _names(bands: Any) -> Any:  # noqa: ANN401 (what an item has)
+    """Return the names of an item's bands, or what it has in their place."""
+    if isinstance(bands, list) and all(isinstance(b, dict) and "name" in b for b in bands):
+        return [band["name"] for band in bands]
+    return bands
+
+
+def _told(what: str, was: Any, now: Any) -> str:  # noqa: ANN401 (values of JSON)
+    return f"{what} was {_shown(was)}, is now {_shown(now)}"
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401 (a value of JSON)
+    if value in (None, [], {}):
+        return "not given"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return textwrap.shorten(text, 70, placeholder=" ...")
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 (an option's default)
+    """Return a value as JSON gives it back."""
+    return json.loads(json.dumps(value))
+
+
+def lost_files(item: Mapping[str, Any], folder: Path) -> list[str]:
+    """Return the names of a mask's files that are gone, or shorter than they were written.
+
+    A style may be changed by people, and is only to be there.
+    """
+    found = []
+    for kind, asset in item["assets"].items():
+        path = folder / asset["href"]
+        least = 0 if kind == "style" else asset.get("file:size", 0)
+        if not path.is_file() or path.stat().st_size < least:
+            found.append(path.name)
+    return found
 
 
 def _changed_since(item: Path, scene: Scene) -> str:

@@ -24,11 +24,12 @@ from nubila.infer.statistics import Statistics
 from nubila.raster import Grid
 from nubila.scenes.footprint import footprint_geometry
 
-__all__ = ["input_hrefs", "is_same_mask", "is_same_scene", "item_frame", "stac_item"]
+__all__ = ["identity", "input_hrefs", "is_same_scene", "item_frame", "stac_item"]
 
 _EXTENSIONS: Final = (
     "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
     "https://stac-extensions.github.io/eo/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
     "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
     "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
@@ -77,7 +78,8 @@ def stac_item(
         provenance: where the mask comes from.
         statistics: of the area.
         legend: of the mask file's values.
-        files: ``mask`` and, where written, ``probabilities``, ``validity``, ``style``, ``picture``.
+        files: ``mask`` and, where written, ``probabilities``, ``validity``, ``style``, ``picture``;
+            they are there, whole.
         folder: the item's folder.
         notes: what a person should know of the mask, as ``nubila:notes``.
     """
@@ -89,18 +91,16 @@ def stac_item(
     }
 
 
-def is_same_mask(item: Mapping[str, Any], provenance: Provenance, folder: Path) -> bool:
-    """Tell whether an item in `folder` is what masking again would give, and its files are there.
-
-    That is so if input, bands and their scaling, model, options and version of nubila are the same.
-    """
-    properties = item.get("properties", {})
-    wanted = _identity(provenance)
-    return (
-        all(properties.get(key) == value for key, value in wanted.items())
-        and is_same_scene(item, provenance, folder)
-        and all((folder / a["href"]).is_file() for a in item.get("assets", {}).values())
-    )
+def identity(provenance: Provenance) -> dict[str, Any]:
+    """Return the properties by which two masks of a scene are the same."""
+    return {
+        "nubila:model": provenance.card.name,
+        "nubila:model_version": provenance.card.version,
+        "nubila:model_sha256": provenance.model_sha256,
+        "nubila:options": provenance.options.record(),
+        "nubila:bands": [band.record() for band in provenance.bands],
+        "processing:software": {"nubila": provenance.version},
+    }
 
 
 def is_same_scene(item: Mapping[str, Any], provenance: Provenance, folder: Path) -> bool:
@@ -128,18 +128,6 @@ def _local_href(path: str, folder: Path) -> str:
 def _is_local(path: str) -> bool:
     # Not Path.exists, which raises for what is too long to be a name.
     return not ("://" in path or path.startswith("/vsi")) and os.path.exists(path)  # noqa: PTH110
-
-
-def _identity(provenance: Provenance) -> dict[str, Any]:
-    """Return the properties by which two masks are the same."""
-    return {
-        "nubila:model": provenance.card.name,
-        "nubila:model_version": provenance.card.version,
-        "nubila:model_sha256": provenance.model_sha256,
-        "nubila:options": provenance.options.record(),
-        "nubila:bands": [band.record() for band in provenance.bands],
-        "processing:software": {"nubila": provenance.version},
-    }
 
 
 def _cover(statistics: Statistics) -> dict[str, Any]:
@@ -173,7 +161,7 @@ def _properties(provenance: Provenance, grid: Grid) -> dict[str, Any]:
         found["nubila:operating_point"] = point.model_dump(mode="json")
     # proj:code may say that there is none; every other field that is not known is left out.
     kept = {key: value for key, value in found.items() if value is not None or key == "proj:code"}
-    return kept | _identity(provenance)
+    return kept | identity(provenance)
 
 
 def _rounded(value: float | None) -> float | None:
@@ -292,7 +280,11 @@ def _assets(
         "picture": {"title": "Image and mask", "type": "image/png", "roles": ["overview"]},
     }
     return {
-        name: {"href": f"./{path.relative_to(folder).as_posix()}", **details[name]}
+        name: {
+            "href": f"./{path.relative_to(folder).as_posix()}",
+            **details[name],
+            "file:size": path.stat().st_size,
+        }
         for name, path in files.items()
     }
 
