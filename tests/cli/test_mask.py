@@ -15,6 +15,7 @@ from nubila.cli import app
 from nubila.cli.outcomes import print_outcomes, raise_failed
 from nubila.errors import BatchError, InputError, OutputError
 from nubila.infer.batch import Outcome
+from nubila.raster.cog import CogWriter
 from tests.infer.scenes import BANDS, GRID, write_raster
 from tests.infer.test_area import TRIANGLE
 from tests.infer.toy import write_toy
@@ -259,6 +260,26 @@ cog.CogWriter.write = slowly
 from nubila.cli import main
 main()
 """
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_ctrl_c_says_what_is_done(run, tmp_path, monkeypatch, flags):
+    images = [write_raster(tmp_path / f"{name}.tif") for name in "abc"]
+    assert run(images[0]).exit_code == 0
+
+    def interrupt(self, strip):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CogWriter, "write", interrupt)
+    for inputs, said in (
+        ([images[1]], "interrupted; 0 scenes are done, and nothing half-written is left."),
+        (images, "interrupted; 1 scene is done, and nothing half-written is left."),
+        ([images[0], "none.tif", images[1]], "interrupted; 1 scene is done, 1 failed, and"),
+    ):
+        result = run(*inputs, *flags)
+        assert result.exit_code == 130
+        assert said in result.stderr
+    assert not [p.name for p in (tmp_path / "out").iterdir() if not p.name.startswith("a")]
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])

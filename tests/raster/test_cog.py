@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import textwrap
@@ -280,3 +281,20 @@ def test_a_crs_that_cannot_be_kept_is_told(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match=r"x\.tif: .*its CRS.*UTM zone 32N(.|\n)*gdalwarp"):
         write_cog(tmp_path / "x.tif", np.zeros((9, 9), np.uint8), grid=grid_of(9, 9), look=LOOK)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])  # of side file, raster, folder
+def test_an_interruption_leaves_no_side_file_without_its_raster(tmp_path, monkeypatch, call):
+    path, calls, fsync = tmp_path / "a.tif", [], os.fsync
+
+    def interrupt(handle):
+        calls.append(handle)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_cog(path, np.zeros((20, 30), np.uint8), grid=grid_of(20, 30), look=LOOK)
+    for left in tmp_path.glob("*.aux.xml"):
+        assert left.with_name(left.name.removesuffix(".aux.xml")).is_file()

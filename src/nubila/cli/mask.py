@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nubila.cli.outcomes import print_outcomes, raise_failed, scene_bars
+
+if TYPE_CHECKING:
+    from nubila.infer.batch import Outcome
 
 __all__ = ["mask"]
 
@@ -250,20 +254,46 @@ def mask(
         picture=not no_picture,
     )
     opening = {"bands": bands, "scale": scale, "offset": offset, "nodata": nodata}
-    with scene_bars(quiet=as_json) as progress:
-        outcomes = mask_many(
-            scenes,
-            output,
-            model=load_model(find_model(model), provider=provider),
-            options=options,
-            opening={key: value for key, value in opening.items() if value is not None},
-            auxiliary=_auxiliary(auxiliary or []),
-            threads=threads,
-            overwrite=overwrite,
-            progress=progress,
-        )
-        found = print_outcomes(outcomes, as_json=as_json, many=len(scenes) > 1)
+    seen: list[Outcome] = []
+    try:
+        with scene_bars(quiet=as_json) as progress:
+            outcomes = mask_many(
+                scenes,
+                output,
+                model=load_model(find_model(model), provider=provider),
+                options=options,
+                opening={key: value for key, value in opening.items() if value is not None},
+                auxiliary=_auxiliary(auxiliary or []),
+                threads=threads,
+                overwrite=overwrite,
+                progress=progress,
+            )
+            kept = _keeping(outcomes, seen)
+            found = print_outcomes(kept, as_json=as_json, many=len(scenes) > 1)
+    except KeyboardInterrupt:  # of which Typer would end the program without a word
+        typer.echo(_interrupted(seen), err=True)
+        raise typer.Exit(130) from None
     raise_failed(found, as_json=as_json, many=len(scenes) > 1)
+
+
+def _keeping(outcomes: Iterator[Outcome], seen: list[Outcome]) -> Iterator[Outcome]:
+    """Hand outcomes on, and keep them for who is interrupted."""
+    for outcome in outcomes:
+        seen.append(outcome)
+        yield outcome
+
+
+def _interrupted(seen: Sequence[Outcome]) -> str:
+    """Say what Ctrl-C left, given what became of the scenes before."""
+    failed = sum(outcome.error is not None for outcome in seen)
+    done = len(seen) - failed
+    told = f"{done} scene{'s are' if done != 1 else ' is'} done" + (
+        f", {failed} failed" if failed else ""
+    )
+    return (
+        f"interrupted; {told}, and nothing half-written is left. Without --overwrite, the same "
+        "command goes on from here"
+    )
 
 
 def _area(area: str | None, bounds: str | None, crs: str | None) -> Any:  # noqa: ANN401 (an Area, imported late)

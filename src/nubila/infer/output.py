@@ -113,8 +113,9 @@ class FileSet:
         """
         path = self.path(kind)
         try:
-            path.unlink(missing_ok=True)
+            # Beside no raster, should this be cut short, there must be none of these.
             path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{path}: cannot be replaced: {error.strerror}") from error
 

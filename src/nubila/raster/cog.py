@@ -27,7 +27,7 @@ from rasterio.shutil import copy
 from rasterio.windows import Window as RasterioWindow
 
 from nubila.errors import OutputError
-from nubila.raster.atomic import atomic_path, flush, scratch_path
+from nubila.raster.atomic import flush, scratch_path
 from nubila.raster.gdal import gdal_env
 from nubila.raster.grid import Grid
 
@@ -170,7 +170,7 @@ def open_cog(
         OutputError: the file cannot be written.
     """
     path, form = Path(path), _Form(grid, look, bands, dtype, threads)
-    with atomic_path(path) as target, scratch_path(path) as scratch, gdal_env():
+    with scratch_path(path) as target, scratch_path(path) as scratch, gdal_env():
         writer = CogWriter(form, path, target, scratch)
         try:
             yield writer
@@ -178,7 +178,11 @@ def open_cog(
         except BaseException:
             writer.abandon()
             raise
+        # The raster first: what is cut short here must not leave a side file without one.
+        target.replace(path)
         _place_side_file(target, path)
+        with suppress(OSError):  # some network file systems cannot do this for folders
+            flush(path.parent)
 
 
 def write_cog(path: str | Path, values: NDArray[Any], *, grid: Grid, look: CogLook) -> None:
