@@ -76,9 +76,12 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
     np.testing.assert_array_equal(images, again)
 
 
-def test_thin_cloud_that_looks_like_snow_may_stay_open(tmp_path: Path) -> None:
-    synth = {"chips": 30, "cache": tmp_path, "open_over_snow": True}
-    recipe = _recipe(tmp_path, 30, synth=synth)
+@pytest.mark.parametrize(("like_snow", "said"), [("any cloud", 6), ("open", 22)])
+def test_thin_cloud_that_looks_like_snow_may_stay_open(
+    tmp_path: Path, like_snow: str, said: int
+) -> None:
+    synth = {"chips": 26, "cache": tmp_path, "like_snow": like_snow}
+    recipe = _recipe(tmp_path, 26, synth=synth)
     thin = either = 0
     for chip in synthetic_pool(recipe, print):
         bands = {name: chip.image[n].astype(np.float32) for n, name in enumerate(recipe.bands)}
@@ -87,9 +90,19 @@ def test_thin_cloud_that_looks_like_snow_may_stay_open(tmp_path: Path) -> None:
         icy = (darkest > 0.351) & (index > 0.401)  # beyond the rounding of half precision
         assert not ((chip.label == 4) & icy).any()
         plain = (darkest < 0.349) | (index < 0.399)
-        assert not ((chip.label == 22) & plain).any()
-        thin, either = thin + (chip.label == 4).sum(), either + (chip.label == 22).sum()
+        assert not ((chip.label == said) & plain).any()
+        thin, either = thin + (chip.label == 4).sum(), either + (chip.label == said).sum()
     assert thin > either > 1000
-    told = [chip.label for chip in synthetic_pool(_recipe(tmp_path, 30), print)]
+    told = [chip.label for chip in synthetic_pool(_recipe(tmp_path, 26), print)]
     assert sum(int((label == 4).sum()) for label in told) == thin + either
-    assert not any((label == 22).any() for label in told)
+    assert not any((label == said).any() for label in told)
+
+
+def test_storms_come_at_both_levels_and_leave_the_other_kinds_as_they_are(tmp_path: Path) -> None:
+    synth = {"chips": 30, "cache": tmp_path, "storms": True}
+    with_storms = synthetic_pool(_recipe(tmp_path, 30, synth=synth), print)
+    without = synthetic_pool(_recipe(tmp_path, 7), print)
+    for number in range(7):
+        np.testing.assert_array_equal(with_storms[number].label, without[number].label)
+    cloudy = [np.mean(with_storms[number].label == 2) for number in (13, 14, 28, 29)]
+    assert np.mean(cloudy) > 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -150,14 +150,18 @@ class Synth(Section):
     Attributes:
         chips: how many are made; 0 for none.
         share: part of the training chips that is synthetic.
-        open_over_snow: leave open what thin cloud is (thick or thin cloud, or snow) where it is
-            bright and, in the short-wave infrared, like snow: over snow it can hardly be seen.
+        storms: two of fifteen chips are storms of ice, which are as bright as snow, and as dark in
+            the short-wave infrared.
+        like_snow: what a label says of thin cloud that is as bright as thick cloud and, in the
+            short-wave infrared, like snow: ``thin cloud``; ``any cloud``, as tops of ice look the
+            same; ``open``, that it may be snow too, as over snow it can hardly be seen.
         cache: folder where they are kept; relative to the recipe.
     """
 
     chips: int = Field(default=0, ge=0)
     share: float = Field(default=0.0, ge=0, le=1)
-    open_over_snow: bool = False
+    storms: bool = False
+    like_snow: Literal["thin cloud", "any cloud", "open"] = "thin cloud"
     cache: Path = Path("../runs/synth")
 
     @model_validator(mode="after")

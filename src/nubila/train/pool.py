@@ -29,7 +29,12 @@ __all__ = ["Pool", "held_out_count", "synthetic_pool", "view_pool"]
 
 _SENSOR: Final = "sentinel-2-msi"
 _THIN: Final = class_set(["thin cloud"])
-_CLOUD_OR_SNOW: Final = class_set(["cloud", "thin cloud", "snow"])
+# What may be said of thin cloud that looks like snow: `synth.like_snow` of a recipe.
+_LIKE_SNOW: Final = {
+    "thin cloud": _THIN,
+    "any cloud": class_set(["cloud", "thin cloud"]),
+    "open": class_set(["cloud", "thin cloud", "snow"]),
+}
 # The least difference of green and 1.6 um over their sum that is called snow (Hall et al. 1995,
 # doi:10.1016/0034-4257(95)00137-P), and the least reflectance of all visible bands at which real
 # cloud is thick but for 2 of 100 pixels (nubila.curate.thickness).
@@ -38,12 +43,13 @@ _THICK: Final = 0.35
 # Kept out of training, to watch the classes that few real labels name.
 _HELD_OUT: Final = 32
 # Kinds of synthetic chips, in turn; an odd number, so that each comes at both levels. Left to
-# chance, half of all pixels would be cloud and few would be snow or open ground. Without storms
-# nearly all that is bright and dark at 1.6 um would be snow, and real overcast of ice with it.
+# chance, half of all pixels would be cloud and few would be snow or open ground.
 _PRESETS: Final = (
     *("mixed", "snow", "clear", "snow", "cumulus", "desert", "snow"),
-    *("coast", "cirrus", "snow", "clear", "city", "mixed", "storm", "storm"),
+    *("coast", "cirrus", "snow", "clear", "city", "mixed"),
 )
+# Without them nearly all that is bright and dark at 1.6 um is snow, real overcast of ice with it.
+_STORMS: Final = ("storm", "storm")
 
 
 def synthetic_pool(recipe: Recipe, report: Callable[[str], None]) -> Sequence[Labelled]:
@@ -61,7 +67,8 @@ def synthetic_pool(recipe: Recipe, report: Callable[[str], None]) -> Sequence[La
         return (_chip(recipe, number) for number in numbers)
 
     stem = f"chips-{spec.chips}-seed-{recipe.seed}-bands-{_digest(recipe.bands)}"
-    stem += "-open" * spec.open_over_snow
+    stem += {"thin cloud": "", "any cloud": "-open", "open": "-open-snow"}[spec.like_snow]
+    stem += "-storms" * spec.storms
     files = _Files(spec.cache / stem, (spec.chips, len(recipe.bands)))
     files.fill(make, "synthetic chips", report)
     return Pool(files, "synthetic", range(spec.chips))
@@ -218,7 +225,7 @@ class _Files:
         count = self.shape[0]
         if images.shape[:2] != self.shape or len(labels) != count:
             return False
-        numbers = sorted({*range(min(count, len(_PRESETS))), count // 2, count - 1})
+        numbers = sorted({*range(min(count, len(_PRESETS + _STORMS))), count // 2, count - 1})
         return all(
             np.array_equal(images[number], image, equal_nan=True)
             and np.array_equal(labels[number], label)
@@ -270,14 +277,14 @@ def _chip(recipe: Recipe, number: int) -> Made:
     made = [b for b in recipe.bands if b in SENSOR_BANDS[_SENSOR]]
     bands = tuple(b for b in made if level == "L1C" or b != "cirrus")
     random = np.random.default_rng([recipe.seed, number])
-    preset = _PRESETS[number % len(_PRESETS)]
+    presets = _PRESETS + _STORMS * recipe.synth.storms
+    preset = presets[number % len(presets)]
     image, truth = random_chip(
         random, (SIDE, SIDE), bands=bands, level=level, sensor=_SENSOR, preset=preset
     )
     known = truth != NO_DATA
     label = np.where(known, np.left_shift(1, np.where(known, truth, 0)), 0).astype(np.uint8)
-    if recipe.synth.open_over_snow:
-        label[(label == _THIN) & _like_snow(image, bands)] = _CLOUD_OR_SNOW
+    label[(label == _THIN) & _like_snow(image, bands)] = _LIKE_SNOW[recipe.synth.like_snow]
     return order_bands(image, bands, recipe.bands).astype(np.float16), label
 
 
