@@ -151,6 +151,17 @@ def test_dilation_and_small_objects_are_those_of_the_whole_raster(whole, model, 
     assert found.statistics.classes[1] == (expected == 1).sum()
 
 
+def test_a_dilation_of_less_than_a_pixel_is_noted_in_result_and_item(model, tmp_path):
+    said = "dilation of 15 m is less than a pixel of 20 m: nothing grows"
+    assert said in mask_scene(scene(), model=model, dilate=15).notes
+    options = MaskOptions(dilate=15)
+    for _ in range(2):  # the second one finds it done
+        result = mask_to_folder(scene(), tmp_path, model=model, options=options)
+        assert said in result.notes
+    assert said in json.loads(result.paths["item"].read_text())["properties"]["nubila:notes"]
+    assert not mask_scene(scene(), model=model, dilate=20).notes
+
+
 def test_thresholds_change_the_mask(whole, model):
     more = mask_scene(scene(), model=model, thresholds={"cloud": 0.01})
     assert more.cover["cloud"] > whole.cover["cloud"]

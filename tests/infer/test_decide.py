@@ -16,6 +16,7 @@ from nubila.infer.decide import (
     binary,
     check_told,
     decide,
+    growth_notes,
     judged,
     keep_classes,
     postprocess,
@@ -430,3 +431,17 @@ def test_lengths_and_areas_that_make_no_sense_are_refused(name, value):
 
 def test_nothing_asked_for_is_nothing_done():
     np.testing.assert_array_equal(postprocess(ALL, pixel_size=(10, 10)), ALL)
+
+
+@given(st.floats(0, 100), st.tuples(st.floats(5, 60), st.floats(5, 60)))
+def test_that_nothing_grows_is_noted(dilate, pixel_size):
+    classes = np.zeros((41, 41), np.uint8)
+    classes[20, 20] = 1
+    grown = postprocess(classes, pixel_size=pixel_size, dilate_m=dilate)
+    notes = growth_notes(pixel_size=pixel_size, dilate_m=dilate)
+    assert bool(notes) == (dilate > 0 and (grown == 1).sum() == 1)
+
+
+def test_the_note_names_dilation_and_pixel():
+    (note,) = growth_notes(pixel_size=(60.0, 60.0), dilate_m=45.0)
+    assert note == "dilation of 45 m is less than a pixel of 60 m: nothing grows"

@@ -21,6 +21,7 @@ __all__ = [
     "binary",
     "check_told",
     "decide",
+    "growth_notes",
     "keep_classes",
     "kinds_of",
     "likeliest",
@@ -317,6 +318,21 @@ def postprocess_margin(
     """
     grown = math.ceil(dilate_m / min(pixel_size))
     return grown + max(0, _least_pixels(min_area_m2, pixel_size) - 1)
+
+
+def growth_notes(*, pixel_size: tuple[float, float], dilate_m: float) -> tuple[str, ...]:
+    """Return a note if `postprocess` is to grow clouds by less than a pixel, which it cannot.
+
+    Args:
+        pixel_size: as of `postprocess`.
+        dilate_m: see pixel_size.
+    """
+    if dilate_m == 0 or _disc(dilate_m, pixel_size) != [0]:
+        return ()
+    return (
+        f"dilation of {dilate_m:g} m is less than a pixel of {min(pixel_size):.4g} m: nothing "
+        f"grows",
+    )
 
 
 def _least_pixels(area: float, pixel_size: tuple[float, float]) -> int:

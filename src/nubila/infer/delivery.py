@@ -18,6 +18,7 @@ from nubila.infer.area import PlacedArea, place_area
 from nubila.infer.decide import (
     PROBABILITY_NO_DATA,
     check_told,
+    growth_notes,
     postprocess,
     postprocess_margin,
 )
@@ -91,7 +92,8 @@ class Task:
         placed = self.placed.notes if self.placed else ()
         size = _resolution(self.scene, self.options)
         told = model_notes(self.scene, self.model.card, size) if run is None else run.notes
-        return (*self.scene.notes, *placed, *told)
+        grown = growth_notes(pixel_size=self.pixel_size, dilate_m=self.point.dilate)
+        return (*self.scene.notes, *placed, *grown, *told)
 
 
 def prepare(
