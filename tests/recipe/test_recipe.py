@@ -43,6 +43,14 @@ def test_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
     assert load_recipe(_write(folder, recipe.to_yaml())) == recipe
 
 
+@pytest.mark.parametrize(("given", "now"), [("true", "any cloud"), ("false", "thin cloud")])
+def test_a_key_of_before_is_read_as_what_it_is_called_now(
+    tmp_path: Path, given: str, now: str
+) -> None:
+    text = _GOOD + f"synth:\n  open_over_snow: {given}\n"
+    assert load_recipe(_write(tmp_path, text)).synth.like_snow == now
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [

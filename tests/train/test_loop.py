@@ -206,6 +206,21 @@ def test_an_interrupt_that_the_shell_ignores_is_ignored() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+def test_an_interrupt_that_also_ended_the_reader_of_the_words_counts() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    own = os.dup(2)
+    os.dup2(writer, 2)
+    try:
+        with catch_signals() as caught:
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        os.dup2(own, 2)
+        os.close(own)
+        os.close(writer)
+    assert caught.number == signal.SIGINT
+
+
 def test_two_processes_give_what_one_does(toy: Path, tmp_path: Path) -> None:
     # Two passes of one process give batch norm the same chips that two processes give it. Running
     # statistics go another way: one after the other, and the mean. So weights are compared, which

@@ -164,6 +164,15 @@ class Synth(Section):
     like_snow: Literal["thin cloud", "any cloud", "open"] = "thin cloud"
     cache: Path = Path("../runs/synth")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_was_called(cls, given: Any) -> Any:  # noqa: ANN401 (whatever a file holds)
+        """Read the recipes of runs from before `like_snow`, which had `open_over_snow`."""
+        if not isinstance(given, dict) or "open_over_snow" not in given:
+            return given
+        rest = {key: value for key, value in given.items() if key != "open_over_snow"}
+        return {"like_snow": "any cloud" if given["open_over_snow"] else "thin cloud", **rest}
+
     @model_validator(mode="after")
     def _chips_to_share(self) -> Synth:
         if self.share > 0 and self.chips == 0:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -48,7 +48,10 @@ def catch_signals() -> Iterator[Caught]:
         if number == signal.SIGINT:
             if caught.number:
                 raise KeyboardInterrupt
-            os.write(2, _WAIT)  # a handler must not print: it may have interrupted a print
+            # A handler must not print: it may have interrupted a print. What reads the words may
+            # have ended by the same Ctrl-C, as `tee` does.
+            with suppress(OSError):
+                os.write(2, _WAIT)
         caught.number = number
 
     # A shell has what it runs in the background ignore Ctrl-C.
