@@ -163,6 +163,48 @@ def test_a_mask_that_was_cut_short_is_made_anew(model, tmp_path, size):
     assert mask_to_folder(scene(), tmp_path, model=model).skipped
 
 
+@pytest.mark.parametrize("lost", ["picture", "probabilities"])
+def test_a_picture_or_raster_that_lacks_its_end_is_made_anew(model, tmp_path, lost):
+    options = MaskOptions(probabilities=True)
+    first = mask_to_folder(scene(), tmp_path, model=model, options=options)
+    before = first.paths[lost].read_bytes()
+    first.paths[lost].write_bytes(before[:-100])
+    assert not mask_to_folder(scene(), tmp_path, model=model, options=options).skipped
+    assert first.paths[lost].read_bytes() == before
+
+
+def save_smaller(path):
+    """Save a mask again as another program does, with a correction and in fewer bytes."""
+    before = path.stat().st_size
+    with rasterio.open(path) as data:
+        values, profile = data.read(), data.profile
+    values[:, :20] = 1
+    profile.update(driver="GTiff", compress="deflate", zlevel=9)
+    with rasterio.open(path, "w", **profile) as data:
+        data.write(values)
+    assert path.stat().st_size < before
+    return path.read_bytes()
+
+
+def test_a_mask_that_another_program_saved_smaller_is_left_as_it_is(model, tmp_path):
+    first = mask_to_folder(scene(), tmp_path, model=model)
+    corrected = save_smaller(first.paths["mask"])
+    assert mask_to_folder(scene(), tmp_path, model=model).skipped
+    assert first.paths["mask"].read_bytes() == corrected
+
+
+@pytest.mark.parametrize("lost", ["style", "picture"])
+def test_a_corrected_mask_is_not_replaced_because_another_file_is_gone(model, tmp_path, lost):
+    first = mask_to_folder(scene(), tmp_path, model=model)
+    corrected = save_smaller(first.paths["mask"])
+    first.paths[lost].unlink()
+    said = rf"X1_mask\.tif: was changed .* {first.paths[lost].name} is gone(.|\n)*--overwrite"
+    with pytest.raises(OutputError, match=said):
+        mask_to_folder(scene(), tmp_path, model=model)
+    assert first.paths["mask"].read_bytes() == corrected
+    assert not mask_to_folder(scene(), tmp_path, model=model, overwrite=True).skipped
+
+
 @pytest.mark.parametrize(
     ("was", "now", "said"),
     [

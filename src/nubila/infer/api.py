@@ -131,8 +131,9 @@ def mask_to_folder(
 
     The STAC item is written last: a folder that holds it holds a whole mask. If it tells of the
     same input, model, options and version, nothing is done, unless a file of the mask is gone or
-    cut short: then all are made anew. (Dilation and the removal of small
-    objects look at the whole mask, which then is held in memory: 4 bytes a pixel.)
+    cut short: then all are made anew. One that another program saved again is left as it is.
+    (Dilation and the removal of small objects look at the whole mask, which then is held in
+    memory: 4 bytes a pixel.)
 
     Args:
         scene: a scene, or what `nubila.open_scene` takes; files are named after its ``id``.
@@ -146,8 +147,9 @@ def mask_to_folder(
 
     Raises:
         BandError, GridError, InputError, ModelError, ProductError: as `mask_scene`.
-        OutputError: files cannot be written, or the folder holds another mask of this name, or
-            files of such names that are not nubila's.
+        OutputError: files cannot be written, or the folder holds another mask of this name, files
+            of such names that are not nubila's, or a mask of which one file is gone or cut short
+            and another was changed by somebody.
     """
     task = prepare(scene, model, options or MaskOptions())
     files = FileSet(Path(folder), task.scene.id)

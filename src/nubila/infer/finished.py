@@ -145,17 +145,55 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 (an option's default)
 
 
 def lost_files(item: Mapping[str, Any], folder: Path) -> list[str]:
-    """Return the names of a mask's files that are gone, or shorter than they were written.
+    """Return the names of a mask's files that are gone or cut short.
 
-    A style may be changed by people, and is only to be there.
+    A file that is smaller than it was written is read: another program may have saved it again,
+    and what reads whole is left as it is. A style may be changed by people, and is only to be
+    there.
+
+    Raises:
+        OutputError: there are such files, and of the others one was changed by somebody: to make
+            all anew would replace it.
     """
-    found = []
+    lost, changed = [], []
     for kind, asset in item["assets"].items():
         path = folder / asset["href"]
-        least = 0 if kind == "style" else asset.get("file:size", 0)
-        if not path.is_file() or path.stat().st_size < least:
-            found.append(path.name)
-    return found
+        if not path.is_file():
+            lost.append(path.name)
+            continue
+        size, written = path.stat().st_size, asset.get("file:size")
+        if written is None or size == written:
+            continue
+        if kind != "style" and size < written and not _reads_whole(path):
+            lost.append(path.name)
+        else:
+            changed.append(path)
+    if lost and changed:
+        raise OutputError(
+            f"{changed[0]}: was changed since the mask was made, of which {', '.join(lost)} is "
+            "gone or cut short. Use --overwrite to make all its files anew, or another folder to "
+            "keep what is there"
+        )
+    return lost
+
+
+def _reads_whole(path: Path) -> bool:
+    """Tell whether a raster or picture can be read to its end, its overviews too."""
+    try:
+        with gdal_env(), rasterio.open(path) as data:
+            levels = range(len(data.overviews(1)))
+            _read_blocks(data)
+        for level in levels:
+            with gdal_env(), rasterio.open(path, OVERVIEW_LEVEL=level) as data:
+                _read_blocks(data)
+    except RasterioError:
+        return False
+    return True
+
+
+def _read_blocks(data: rasterio.DatasetReader) -> None:
+    for _, window in data.block_windows():
+        data.read(window=window)
 
 
 def _changed_since(item: Path, scene: Scene) -> str:
