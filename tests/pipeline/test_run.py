@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from nubila.errors import InputError, ModelError, OutputError, RecipeError
+from nubila.errors import BatchError, InputError, ModelError, OutputError, RecipeError
 from nubila.models_io import find_model, load_model
 from nubila.pipeline import run_recipe
 from nubila.pipeline.chips import predict_chips
@@ -169,6 +170,49 @@ def test_inference_alone_takes_a_model_of_elsewhere(tmp_path: Path) -> None:
     other.write_bytes(model.read_bytes() + b"\0")
     with pytest.raises(ModelError):
         run_recipe(recipe, tmp_path / "run", stages=("mask",), model=other, report=print)
+
+
+def _write_scenes(folder: Path) -> list[Path]:
+    paths = []
+    for name, clouds in (("one", np.zeros((64, 64), bool)), ("two", np.eye(64, dtype=bool))):
+        _chip(folder, name, clouds)
+        bands = [folder / name / f"{band}.tif" for band in ("B02", "B03", "B04", "B08")]
+        paths.append(folder / f"{name}.tif")
+        with rasterio.open(bands[0]) as like:
+            profile = like.profile | {"count": len(bands)}
+        with rasterio.open(paths[-1], "w", **profile) as out:
+            out.scales = [1e-4] * len(bands)
+            for number, colour in enumerate(("blue", "green", "red", "nir"), start=1):
+                with rasterio.open(bands[number - 1]) as data:
+                    out.write(data.read(1), number)
+                out.set_band_description(number, colour)
+    return paths
+
+
+def test_masks_of_another_model_give_way_and_those_of_the_same_stay(tmp_path: Path) -> None:
+    paths = _write_scenes(tmp_path)
+    recipe = load_recipe(
+        write_toy_recipe(tmp_path), [f"mask.scenes=[{','.join(str(path) for path in paths)}]"]
+    )
+
+    def statuses(name: str) -> list[str]:
+        told: list[str] = []
+        model = Path(find_model(name))
+        run_recipe(recipe, tmp_path / "run", stages=("mask",), model=model, report=told.append)
+        return [json.loads(line)["status"] for line in told if line.startswith("  ")]
+
+    masks = tmp_path / "run/masks"
+    assert statuses("compact") == ["written", "written"]
+    assert statuses("compact-int8") == ["written", "written"]
+    item = json.loads((masks / "one.json").read_text())
+    assert item["properties"]["nubila:model"] == "compact-int8"
+    (tmp_path / "run/stages.json").unlink()  # killed after the first scene
+    (masks / "two.json").unlink()
+    assert statuses("compact-int8") == ["skipped", "written"]
+    (masks / "two_mask.tif").write_bytes(b"of somebody else")
+    with pytest.raises(BatchError, match="1 of 2 scenes failed"):
+        statuses("compact")
+    assert (masks / "two_mask.tif").read_bytes() == b"of somebody else"
 
 
 def test_a_model_of_elsewhere_is_scored_where_nothing_was_trained(tmp_path: Path) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nubila.errors import BatchError, RecipeError
+from nubila.errors import RecipeError
 from nubila.evaluate import evaluate, write_report, write_run_report
 from nubila.export import export_onnx
-from nubila.infer import MaskOptions, mask_many
 from nubila.models_io import load_model
 from nubila.pipeline.chips import predict_chips
 from nubila.pipeline.labels import run_labels
+from nubila.pipeline.masks import mask_scenes
 from nubila.pipeline.record import Record, file_hash, joined_key, stage_key
 from nubila.raster.atomic import make_folder
 from nubila.recipe import Recipe
@@ -183,29 +182,10 @@ def _mask(job: _Job) -> tuple[Path, ...]:
     if wanted.chips is not None:
         outputs += predict_chips(model, wanted.chips, job.folder / "predictions", report=job.report)
     if wanted.scenes:
-        outputs += _mask_scenes(job, [str(path) for path in wanted.scenes])
+        outputs += mask_scenes(model, wanted, job.folder / "masks", report=job.report)
     if not outputs:
         job.report("  mask.scenes and mask.chips are empty: nothing to mask")
     return tuple(outputs)
-
-
-def _mask_scenes(job: _Job, scenes: Sequence[str]) -> list[Path]:
-    wanted = job.recipe.mask
-    outcomes = list(
-        mask_many(
-            scenes,
-            job.folder / "masks",
-            model=load_model(job.onnx()),
-            options=MaskOptions(resolution=wanted.resolution),
-            auxiliary=wanted.auxiliary,
-        )
-    )
-    for outcome in outcomes:
-        job.report("  " + json.dumps(outcome.record()))
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
-    if failed:
-        raise BatchError(f"{len(failed)} of {len(outcomes)} scenes failed: {failed[0].error}")
-    return [path for o in outcomes if o.result is not None for path in o.result.paths.values()]
 
 
 _STAGES: dict[Stage, Callable[[_Job], tuple[Path, ...]]] = {
