@@ -120,6 +120,17 @@ def test_0_in_every_band_is_no_data_unless_something_is_said_to_be(model, dtype)
     assert not whole.notes
 
 
+def test_0_in_the_bands_that_the_model_takes_is_noted_whatever_the_others_are(model):
+    values = counts(empty=False)
+    values[:, :, :20] = 0
+    other = np.full_like(values[:1], 500)
+    both = np.concatenate([other, values])
+    found = nubila.predict(both, ["coastal", *BANDS], model=model, scale=1e-4)
+    assert (found.classes[:, :20] == 255).all()
+    (note,) = found.notes
+    assert note.startswith("pixels of exactly 0 in every band") and "nodata=nan" in note
+
+
 def test_lists_become_arrays_or_are_refused(model):
     values = counts((16, 16)) * 1e-4
     found = nubila.predict(values.tolist(), BANDS, model=model)

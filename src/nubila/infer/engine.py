@@ -27,6 +27,7 @@ from nubila.infer.tiles import VISIBLE, Answer, Buffers, Job, PreviewGrid, run_t
 from nubila.models_io import Model, ModelCard
 from nubila.raster import Grid, Window
 from nubila.scenes import Scene
+from nubila.scenes.fill import FILL_NOTE, FILL_SWITCH
 
 __all__ = [
     "Progress",
@@ -133,7 +134,10 @@ def run_scene(
     return Run(
         grid=plan.grid,
         preview=builder.preview(),
-        notes=model_notes(scene, model.card, plan.resolution),
+        notes=(
+            *model_notes(scene, model.card, plan.resolution),
+            *(_fill_notes(scene) if schedule.filled else ()),
+        ),
         decode_seconds=schedule.decode_seconds,
         tile_seconds=schedule.tile_seconds,
         model_seconds=schedule.model_seconds,
@@ -167,6 +171,12 @@ def model_notes(scene: Scene, card: ModelCard, resolution: float) -> tuple[str, 
     return (*found, *absence_notes(card, there))
 
 
+def _fill_notes(scene: Scene) -> tuple[str, ...]:
+    """Return a note that pixels of 0 were no data, unless the scene says so beforehand."""
+    told = any(note.startswith(FILL_NOTE) for note in scene.notes)
+    return () if told else (f"{FILL_NOTE} {FILL_SWITCH}",)
+
+
 def absence_notes(card: ModelCard, bands: Collection[str]) -> tuple[str, ...]:
     """Return notes on what a mask suffers without the model's bands that are not among `bands`."""
     return tuple(
@@ -195,7 +205,8 @@ class _Schedule:
     """What may run next: decoding goes a few batches of tiles ahead of those being run.
 
     A block is decoded before the first batch that needs it and dropped after the last, so what is
-    held is about the blocks that a row of tiles needs, and some more.
+    held is about the blocks that a row of tiles needs, and some more. `filled` tells whether a
+    pixel of 0 in every band that is read was taken as no data.
     """
 
     def __init__(
@@ -204,6 +215,7 @@ class _Schedule:
         self.job, self.cache = job, cache
         self.stopped = threading.Event()
         self.decode_seconds = self.tile_seconds = self.model_seconds = 0.0
+        self.filled = False
         self._batches = batches
         self._blocks = deque((i, b) for i, blocks in enumerate(cache.arriving) for b in blocks)
         self._missing = [len(blocks) for blocks in cache.arriving]
@@ -232,6 +244,7 @@ class _Schedule:
         if done.answers:
             self.tile_seconds += done.tile_seconds
             self.model_seconds += done.model_seconds
+            self.filled |= any(answer.filled for answer in done.answers)
             self._unfinished[done.batch] = False
             while self._current < len(self._unfinished) and not self._unfinished[self._current]:
                 for block in self.cache.leaving[self._current]:

@@ -123,58 +123,62 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a tile's core."""
+    """What became of a tile's core.
+
+    `filled` tells whether pixels of what the tile saw were 0 in every band, and so no data.
+    """
 
     core: Window
     classes: NDArray[np.uint8]
     validity: NDArray[np.uint8]
     probabilities: NDArray[Any] | None
     thumbnail: Thumbnail | None
+    filled: bool
 
 
 def run_tiles(job: Job, tiles: Sequence[Tile]) -> tuple[list[Answer], float]:
     """Return the answers for tiles, which go through the model together, and its CPU time."""
     inputs, outputs = (array[: len(tiles)] for array in job.buffers.of_thread())
-    validities = [_cut(job, t, target) for t, target in zip(tiles, inputs, strict=True)]
+    cuts = [_cut(job, t, target) for t, target in zip(tiles, inputs, strict=True)]
     thumbnails = [_thumbnail(job, t, r) for t, r in zip(tiles, inputs, strict=True)]
     seconds = 0.0
     # What has no data all over needs no answer.
-    if any(judged(validity).any() for validity in validities):
+    if any(judged(validity).any() for validity, _ in cuts):
         start = time.thread_time()
         job.model.run(inputs, outputs, job.statistics)
         seconds = time.thread_time() - start
     else:
         outputs.fill(np.nan)
     answers = [
-        _answer(job, tile, validity, seen, thumbnail)
-        for tile, validity, seen, thumbnail in zip(
-            tiles, validities, outputs, thumbnails, strict=True
-        )
+        _answer(job, tile, cut, seen, thumbnail)
+        for tile, cut, seen, thumbnail in zip(tiles, cuts, outputs, thumbnails, strict=True)
     ]
     return answers, seconds
 
 
-def _cut(job: Job, tile: Tile, target: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Read what a tile sees into `target`, and return the validity of its core.
+def _cut(job: Job, tile: Tile, target: NDArray[np.float32]) -> tuple[NDArray[np.uint8], bool]:
+    """Read what a tile sees into `target`; return its core's validity, and if pixels were filled.
 
     Some rows at a time, so that what is made on the way stays in the processor's cache.
     """
     window = tile.seen.intersect(Window.whole(job.plan.scene_shape))
     target[:, window.height :] = np.nan
     target[:, :, window.width :] = np.nan
-    validity = np.empty(window.shape, np.uint8)
+    validity, filled = np.empty(window.shape, np.uint8), False
     for top in range(0, window.height, _CUT_ROWS):
         rows = min(_CUT_ROWS, window.height - top)
         part = Window(window.row + top, window.column, rows, window.width)
         inner = slice(top, top + rows)
-        validity[inner] = _read(job, part, target[:, inner, : window.width])
-    return validity[_inside(tile)].copy()
+        validity[inner], some = _read(job, part, target[:, inner, : window.width])
+        filled |= some
+    return validity[_inside(tile)].copy(), filled
 
 
-def _read(job: Job, window: Window, target: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _read(job: Job, window: Window, target: NDArray[np.float32]) -> tuple[NDArray[np.uint8], bool]:
     """Read a window in the card's order of bands; return its validity over the needed bands.
 
-    What `Scene.read` does, but straight into the model's input: a copy less of every pixel.
+    And whether pixels were left out because they are 0 in every band. What `Scene.read` does, but
+    straight into the model's input: a copy less of every pixel.
     """
     saturated: NDArray[np.bool_] | None = None
     for number, place in enumerate(target):
@@ -184,8 +188,9 @@ def _read(job: Job, window: Window, target: NDArray[np.float32]) -> NDArray[np.u
         limit = read_band(*job.levels[number], job.plan.scene_grid, window, place)
         if limit is not None and number in job.needed:
             saturated = limit if saturated is None else saturated | limit
-    leave_out_fill({number: band for number, (band, _, _) in job.levels.items()}, target)
-    return validity_of(target[job.needed], saturated)
+    bands = {number: band for number, (band, _, _) in job.levels.items()}
+    filled = leave_out_fill(bands, target)
+    return validity_of(target[job.needed], saturated), filled
 
 
 def _inside(tile: Tile) -> tuple[slice, slice]:
@@ -196,10 +201,11 @@ def _inside(tile: Tile) -> tuple[slice, slice]:
 def _answer(
     job: Job,
     tile: Tile,
-    validity: NDArray[np.uint8],
+    cut: tuple[NDArray[np.uint8], bool],
     seen: NDArray[np.float32],
     thumbnail: Thumbnail | None,
 ) -> Answer:
+    validity, filled = cut
     core = seen[:, *_inside(tile)]
     classes = decide(core, job.plan.card, job.thresholds)
     blank = ~judged(validity)
@@ -212,7 +218,7 @@ def _answer(
     elif job.probabilities == "float32":
         probabilities = core.copy()
         probabilities[:, classes == NO_DATA] = np.nan
-    return Answer(tile.core, classes, validity, probabilities, thumbnail)
+    return Answer(tile.core, classes, validity, probabilities, thumbnail, filled)
 
 
 def _thumbnail(job: Job, tile: Tile, reflectance: NDArray[np.float32]) -> Thumbnail | None:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from nubila.bands import parse_bands
 from nubila.errors import GridError, InputError
 from nubila.raster import Grid, Window
-from nubila.scenes.fill import FILL_NOTE, FILL_SWITCH, filled_with_0, is_told
+from nubila.scenes.fill import filled_with_0, is_told
 from nubila.scenes.reflectance import in_percent, too_high, too_low
 from nubila.scenes.scaling import check_scaling, plain_number
 from nubila.scenes.scene import Band, BandFile, Scene
@@ -88,9 +88,9 @@ def scene_from_array(
         saturated: value from which a pixel is saturated.
         resolution: metres a pixel; not used with a grid.
         grid: where the pixels lie; default no CRS, top left corner at the origin.
-        zero_fill: take pixels of exactly 0 in every band as no data, with a note if there are any,
-            unless `nodata` is given or the array masks something. Reflectance of which it is known
-            that NaN alone means no data goes without.
+        zero_fill: take pixels of exactly 0 in every band that is read as no data, which the mask
+            notes if there are any, unless `nodata` is given or the array masks something.
+            Reflectance of which it is known that NaN alone means no data goes without.
         name: what messages and output call the scene.
 
     Raises:
@@ -142,29 +142,15 @@ def scene_from_array(
             resolution=grid.resolution,
             zero_fill=zero_fill and not is_told(None, given=nodata, masked=np.ma.is_masked(stack)),
         )
-    found = filled_with_0(found)
     return Scene(
         id=name,
         path=name,
         sensor="unknown",
         level="",
-        bands=found,
+        bands=filled_with_0(found),
         grid=grid,
         default_resolution=grid.resolution,
-        notes=(f"{FILL_NOTE} {FILL_SWITCH}",) if _has_fill(found) else (),
     )
-
-
-def _has_fill(bands: Mapping[str, Band]) -> bool:
-    """Tell whether a pixel is 0 in every band, where that means no data."""
-    empty: NDArray[np.bool_] | None = None
-    for band in bands.values():
-        values = band.finest.source.read(1, Window.whole(band.finest.source.shape))
-        zeros = values == 0
-        empty = zeros if empty is None else empty & zeros
-        if not (band.zero_fill and empty.any()):
-            return False
-    return empty is not None
 
 
 def _stack(array: ArrayLike) -> NDArray[Any]:

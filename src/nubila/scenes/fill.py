@@ -45,21 +45,25 @@ def filled_with_0(bands: Mapping[str, Band]) -> dict[str, Band]:
     return {name: replace(band, zero_fill=every) for name, band in bands.items()}
 
 
-def leave_out_fill(bands: Mapping[int, Band], reflectance: NDArray[np.float32]) -> None:
+def leave_out_fill(bands: Mapping[int, Band], reflectance: NDArray[np.float32]) -> bool:
     """Set pixels to NaN whose count is exactly 0 in every band read that is filled so.
 
     Args:
         bands: by their places in `reflectance`.
         reflectance: (bands, rows, columns), changed in place.
+
+    Returns:
+        Whether there were such pixels.
     """
     filled = {place: band for place, band in bands.items() if band.zero_fill}
     if len(filled) < 2:
-        return
+        return False
     empty = np.ones(reflectance.shape[1:], bool)
     for place, band in filled.items():
         # `read_band` adds the offset last, so that a count of 0 becomes just this.
         empty &= reflectance[place] == np.float32(band.offset)
         if not empty.any():
-            return
+            return False
     for place in filled:
         reflectance[place][empty] = np.nan
+    return True
