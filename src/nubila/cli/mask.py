@@ -105,8 +105,8 @@ def mask(
             metavar="M2",
             help="Fill objects smaller than so many square metres with what is around them; "
             "default: 0. With --area they are told by as much around it as such an object can be "
-            "long, which takes longer; only which class fills one may still be another than in a "
-            "mask of the whole scene.",
+            "long: with 1e6 at 10 m a margin of 9999 pixels, so mostly the whole scene. Only which "
+            "class fills one may still be another than in a mask of the whole scene.",
             rich_help_panel=_HOW,
         ),
     ] = None,

@@ -83,7 +83,8 @@ def mask_scene(
         probabilities: keep the probabilities.
         dilate: metres by which cloud, thin cloud and cloud shadow grow; default 0.
         min_area: square metres; smaller objects are filled by what is around them; default 0.
-            Of an area, as much around it is read as such an object can be long.
+            Of an area, as much around it is read as such an object can be long, which may be the
+            whole scene: of 1e6 at 10 m a pixel 9999 pixels.
         auxiliary: band name -> raster of its own, such as elevation in metres, on any grid.
         threads: default one a processor.
         progress: called with pixels done and pixels in all.
