@@ -327,8 +327,9 @@ def test_a_failing_run_leaves_the_earlier_mask_as_it_was(model, tmp_path):
 
 @pytest.mark.parametrize("through_memory", [False, True])
 @pytest.mark.parametrize("step", ["copy", "_verify", "_write_side_file", "flush"])
-def test_a_disk_that_runs_full_at_the_last_raster_leaves_the_earlier_mask_as_it_was(
-    model, tmp_path, monkeypatch, step, through_memory
+@pytest.mark.parametrize(("raster", "name"), [(1, "X1_probabilities"), (2, "X1_mask")])
+def test_a_disk_that_runs_full_at_a_raster_s_end_leaves_the_earlier_mask_as_it_was(
+    model, tmp_path, monkeypatch, raster, name, step, through_memory
 ):
     options = MaskOptions(probabilities=True)
     mask_to_folder(scene(), tmp_path, model=model, options=options)
@@ -339,12 +340,12 @@ def test_a_disk_that_runs_full_at_the_last_raster_leaves_the_earlier_mask_as_it_
 
     def full(path, *arguments, **named):
         done.append(path)
-        if len(done) == 2:
+        if len(done) == raster:
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         return real(path, *arguments, **named)
 
     monkeypatch.setattr(cog, step, full)
-    with pytest.raises(OutputError, match=r"X1_mask\.tif: .*the disk is full"):
+    with pytest.raises(OutputError, match=rf"{name}\.tif: .*the disk is full"):
         if through_memory:
             mask.write(tmp_path)
         else:

@@ -283,6 +283,25 @@ def test_a_crs_that_cannot_be_kept_is_told(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+_KILLED = """
+    import os, sys
+    import numpy as np
+    from nubila.raster import cog
+    from tests.raster.test_cog import LOOK, grid_of
+    cog._place_side_file = lambda *_: os._exit(9)
+    cog.write_cog(sys.argv[1], np.zeros((20, 30), np.uint8), grid=grid_of(20, 30), look=LOOK)
+"""
+
+
+def test_the_side_file_that_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    path = tmp_path / "a.tif"
+    command = [sys.executable, "-c", textwrap.dedent(_KILLED), str(path)]
+    assert subprocess.run(command, check=False).returncode == 9
+    assert len(list(tmp_path.iterdir())) == 2
+    write_cog(path, np.zeros((20, 30), np.uint8), grid=grid_of(20, 30), look=LOOK)
+    assert {each.name for each in tmp_path.iterdir()} == {"a.tif", "a.tif.aux.xml"}
+
+
 @pytest.mark.parametrize("call", [1, 2, 3])  # of side file, raster, folder
 def test_an_interruption_leaves_no_side_file_without_its_raster(tmp_path, monkeypatch, call):
     path, calls, fsync = tmp_path / "a.tif", [], os.fsync

@@ -22,9 +22,13 @@ __all__ = [
     "make_folder",
     "new_folder",
     "scratch_path",
+    "write_message",
 ]
 
 _NUMBER = itertools.count()
+
+# Ends of the names of what GDAL puts beside a file.
+_BESIDE: Final = (".aux.xml", ".ovr", ".msk")
 
 _REMEDIES: Final = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
@@ -77,7 +81,7 @@ def filling(final: Path, work: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if _is_full(error) or str(error.filename).startswith(f"{work}{os.sep}"):
-            raise OutputError(_message(final, error)) from error
+            raise OutputError(write_message(final, error)) from error
         raise
 
 
@@ -98,7 +102,7 @@ def scratch_path(final: str | Path) -> Iterator[Path]:
         yield temporary
     except OSError as error:
         if _is_ours(error, temporary):
-            raise OutputError(_message(final, error)) from error
+            raise OutputError(write_message(final, error)) from error
         raise
     finally:
         _remove(temporary)
@@ -120,7 +124,7 @@ def make_folder(folder: str | Path) -> Path:
     except FileExistsError as error:
         raise OutputError(f"{folder}: there is a file of this name; name a folder") from error
     except OSError as error:
-        raise OutputError(_message(folder, error)) from error
+        raise OutputError(write_message(folder, error)) from error
     return folder
 
 
@@ -165,10 +169,12 @@ def _prefix(final: Path) -> str:
 def _remove_abandoned(final: Path) -> None:
     """Remove temporary files for `final` whose process on this host is gone."""
     prefix = _prefix(final)
+    # A file that got its name in time may have left behind what belongs beside it.
+    ends = tuple(f"{final.suffix}{end}" for end in ("", *_BESIDE))
     with suppress(OSError):
         for path in final.parent.iterdir():
             name = path.name
-            if name.startswith(prefix) and name.endswith(final.suffix):
+            if name.startswith(prefix) and name.endswith(ends):
                 process = name.removeprefix(prefix).partition("-")[0]
                 if process.isdecimal() and not _is_running(int(process)):
                     _remove(path)
@@ -200,7 +206,7 @@ def flush(path: Path) -> None:
 
 
 def _remove(temporary: Path) -> None:
-    for path in (temporary, *(Path(f"{temporary}{end}") for end in (".aux.xml", ".ovr", ".msk"))):
+    for path in (temporary, *(Path(f"{temporary}{end}") for end in _BESIDE)):
         with suppress(OSError):
             path.unlink()
 
@@ -215,6 +221,7 @@ def _is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def _message(path: Path, error: OSError) -> str:
+def write_message(path: Path, error: OSError) -> str:
+    """Say that a file or folder cannot be written, why, and what helps."""
     remedy = _REMEDIES.get(error.errno or 0, f"{error.strerror or error}; choose another folder")
     return f"{path}: cannot be written: {remedy}"

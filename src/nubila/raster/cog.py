@@ -27,7 +27,7 @@ from rasterio.shutil import copy
 from rasterio.windows import Window as RasterioWindow
 
 from nubila.errors import OutputError
-from nubila.raster.atomic import flush, scratch_path
+from nubila.raster.atomic import flush, scratch_path, write_message
 from nubila.raster.gdal import gdal_env
 from nubila.raster.grid import Grid
 
@@ -134,7 +134,7 @@ class CogWriter:
             self._scratch.unlink()
             _verify(self._target, self._checksums)
             _write_side_file(self._target, self._path, form.grid.crs, form.look.categories)
-        flush(self._target)
+            flush(self._target)
         self._finished = True
 
     def abandon(self) -> None:
@@ -198,6 +198,7 @@ def write_cog(path: str | Path, values: NDArray[Any], *, grid: Grid, look: CogLo
 
 @contextmanager
 def _our_errors(path: Path) -> Iterator[None]:
+    """Raise errors of writing a raster under its name: other rasters may be open around it."""
     try:
         yield
     except _GDAL_ERRORS as error:
@@ -205,6 +206,8 @@ def _our_errors(path: Path) -> Iterator[None]:
             f"{path}: cannot be written: {error.__cause__ or error} (is the disk full? free some "
             "space or choose another folder)"
         ) from error
+    except OSError as error:
+        raise OutputError(write_message(path, error)) from error
 
 
 def _profile(form: _Form) -> dict[str, Any]:
