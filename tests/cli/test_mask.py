@@ -182,16 +182,19 @@ def test_words_fit_how_many_scenes_failed(run, tmp_path):
 
 def test_each_granule_that_failed_says_why(capsys):
     outcomes = [Outcome("a.zip", name, None, InputError(f"{name} is torn"), 1) for name in "AB"]
-    found = print_outcomes(iter(outcomes), as_json=False, many=False)
+    found = []
+    print_outcomes(iter(outcomes), found, as_json=False, many=False)
+    assert found == outcomes
     assert capsys.readouterr().err.splitlines() == [
         "failed: a.zip: A is torn", "failed: a.zip: B is torn"
     ]  # fmt: skip
     with pytest.raises(BatchError, match=r"2 of 2 scenes failed: a.zip \(A\), a.zip \(B\)"):
         raise_failed(found, as_json=False, many=False)
-    (one,) = print_outcomes(iter(outcomes[:1]), as_json=False, many=False)
+    one = []
+    print_outcomes(iter(outcomes[:1]), one, as_json=False, many=False)
     assert not capsys.readouterr().err
     with pytest.raises(InputError, match="A is torn"):
-        raise_failed([one], as_json=False, many=False)
+        raise_failed(one, as_json=False, many=False)
 
 
 def test_notes_are_told_again_when_a_mask_was_done_already(run, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -254,7 +254,7 @@ def mask(
         picture=not no_picture,
     )
     opening = {"bands": bands, "scale": scale, "offset": offset, "nodata": nodata}
-    seen: list[Outcome] = []
+    found: list[Outcome] = []
     try:
         with scene_bars(quiet=as_json) as progress:
             outcomes = mask_many(
@@ -268,25 +268,17 @@ def mask(
                 overwrite=overwrite,
                 progress=progress,
             )
-            kept = _keeping(outcomes, seen)
-            found = print_outcomes(kept, as_json=as_json, many=len(scenes) > 1)
+            print_outcomes(outcomes, found, as_json=as_json, many=len(scenes) > 1)
     except KeyboardInterrupt:  # of which Typer would end the program without a word
-        typer.echo(_interrupted(seen), err=True)
+        typer.echo(_interrupted(found), err=True)
         raise typer.Exit(130) from None
     raise_failed(found, as_json=as_json, many=len(scenes) > 1)
 
 
-def _keeping(outcomes: Iterator[Outcome], seen: list[Outcome]) -> Iterator[Outcome]:
-    """Hand outcomes on, and keep them for who is interrupted."""
-    for outcome in outcomes:
-        seen.append(outcome)
-        yield outcome
-
-
-def _interrupted(seen: Sequence[Outcome]) -> str:
+def _interrupted(found: Sequence[Outcome]) -> str:
     """Say what Ctrl-C left, given what became of the scenes before."""
-    failed = sum(outcome.error is not None for outcome in seen)
-    done = len(seen) - failed
+    failed = sum(outcome.error is not None for outcome in found)
+    done = len(found) - failed
     told = f"{done} scene{'s are' if done != 1 else ' is'} done" + (
         f", {failed} failed" if failed else ""
     )

@@ -60,15 +60,17 @@ def _short(name: str) -> str:
     return name if len(name) <= 40 else f"{name[:18]}...{name[-19:]}"
 
 
-def print_outcomes(outcomes: Iterator[Outcome], *, as_json: bool, many: bool) -> list[Outcome]:
-    """Print what became of each scene as soon as it is known, and return all.
+def print_outcomes(
+    outcomes: Iterator[Outcome], found: list[Outcome], *, as_json: bool, many: bool
+) -> None:
+    """Print what became of each scene as soon as it is known.
 
     Args:
         outcomes: as scenes end.
+        found: takes the outcomes, so that they are known after an interruption too.
         as_json: a line of JSON a scene.
         many: several were asked for; the error of a single one is left to `raise_failed`.
     """
-    found = []
     for outcome in outcomes:
         found.append(outcome)
         if as_json:
@@ -81,7 +83,6 @@ def print_outcomes(outcomes: Iterator[Outcome], *, as_json: bool, many: bool) ->
     if not (many or as_json) and len(failed) > 1:  # granules of one product
         for outcome in failed:
             _print_failure(outcome)
-    return found
 
 
 def _print_failure(outcome: Outcome) -> None:
