@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from nubila.errors import BatchError, InputError, ModelError, OutputError, RecipeError
+from nubila.errors import BatchError, InputError, ManifestError, ModelError, RecipeError
 from nubila.models_io import find_model, load_model
 from nubila.pipeline import run_recipe
 from nubila.pipeline.chips import predict_chips
@@ -83,6 +84,7 @@ class _Toys:
         files = {"train": "best.ckpt", "export": f"{job.recipe.export.name}.onnx"}
         output = job.folder / files.get(stage, f"{stage}.txt")
         before = job.folder / "best.ckpt"
+        job.begin()
         output.write_bytes(self.weights if stage == "train" else before.read_bytes())
         if self.breaks:
             raise KeyboardInterrupt
@@ -127,9 +129,7 @@ def test_a_stage_that_broke_off_is_not_done(tmp_path: Path, toys: _Toys) -> None
     assert toys.did == ["train"]
 
 
-def test_labels_changed_in_place_reach_the_tiles_and_the_training(
-    tmp_path: Path, toys: _Toys
-) -> None:
+def test_labels_changed_in_place_are_told_before_the_training(tmp_path: Path, toys: _Toys) -> None:
     pytest.importorskip("zarr")
     sets = ["data.tiles=tiles.zarr", "tiling.size=32"]
     recipe, run = load_recipe(write_toy_recipe(tmp_path), sets), tmp_path / "run"
@@ -139,12 +139,60 @@ def test_labels_changed_in_place_reach_the_tiles_and_the_training(
         return [result.skipped for result in found]
 
     assert (skipped(), skipped()) == ([False, False], [True, True])
-    with rasterio.open(tmp_path / "places/mask0.tif", "r+") as data:
-        data.write(1 - data.read())
-    with pytest.raises(OutputError, match="made of other samples"):
+    mask = tmp_path / "places/mask0.tif"
+    with rasterio.open(mask) as data:
+        labels, profile = 1 - data.read(), data.profile
+    with rasterio.open(mask, "w", **profile | {"compress": "deflate"}) as out:
+        out.write(labels)
+    with pytest.raises(ManifestError, match="delete the folder, and nubila fills it again"):
         skipped()
     shutil.rmtree(recipe.data.tiles)
     assert skipped() == [False, False]
+
+
+def test_tiles_stand_for_images_that_were_copied_or_are_gone(tmp_path: Path) -> None:
+    pytest.importorskip("zarr")
+    sets = ["data.tiles=tiles.zarr", "tiling.size=32"]
+    recipe, run = load_recipe(write_toy_recipe(tmp_path), sets), tmp_path / "run"
+
+    def skipped() -> bool:
+        (result,) = run_recipe(recipe, run, stages=("tile",), report=lambda _: None)
+        return result.skipped
+
+    assert not skipped()
+    os.utime(tmp_path / "places/mask0.tif", (1, 1))
+    os.utime(tmp_path / "places/image0.tif", (1, 1))
+    assert skipped()
+    shutil.rmtree(tmp_path / "places")
+    assert skipped()
+
+
+def test_a_tile_store_that_was_emptied_is_cut_and_not_done_already(tmp_path: Path) -> None:
+    pytest.importorskip("zarr")
+    sets = ["data.tiles=tiles.zarr", "tiling.size=32"]
+    recipe, run = load_recipe(write_toy_recipe(tmp_path), sets), tmp_path / "run"
+    for _ in range(2):
+        (result,) = run_recipe(recipe, run, stages=("tile",), report=lambda _: None)
+        assert not result.skipped
+        shutil.rmtree(recipe.data.tiles)
+        recipe.data.tiles.mkdir()
+
+
+def test_a_stage_that_cannot_start_stays_done(tmp_path: Path) -> None:
+    recipe, run = load_recipe(write_toy_recipe(tmp_path)), tmp_path / "run"
+    model, broken = Path(find_model("compact")), tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+
+    def scored(path: Path) -> bool:
+        (result,) = run_recipe(recipe, run, stages=("evaluate",), model=path, report=lambda _: None)
+        return result.skipped
+
+    assert (scored(model), scored(model)) == (False, True)
+    with pytest.raises(RecipeError, match=r"typo.onnx: no such model"):
+        scored(tmp_path / "typo.onnx")
+    with pytest.raises(ModelError):
+        scored(broken)
+    assert scored(model)
 
 
 def test_a_stage_whose_ground_is_missing_says_which(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from nubila.errors import RecipeError
@@ -20,7 +21,7 @@ from nubila.recipe.stages import STAGES, Stage
 from nubila.tiles.store import is_store, open_store
 from nubila.train import fit
 from nubila.train.folder import renew_export
-from nubila.train.samples import fill_tiles, read_specs
+from nubila.train.samples import check_tiles, fill_tiles, read_specs
 
 __all__ = ["StageResult", "run_recipe"]
 
@@ -71,16 +72,16 @@ def run_recipe(
     results = [StageResult(step.name, step.skipped, step.outputs) for step in labels.steps]
     recipe = labels.recipe
     for stage in [s for s in STAGES if s in stages and s not in _instead(recipe)]:
-        job = _Job(recipe, target, model, report)
+        job = _Job(recipe, target, model, report, partial(record.start, stage))
         outputs = record.outputs(stage, _key(job, stage, labels.key))
+        if stage == "tile" and outputs:
+            outputs = outputs if is_store(outputs[0]) else None
+            check_tiles(recipe)
         if outputs is not None:
-            if stage == "tile":  # the store knows of each file that it was cut from
-                fill_tiles(recipe, lambda _line: None)
             report(f"{stage}: done already")
             results.append(StageResult(stage, True, outputs))
             continue
         report(f"{stage}:")
-        record.start(stage)
         outputs = _STAGES[stage](job)
         # Told now: training fills a tile store that was not there.
         record.finish(stage, _key(job, stage, labels.key), outputs)
@@ -95,12 +96,22 @@ def _instead(recipe: Recipe) -> tuple[Stage, ...]:
 
 @dataclass(frozen=True)
 class _Job:
-    """What every stage is given."""
+    """What every stage is given.
+
+    Attributes:
+        recipe: the effort.
+        folder: of the run.
+        model: an ONNX file in place of the run's own export.
+        report: called with each line for people.
+        begin: to be called before a stage's first file is written: it counts as done no longer. A
+            stage that cannot start leaves the record as it was.
+    """
 
     recipe: Recipe
     folder: Path
     model: Path | None
     report: Callable[[str], None]
+    begin: Callable[[], None]
 
     @property
     def best(self) -> Path:
@@ -140,6 +151,7 @@ def _ground(job: _Job, stage: Stage) -> str:
 
 
 def _tile(job: _Job) -> tuple[Path, ...]:
+    job.begin()
     store = fill_tiles(job.recipe, job.report)
     if store is None:
         job.report("  data.tiles is not set: chips are cut from whole samples in memory")
@@ -148,6 +160,7 @@ def _tile(job: _Job) -> tuple[Path, ...]:
 
 
 def _train(job: _Job) -> tuple[Path, ...]:
+    job.begin()
     best = fit(job.recipe, job.folder, resume=True, report=job.report)
     return best, write_run_report(job.folder)
 
@@ -155,6 +168,7 @@ def _train(job: _Job) -> tuple[Path, ...]:
 def _export(job: _Job) -> tuple[Path, ...]:
     if not job.best.is_file():
         raise RecipeError(f"{job.folder}: there is no best.ckpt; do the stage train first")
+    job.begin()
     # The run may have been trained before the section for export was as it is now.
     renew_export(job.recipe, job.folder)
     output = job.folder / f"{job.recipe.export.name}.onnx"
@@ -166,6 +180,7 @@ def _evaluate(job: _Job) -> tuple[Path, ...]:
     specs = read_specs(job.recipe, split)
     model = load_model(job.onnx())
     found = evaluate(model, specs, threads=job.recipe.threads)
+    job.begin()
     paths = write_report(found, model, specs, job.folder / "scores", split=split)
     cloud = found.scores()["overall"].get("cloud")
     if cloud is not None:
@@ -178,6 +193,7 @@ def _evaluate(job: _Job) -> tuple[Path, ...]:
 def _mask(job: _Job) -> tuple[Path, ...]:
     wanted = job.recipe.mask
     model = load_model(job.onnx())
+    job.begin()
     outputs: list[Path] = []
     if wanted.chips is not None:
         outputs += predict_chips(model, wanted.chips, job.folder / "predictions", report=job.report)

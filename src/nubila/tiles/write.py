@@ -114,7 +114,8 @@ def _store_at(path: Path, hash_: str, *, refresh: bool) -> TileStore | None:
     if not refresh:
         raise OutputError(
             f"{path}: this tile store was made of other samples, bands or another tiling "
-            f"({json.dumps(store.tiling)}); choose another folder, or replace it with --refresh"
+            f"({json.dumps(store.tiling)}); choose another folder, delete this one, or replace "
+            f"it with: nubila data tile --refresh"
         )
     return None
 

@@ -29,6 +29,7 @@ __all__ = [
     "TileSamples",
     "check_bands",
     "check_leakage",
+    "check_tiles",
     "class_shares",
     "drop_stale_tiles",
     "fill_tiles",
@@ -164,12 +165,7 @@ def load_split(recipe: Recipe, split: str) -> Sequence[Labelled]:
             fill_tiles(recipe, lambda _line: None)
         store = open_store(recipe.data.tiles)
         _check_store(store, recipe)
-        if not _is_current(store, recipe, split):
-            raise ManifestError(
-                f"{store.path}: was cut from other samples or labels of split {split!r} than "
-                f"{recipe.data.manifest or recipe.data.dataset} lists now; delete the folder, and "
-                f"nubila fills it again, or name another data.tiles"
-            )
+        _check_current(store, recipe, split)
         return TileSamples(store.select(split), recipe.bands, recipe.required)
     specs = read_specs(recipe, split)
     return [_labelled(load_sample(spec), spec.codes.all_sets, recipe) for spec in specs]
@@ -223,6 +219,21 @@ def fill_tiles(recipe: Recipe, report: Callable[[str], None]) -> Path | None:
     return data.tiles
 
 
+def check_tiles(recipe: Recipe) -> None:
+    """Check the tile store `data.tiles`, if it is there, against what is listed now.
+
+    As `load_split` does of one split: rows and the sizes of masks count. Files that were touched
+    or copied are the same, and those that are not at hand are not asked for.
+
+    Raises:
+        ManifestError: the store was cut from other samples or labels.
+    """
+    path = recipe.data.tiles
+    if path is not None and is_store(path):
+        store = open_store(path)
+        _check_current(store, recipe, *store.listing)
+
+
 def drop_stale_tiles(recipe: Recipe, report: Callable[[str], None]) -> None:
     """Delete the tile store `data.tiles` where it was made of other samples than there are now.
 
@@ -241,6 +252,16 @@ def _all_specs(recipe: Recipe, *, present: bool = True) -> Sequence[SampleSpec]:
     if data.manifest is None:
         return read_collection(str(data.dataset), data.root)
     return read_manifest(data.manifest, root=data.root, present=present)
+
+
+def _check_current(store: TileStore, recipe: Recipe, *splits: str) -> None:
+    if not _is_current(store, recipe, *splits):
+        which = " or ".join(map(repr, splits))
+        raise ManifestError(
+            f"{store.path}: was cut from other samples or labels of split {which} than "
+            f"{recipe.data.manifest or recipe.data.dataset} lists now; delete the folder, and "
+            f"nubila fills it again, or name another data.tiles"
+        )
 
 
 def _is_current(store: TileStore, recipe: Recipe, *splits: str) -> bool:
