@@ -41,7 +41,7 @@ _WORDS: Final = {
 def finished_item(task: Task, files: FileSet) -> dict[str, Any] | None:
     """Return the STAC item of the very mask that would be made now, None if no mask is there.
 
-    Its files may be gone: see `lost_files`.
+    Its files may be gone or cut short: see `lost_files`.
 
     Raises:
         OutputError: the mask that is there is of another scene, made otherwise, or older than a
