@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -156,6 +158,48 @@ def test_what_an_image_or_its_reading_changed_is_predicted_anew_and_nothing_else
     rows = [cells for _, cells in manifest_rows(data / "manifest.csv")]
     write_manifest(data / "manifest.csv", [rows[0], rows[1] | {"scale": "0.5"}, rows[2]])
     assert _bright(data)[specs[1].id] < after[specs[1].id]
+
+
+def test_images_are_read_for_their_digest_only_where_they_were_predicted_by_this_model(
+    tmp_path: Path, specs: tuple[SampleSpec, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def digest(spec: SampleSpec) -> str:
+        asked.append(spec.id)
+        return image_digest(spec)
+
+    monkeypatch.setattr("nubila.curate.predictions.image_digest", digest)
+    writer = PredictionWriter(tmp_path / "kept", OUTPUTS)
+    assert writer.left(specs, "a") == list(specs)
+    assert not asked
+    for spec, model in zip(specs, "aab", strict=True):
+        writer.write(spec, _some(0), model=model, digest=image_digest(spec))
+    assert writer.left(specs, "a") == [specs[2]]
+    assert sorted(asked) == [specs[0].id, specs[1].id]
+    np.save(tmp_path / "data/set/s001.npy", np.full((4, 5, 7), 0.9, np.float32))
+    assert writer.left(specs, "a") == [specs[1], specs[2]]
+
+
+def test_a_file_is_read_once_however_many_others_are_asked_for_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [np.full((1, 1, 1), 0.1)]
+    spec = read_manifest(write_samples(tmp_path, images, [np.zeros((1, 1), np.uint8)]))[0]
+    paths = [tmp_path / f"{number}.bin" for number in range(1500)]
+    for path in paths:
+        path.touch()
+    read: list[object] = []
+    digest_of = hashlib.file_digest
+
+    def digest(stream: BinaryIO, name: str) -> object:
+        read.append(stream)
+        return digest_of(stream, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", digest)
+    for path in paths * 2:
+        image_digest(replace(spec, images=(path,), auxiliary=()))
+    assert len(read) == len(paths)
 
 
 def test_predictions_of_another_detector_are_not_given_as_its_own(

@@ -101,13 +101,13 @@ def train_fold(
     about = {"recipe": recipe.export.name, "manifest": str(recipe.data.manifest)}
     decision = recipe.export.decision
     writer = PredictionWriter(target / _PREDICTIONS, outputs, about, decision=decision)
-    digests = {spec.id: image_digest(spec) for spec in specs}
-    left = [spec for spec in specs if not writer.done(spec.id, version, digests[spec.id])]
+    left = writer.left(specs, version)
     if left:
         network = load_weights(best)
         for spec in left:
+            digest = image_digest(spec)  # before it is read, for it may change meanwhile
             found = sample_probabilities(network, own, spec)
-            writer.write(spec, found, model=version, fold=fold, digest=digests[spec.id])
+            writer.write(spec, found, model=version, fold=fold, digest=digest)
     report(f"fold {fold}: {len(specs)} predictions in {writer.folder}")
     return best
 

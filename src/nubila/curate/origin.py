@@ -63,8 +63,9 @@ def _content(path: Path) -> str | None:
         return None
 
 
-# Many images share one large mask or map of heights; it is read once.
-@lru_cache(maxsize=1024)
+# Many images share one large mask or map of heights, and every network of a step asks for all
+# images in turn: each file is read once. With fewer places than images none would be found again.
+@lru_cache(maxsize=1 << 16)
 def _hashed(path: Path, _size: int, _changed: int) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -46,26 +46,28 @@ def keep_predictions(
     outputs = [Output(CLASS_NAMES[o.code], o.bits) for o in detector.outputs]
     version = detector_version(detector)
     writer = PredictionWriter(folder, outputs, {"detector": version}, decision=_decision(detector))
-    # Told before anything is read: of images that change meanwhile, the next run predicts anew.
-    digests = {spec.id: image_digest(spec) for spec in specs}
-    left = [spec for spec in specs if not writer.done(spec.id, version, digests[spec.id])]
+    left = writer.left(specs, version)
 
     def predict(spec: SampleSpec) -> str:
+        # Told before the image is read: if it changes meanwhile, the next run predicts it anew.
+        digest = image_digest(spec)
         view = view_of(load_sample(spec))
         if lacking := detector.lacks(view):
             return f"{spec.id}: {detector.name} cannot judge it: {lacking}"
         found = detector.detect(view).probabilities
-        writer.write(spec, found, model=version, digest=digests[spec.id])
+        writer.write(spec, found, model=version, digest=digest)
         return ""
 
+    done = {spec.id for spec in specs}
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for told in filter(None, pool.map(predict, left)):
-                report(told)
+            for spec, told in zip(left, pool.map(predict, left), strict=True):
+                if told:
+                    report(told)
+                    done.discard(spec.id)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    done = {name for name, digest in digests.items() if writer.done(name, version, digest)}
     return open_predictions(folder).only(done)
 
 

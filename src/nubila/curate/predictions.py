@@ -33,12 +33,14 @@ from rasterio.errors import RasterioError
 
 from nubila._version import __version__
 from nubila.classes import CLASS_NAMES, DecisionRule, class_set
+from nubila.curate.origin import image_digest
 from nubila.datasets import SampleSpec
 from nubila.errors import InputError, NubilaError
 from nubila.infer.decide import PROBABILITY_NO_DATA, PROBABILITY_SCALE, scale_probabilities
 from nubila.raster import Grid
 from nubila.raster.atomic import atomic_path, make_folder
 from nubila.raster.cog import CogLook, write_cog
+from nubila.tiles.parallel import map_in_order
 
 __all__ = [
     "Output",
@@ -197,6 +199,17 @@ class PredictionWriter:
         if row is None or (row.model, row.digest) != (model, digest):
             return False
         return (self.folder / row.file).is_file()
+
+    def left(self, specs: Sequence[SampleSpec], model: str) -> list[SampleSpec]:
+        """Return the samples that are still to be predicted by this model.
+
+        Only images of which it has said something are read, for they may have changed since.
+        """
+        known = [s for s in specs if (row := self._rows.get(s.id)) and row.model == model]
+        digests = map_in_order(image_digest, known)
+        pairs = zip(known, digests, strict=True)
+        done = {spec.id for spec, digest in pairs if self.done(spec.id, model, digest)}
+        return [spec for spec in specs if spec.id not in done]
 
     def write(
         self,

@@ -283,19 +283,19 @@ def _predict(
 ) -> tuple[Predictions, ...]:
     """Keep the predictions of samples by each network; those that are there stay."""
     outputs = [Output(name, class_set(members)) for name, members in job.recipe.classes.items()]
-    digests = {spec.id: image_digest(spec) for spec in specs}
     kept = []
     for place, checkpoint in enumerate(checkpoints):
         version = f"{folder.name}@{hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:12]}"
         target = folder / "predictions" / str(place)
         about, decision = {"recipe": job.recipe.export.name}, job.recipe.export.decision
         writer = PredictionWriter(target, outputs, about, decision=decision)
-        left = [spec for spec in specs if not writer.done(spec.id, version, digests[spec.id])]
+        left = writer.left(specs, version)
         network = load_weights(checkpoint) if left else None
         for spec in left:
             assert network is not None  # there is something left to predict
+            digest = image_digest(spec)  # before it is read, for it may change meanwhile
             found = sample_probabilities(network, job.recipe, spec)
-            writer.write(spec, found, model=version, digest=digests[spec.id])
+            writer.write(spec, found, model=version, digest=digest)
         kept.append(open_predictions(target))
     return tuple(kept)
 
