@@ -21,7 +21,7 @@ from nubila.errors import InputError
 from nubila.evaluate.boundary import near_boundary
 from nubila.evaluate.scores import differences, full_scores, summarise
 from nubila.evaluate.strata import strata, tags_of
-from nubila.evaluate.tally import SCORED, SampleTally, called_sets, check_labelled, tally
+from nubila.evaluate.tally import SCORED, SampleTally, called_sets, check_scorable, tally
 
 __all__ = ["BASELINES", "Comparison", "Contender", "compare_detectors", "open_detectors"]
 
@@ -212,7 +212,7 @@ def compare_detectors(
     contenders = tuple(_contender(name, whole[name], rows) for name in whole)
     found = Comparison(contenders, tuple(row.disagreement for row in rows))
     labelled = any(t.table.any() or t.not_judged for row in rows for t in row.tallies.values())
-    check_labelled(specs, labelled, found.unnamed)
+    check_scorable(specs, labelled, found.unnamed)
     if not contenders[0].judged:
         words = "; ".join(contenders[0].lacking)
         raise InputError(

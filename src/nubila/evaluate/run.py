@@ -16,7 +16,7 @@ from nubila.datasets.reliability import reliability
 from nubila.evaluate.boundary import Buffer, near_boundary
 from nubila.evaluate.scores import differences, full_scores
 from nubila.evaluate.strata import strata, tags_of
-from nubila.evaluate.tally import SCORED, SampleTally, called_sets, check_labelled, tally
+from nubila.evaluate.tally import SCORED, SampleTally, called_sets, check_scorable, tally
 from nubila.infer import CloudMask, MaskOptions
 from nubila.infer.decide import threshold_list
 from nubila.infer.delivery import mask_in_memory, prepare
@@ -136,7 +136,7 @@ def evaluate_together(
             raise
     # A labelled pixel is counted, or was not judged by one of the models.
     labelled = any(t.table.any() or t.not_judged for tallies in counted for t in tallies)
-    check_labelled(specs, labelled, [tallies[0].unnamed for tallies in counted])
+    check_scorable(specs, labelled, [tallies[0].unnamed for tallies in counted])
     return tuple(
         Evaluation(model.card, tuple(tallies[n] for tallies in counted), buffer, chosen)
         for n, model in enumerate(models)

@@ -28,7 +28,7 @@ __all__ = [
     "SampleTally",
     "agreeing",
     "called_sets",
-    "check_labelled",
+    "check_scorable",
     "count_class",
     "tally",
 ]
@@ -108,7 +108,7 @@ class SampleTally:
         return self if self.inner is None else replace(self, table=self.inner)
 
 
-def check_labelled(
+def check_scorable(
     specs: Sequence[SampleSpec], labelled: bool, unnamed: Sequence[Mapping[int, float]]
 ) -> None:
     """Raise where there is nothing to score.

@@ -15,7 +15,7 @@ from nubila.datasets import SampleSpec, load_sample
 from nubila.datasets.reliability import reliability
 from nubila.evaluate.run import mask_sample
 from nubila.evaluate.strata import tags_of
-from nubila.evaluate.tally import SampleTally, called_sets, check_labelled, tally
+from nubila.evaluate.tally import SampleTally, called_sets, check_scorable, tally
 from nubila.infer.decide import decide, postprocess
 from nubila.models_io import Model, ModelCard, OperatingPoint
 
@@ -73,7 +73,7 @@ class Bench:
                 if progress is not None:
                     progress(len(self._samples))
         labelled = any(sample.label.any() for sample in self._samples)
-        check_labelled(specs, labelled, [sample.empty.unnamed for sample in self._samples])
+        check_scorable(specs, labelled, [sample.empty.unnamed for sample in self._samples])
 
     def tallies(self, point: OperatingPoint) -> tuple[SampleTally, ...]:
         """Return the counts of every sample at an operating point, in the samples' order."""
