@@ -14,7 +14,8 @@ from nubila.classes import COLOURS, Validity
 from nubila.errors import GridError, InputError, MissingFileError, OutputError
 from nubila.infer.api import mask_scene, mask_to_folder
 from nubila.infer.area import read_area
-from nubila.infer.decide import postprocess, scale_probabilities
+from nubila.infer.decide import scale_probabilities
+from nubila.infer.postprocess import postprocess
 from nubila.infer.provenance import MaskOptions
 from nubila.models_io import load_model
 from nubila.raster import Grid, Window, cog

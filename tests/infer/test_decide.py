@@ -10,20 +10,18 @@ from hypothesis.extra import numpy as hnp
 
 from nubila.classes import Validity
 from nubila.errors import InputError
-from nubila.infer import decide as module
+from nubila.infer import postprocess as module
 from nubila.infer.decide import (
     PROBABILITY_SCALE,
     binary,
     check_told,
     decide,
-    growth_notes,
     judged,
     keep_classes,
-    postprocess,
-    postprocess_margin,
     scale_probabilities,
     threshold_list,
 )
+from nubila.infer.postprocess import growth_notes, postprocess, postprocess_margin
 from nubila.raster import Window
 from tests.infer.toy import CLASSES, toy_card
 

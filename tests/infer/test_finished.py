@@ -141,7 +141,7 @@ def test_a_mask_of_which_a_file_is_gone_is_made_anew(model, tmp_path, lost):
     first.paths[lost].unlink()
     again = mask_to_folder(scene(), tmp_path, model=model, options=options)
     name = first.paths[lost].name
-    assert again.notes == (f"made anew, for of the earlier mask {name} is gone or cut short",)
+    assert again.notes == (f"made anew: {name} of the earlier mask is gone or cut short",)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
     assert mask_to_folder(scene(), tmp_path, model=model, options=options).skipped
 

@@ -16,7 +16,8 @@ from nubila.datasets.reliability import reliability
 from nubila.evaluate.run import mask_sample
 from nubila.evaluate.strata import tags_of
 from nubila.evaluate.tally import SampleTally, called_sets, check_scorable, tally
-from nubila.infer.decide import decide, postprocess
+from nubila.infer.decide import decide
+from nubila.infer.postprocess import postprocess
 from nubila.models_io import Model, ModelCard, OperatingPoint
 
 __all__ = ["Bench"]

@@ -171,10 +171,10 @@ def mask_to_folder(
         run, statistics = deliver(task, writer, "uint8", workers, progress)
         _check_valid(statistics, task)
     notes = task.notes(run)
-    anew = (f"made anew, for of the earlier mask {', '.join(lost)} is gone or cut short",)
     paths = write_rest(files, writer, task.grid, task.provenance, statistics, run.preview, notes)
-    told = (*notes, *(anew if lost else ()))
-    return MaskResult(task.scene.id, False, paths, statistics, task.grid, told, run)
+    if lost:
+        notes = (*notes, f"made anew: {', '.join(lost)} of the earlier mask is gone or cut short")
+    return MaskResult(task.scene.id, False, paths, statistics, task.grid, notes, run)
 
 
 def _skipped(task: Task, files: FileSet, item: Mapping[str, Any]) -> MaskResult:

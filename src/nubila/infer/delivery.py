@@ -15,17 +15,12 @@ from nubila.bands import STANDS_IN, band_name
 from nubila.classes import NO_DATA, Validity
 from nubila.errors import InputError
 from nubila.infer.area import PlacedArea, place_area
-from nubila.infer.decide import (
-    PROBABILITY_NO_DATA,
-    check_told,
-    growth_notes,
-    postprocess,
-    postprocess_margin,
-)
+from nubila.infer.decide import PROBABILITY_NO_DATA, check_told
 from nubila.infer.engine import Progress, Run, Strip, model_notes, run_scene
 from nubila.infer.mask import CloudMask
 from nubila.infer.operating import point_of
 from nubila.infer.output import PICTURE_SIZE
+from nubila.infer.postprocess import growth_notes, postprocess, postprocess_margin
 from nubila.infer.provenance import MaskOptions, Provenance, provenance_of
 from nubila.infer.statistics import Counter, Statistics
 from nubila.infer.tiles import PreviewGrid
