@@ -36,6 +36,20 @@ def test_signals_unwind_so_that_what_is_half_written_is_taken_away(name, code):
     assert (run.returncode, run.stdout) == (code, "taken away\n")
 
 
+def test_ctrl_c_in_a_command_is_told():
+    code = (
+        "import os, signal, sys, time, nubila.cli as cli\n"
+        "def slowly():\n    os.kill(os.getpid(), signal.SIGINT); time.sleep(9)\n"
+        "cli.app.command('slowly')(slowly)\n"
+        "cli.main()"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, "slowly"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 130
+    assert run.stderr.strip() == "interrupted; nothing half-written is left"
+
+
 def test_version():
     run = subprocess.run(
         [sys.executable, "-c", "import nubila.cli; nubila.cli.main()", "--version"],

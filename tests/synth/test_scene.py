@@ -139,6 +139,24 @@ def test_storms_are_thick_and_as_dark_as_snow_beyond_the_near_infrared() -> None
     assert icy >= 3
 
 
+def test_thin_stratus_is_thin_and_low_clouds_of_it_do_not_show_in_the_cirrus_band() -> None:
+    def seen(preset: str, highest: float) -> list[float]:
+        """Return medians of the cirrus band where cloud is thin, of scenes with clouds so high."""
+        found = []
+        for seed in range(12):
+            scene = make_scene((64, 64), resolution=60, seed=seed, preset=preset, level="L1C")
+            thin = scene.truth == ClassCode.THIN_CLOUD
+            if thin.any() and max(n.base for n in scene.description.layers) < highest:
+                found.append(float(np.median(scene.reflectance[scene.bands.index("cirrus")][thin])))
+        return found
+
+    low, cirrus = seen("thin stratus", 2000), seen("cirrus", 20000)
+    assert len(low) > 3
+    assert max(low) < min(0.008, np.median(cirrus) / 3)
+    thin = share("thin stratus", ClassCode.THIN_CLOUD)
+    assert thin > max(0.2, 2 * share("thin stratus", ClassCode.CLOUD))
+
+
 def test_every_preset_draws_what_it_names() -> None:
     for preset in PRESETS.values():
         assert set(preset.biomes) <= set(BIOMES) and set(preset.skies) <= set(SKIES)

@@ -106,3 +106,18 @@ def test_storms_come_at_both_levels_and_leave_the_other_kinds_as_they_are(tmp_pa
         np.testing.assert_array_equal(with_storms[number].label, without[number].label)
     cloudy = [np.mean(with_storms[number].label == 2) for number in (13, 14, 28, 29)]
     assert np.mean(cloudy) > 0.5
+
+
+def test_veils_are_thin_and_come_beside_storms(tmp_path: Path) -> None:
+    synth = {"chips": 34, "cache": tmp_path, "storms": True, "veils": True}
+    both = synthetic_pool(_recipe(tmp_path, 34, synth=synth), print)
+    storms = synthetic_pool(
+        _recipe(tmp_path, 15, synth={**synth, "chips": 15, "veils": False}), print
+    )
+    for number in range(15):
+        np.testing.assert_array_equal(both[number].label, storms[number].label)
+    thin, thick = (
+        np.mean([np.mean(both[number].label == kind) for number in (15, 16, 32, 33)])
+        for kind in (4, 2)
+    )
+    assert thin > max(0.2, thick)

@@ -80,6 +80,10 @@ def main() -> None:
     except NubilaError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        # Typer makes an exit of Ctrl-C and says nothing; commands that say more exit by themselves.
+        cause = getattr(stop.__context__, "__cause__", None)
+        if not isinstance(stop, KeyboardInterrupt) and not isinstance(cause, KeyboardInterrupt):
+            raise
         print("interrupted; nothing half-written is left", file=sys.stderr)
         raise SystemExit(130) from None

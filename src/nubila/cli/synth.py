@@ -50,7 +50,8 @@ def synth(
     preset: Annotated[
         str,
         typer.Option(
-            help="mixed, snow, desert, city, coast, ocean, overcast, cirrus, cumulus or clear.",
+            help="mixed, snow, desert, city, coast, ocean, overcast, cirrus, cumulus, clear, storm "
+            "or 'thin stratus'.",
             rich_help_panel=_SCENE,
         ),
     ] = "mixed",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nubila.classes import Validity
-from nubila.errors import InputError
+from nubila.errors import InputError, OutputError
 from nubila.infer.area import AreaLike, read_area
 from nubila.infer.delivery import Task, check_taken, deliver, mask_in_memory, prepare
 from nubila.infer.engine import Progress, Run, default_threads
@@ -126,6 +126,7 @@ def mask_to_folder(
     options: MaskOptions | None = None,
     threads: int | None = None,
     overwrite: bool = False,
+    renew: bool = False,
     progress: Progress | None = None,
 ) -> MaskResult:
     """Mask a scene into files, in bounded memory.
@@ -144,6 +145,7 @@ def mask_to_folder(
         threads: default one a processor.
         overwrite: replace a mask that is there, whatever it is, and other files of the names that
             are written. Without it, what a run that was cut short left is replaced all the same.
+        renew: replace a mask of nubila's that was made otherwise, and nothing else.
         progress: called with pixels done and pixels in all.
 
     Raises:
@@ -157,7 +159,12 @@ def mask_to_folder(
     files.check_apart(task.scene.path)
     lost: list[str] = []
     if not overwrite:
-        item = finished_item(task, files)
+        try:
+            item = finished_item(task, files)
+        except OutputError:
+            if not renew or not files.is_ours("item"):
+                raise
+            item = None
         if item is None:
             files.check_ours()
         elif not (lost := lost_files(item, files.folder)):

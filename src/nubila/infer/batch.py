@@ -84,6 +84,7 @@ def mask_many(
     auxiliary: Mapping[str, str | Path] | None = None,
     threads: int | None = None,
     overwrite: bool = False,
+    renew: bool = False,
     progress: SceneProgress | None = None,
 ) -> Iterator[Outcome]:
     """Mask scenes one after the other, telling of each when it is done.
@@ -98,6 +99,7 @@ def mask_many(
         auxiliary: bands from rasters of their own; see `nubila.scenes.auxiliary`.
         threads: default one a processor.
         overwrite: replace masks that are there, and other files of the names that are written.
+        renew: replace masks of nubila's that were made otherwise, and nothing else.
         progress: called along the way.
 
     Raises:
@@ -118,6 +120,7 @@ def mask_many(
             options=options,
             threads=threads,
             overwrite=overwrite,
+            renew=renew,
             progress=_named(progress, scene.id),
         )
 

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-from nubila.errors import BatchError, OutputError
+from nubila.errors import BatchError
 from nubila.infer import MaskOptions, mask_many
-from nubila.infer.delivery import prepare
-from nubila.infer.finished import finished_item
-from nubila.infer.output import FileSet
 from nubila.models_io import Model
 from nubila.recipe.stages import Masking
-from nubila.scenes import Scene, open_scenes
-from nubila.scenes.auxiliary import with_auxiliary
 
 __all__ = ["mask_scenes"]
 
@@ -38,19 +32,14 @@ def mask_scenes(
         BatchError: a scene failed; the others are done.
         InputError, OutputError: as `nubila.infer.mask_many`.
     """
-    sources = [str(path) for path in wanted.scenes]
-    options = MaskOptions(resolution=wanted.resolution)
-    seen: set[str] = set()
-    for source in sources:
-        with suppress(Exception):  # `mask_many` tells of it, and goes on with the next scene
-            for scene in open_scenes(source):
-                # The second of two scenes of one name is an error, and undoes nothing.
-                if scene.id.lower() not in seen:
-                    seen.add(scene.id.lower())
-                    _give_way(with_auxiliary(scene, wanted.auxiliary), folder, model, options)
     outcomes = []
     for outcome in mask_many(
-        sources, folder, model=model, options=options, auxiliary=wanted.auxiliary
+        [str(path) for path in wanted.scenes],
+        folder,
+        model=model,
+        options=MaskOptions(resolution=wanted.resolution),
+        auxiliary=wanted.auxiliary,
+        renew=True,
     ):
         report("  " + json.dumps(outcome.record()))
         outcomes.append(outcome)
@@ -58,17 +47,3 @@ def mask_scenes(
     if failed:
         raise BatchError(f"{len(failed)} of {len(outcomes)} scenes failed: {failed[0].error}")
     return tuple(p for o in outcomes if o.result is not None for p in o.result.paths.values())
-
-
-def _give_way(scene: Scene, folder: Path, model: Model, options: MaskOptions) -> None:
-    """Have a mask that was made otherwise count as unfinished, so that it is made anew.
-
-    A killed run goes on from there, which it would not if all masks were replaced.
-    """
-    files = FileSet(folder, scene.id)
-    files.check_apart(scene.path)
-    try:
-        finished_item(prepare(scene, model, options), files)
-    except OutputError:
-        if files.is_ours("item"):
-            files.remove("item")

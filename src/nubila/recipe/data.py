@@ -150,8 +150,9 @@ class Synth(Section):
     Attributes:
         chips: how many are made; 0 for none.
         share: part of the training chips that is synthetic.
-        storms: two of fifteen chips are storms of ice, which are as bright as snow, and as dark in
-            the short-wave infrared.
+        storms: two chips more to every thirteen are storms of ice, which are as bright as snow, and
+            as dark in the short-wave infrared.
+        veils: two more are low, thin clouds, which the cirrus band does not show.
         like_snow: what a label says of thin cloud that is as bright as thick cloud and, in the
             short-wave infrared, like snow: ``thin cloud``; ``any cloud``, as tops of ice look the
             same; ``open``, that it may be snow too, as over snow it can hardly be seen.
@@ -161,6 +162,7 @@ class Synth(Section):
     chips: int = Field(default=0, ge=0)
     share: float = Field(default=0.0, ge=0, le=1)
     storms: bool = False
+    veils: bool = False
     like_snow: Literal["thin cloud", "any cloud", "open"] = "thin cloud"
     cache: Path = Path("../runs/synth")
 

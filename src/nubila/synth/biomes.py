@@ -144,6 +144,7 @@ SKIES: Final = (
     "altocumulus",
     "fog",
     "storm",
+    "thin stratus",
 )
 
 
@@ -183,4 +184,5 @@ PRESETS: Final[dict[str, Preset]] = {
     "cumulus": Preset(_EVERY_BIOME, {"cumulus": 1.0}),
     "clear": Preset(_EVERY_BIOME, {"clear": 1.0}),
     "storm": Preset(_EVERY_BIOME, {"storm": 1.0}),
+    "thin stratus": Preset(_EVERY_BIOME, {"thin stratus": 1.0}),
 }  # fmt: skip

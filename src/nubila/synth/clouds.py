@@ -275,6 +275,14 @@ def draw_sky(
         if uniform() < 0.4:
             kind, cover = "heaps", exceeded_by(uniform(0.5, 0.97))
         return (CloudLayer(kind, seed, cell, cover, thickness, base, depth, phase),)
+    if sky == "thin stratus":
+        base, cell = between(100, 5000), between(800, 8000)
+        kind = str(generator.choice(["veil", "sheet", "cells", "fibres"]))
+        phase = "ice" if base > 3500 else "liquid"
+        cover = exceeded_by(uniform(0.2, 0.98))
+        # What a veil's own shape makes of its thickness is half of it at most.
+        thickness = between(0.8, 5) * (2.0 if kind == "veil" else 1.0)
+        return (CloudLayer(kind, seed, cell, cover, thickness, base, 200, phase, angle),)
     if sky == "fog":
         cover = float(uniform(-1.5, 1.0))
         return (CloudLayer("veil", seed, between(3000, 9000), cover, between(3, 15), 20.0, 120),)

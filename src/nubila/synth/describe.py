@@ -19,8 +19,9 @@ from nubila.synth.surface import Ground
 
 __all__ = ["SceneDescription", "describe_scene"]
 
-# "mixed" more often; without "storm", which came later: a seed keeps the scene that it gave before.
-_BY_CHANCE: Final = (*(name for name in PRESETS if name != "storm"), "mixed", "mixed", "mixed")
+# "mixed" more often; without what came later: a seed keeps the scene that it gave before.
+_LATER: Final = ("storm", "thin stratus")
+_BY_CHANCE: Final = (*(name for name in PRESETS if name not in _LATER), "mixed", "mixed", "mixed")
 
 _T = TypeVar("_T")
 

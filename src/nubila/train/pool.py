@@ -50,6 +50,8 @@ _PRESETS: Final = (
 )
 # Without them nearly all that is bright and dark at 1.6 um is snow, real overcast of ice with it.
 _STORMS: Final = ("storm", "storm")
+# Without them nearly all thin cloud shows in the cirrus band, and veils that do not come out clear.
+_VEILS: Final = ("thin stratus", "thin stratus")
 
 
 def synthetic_pool(recipe: Recipe, report: Callable[[str], None]) -> Sequence[Labelled]:
@@ -68,7 +70,7 @@ def synthetic_pool(recipe: Recipe, report: Callable[[str], None]) -> Sequence[La
 
     stem = f"chips-{spec.chips}-seed-{recipe.seed}-bands-{_digest(recipe.bands)}"
     stem += {"thin cloud": "", "any cloud": "-open", "open": "-open-snow"}[spec.like_snow]
-    stem += "-storms" * spec.storms
+    stem += "-storms" * spec.storms + "-veils" * spec.veils
     files = _Files(spec.cache / stem, (spec.chips, len(recipe.bands)))
     files.fill(make, "synthetic chips", report)
     return Pool(files, "synthetic", range(spec.chips))
@@ -225,7 +227,8 @@ class _Files:
         count = self.shape[0]
         if images.shape[:2] != self.shape or len(labels) != count:
             return False
-        numbers = sorted({*range(min(count, len(_PRESETS + _STORMS))), count // 2, count - 1})
+        kinds = len(_PRESETS + _STORMS + _VEILS)
+        numbers = sorted({*range(min(count, kinds)), count // 2, count - 1})
         return all(
             np.array_equal(images[number], image, equal_nan=True)
             and np.array_equal(labels[number], label)
@@ -277,7 +280,7 @@ def _chip(recipe: Recipe, number: int) -> Made:
     made = [b for b in recipe.bands if b in SENSOR_BANDS[_SENSOR]]
     bands = tuple(b for b in made if level == "L1C" or b != "cirrus")
     random = np.random.default_rng([recipe.seed, number])
-    presets = _PRESETS + _STORMS * recipe.synth.storms
+    presets = _PRESETS + _STORMS * recipe.synth.storms + _VEILS * recipe.synth.veils
     preset = presets[number % len(presets)]
     image, truth = random_chip(
         random, (SIDE, SIDE), bands=bands, level=level, sensor=_SENSOR, preset=preset
