@@ -55,7 +55,9 @@ def training_sources(recipe: Recipe, train: Sequence[Labelled]) -> tuple[Trainin
     views = f"views, labelled by {' and '.join(recipe.views.detectors)}"
     if recipe.views.share:
         counts[views] = recipe.views.chips
-    licences = {"nubila synth": "Apache-2.0", views: "that of the images"} | recipe.export.licences
+    spectra = recipe.synth.spectra and ", with spectra of glacier-snow-cover-mapping (MIT)"
+    own = {"nubila synth": f"Apache-2.0{spectra or ''}", views: "that of the images"}
+    licences = own | recipe.export.licences
     return tuple(
         TrainingSource(name=name, licence=licences.get(name, "not stated"), images=images)
         for name, images in sorted(counts.items())

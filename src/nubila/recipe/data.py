@@ -156,6 +156,8 @@ class Synth(Section):
         like_snow: what a label says of thin cloud that is as bright as thick cloud and, in the
             short-wave infrared, like snow: ``thin cloud``; ``any cloud``, as tops of ice look the
             same; ``open``, that it may be snow too, as over snow it can hardly be seen.
+        spectra: folder of the published points of glacier-snow-cover-mapping; half of the chips
+            have snow, ice and rock of them in place of tabulated ones. Relative to the recipe.
         cache: folder where they are kept; relative to the recipe.
     """
 
@@ -164,6 +166,7 @@ class Synth(Section):
     storms: bool = False
     veils: bool = False
     like_snow: Literal["thin cloud", "any cloud", "open"] = "thin cloud"
+    spectra: Path | None = None
     cache: Path = Path("../runs/synth")
 
     @model_validator(mode="before")

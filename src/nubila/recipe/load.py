@@ -54,7 +54,13 @@ def _placed(recipe: Recipe, folder: Path) -> Recipe:
         key: (folder / value).resolve() for key, value in recipe.data if isinstance(value, Path)
     }
     data = recipe.data.model_copy(update=paths)
-    synth = recipe.synth.model_copy(update={"cache": (folder / recipe.synth.cache).resolve()})
+    spectra = recipe.synth.spectra
+    synth = recipe.synth.model_copy(
+        update={
+            "cache": (folder / recipe.synth.cache).resolve(),
+            "spectra": None if spectra is None else (folder / spectra).resolve(),
+        }
+    )
     kept = recipe.views.cache
     views = recipe.views.model_copy(
         update={"cache": None if kept is None else (folder / kept).resolve()}

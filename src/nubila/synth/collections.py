@@ -58,10 +58,18 @@ class _Order:
             yield number, np.random.default_rng([self.seed, number])
 
     def chip(
-        self, random: np.random.Generator, *, bands: Sequence[str], resolution: float, **scene: str
+        self,
+        random: np.random.Generator,
+        *,
+        bands: Sequence[str],
+        resolution: float,
+        level: str,
+        sensor: str = "sentinel-2-msi",
     ) -> tuple[Floats, Codes]:
         shape = (self.size, self.size)
-        return random_chip(random, shape, resolution=resolution, bands=bands, **scene)
+        return random_chip(
+            random, shape, resolution=resolution, bands=bands, level=level, sensor=sensor
+        )
 
 
 def write_collection(

@@ -18,8 +18,8 @@ Haze is not cloud, and shade of the terrain is not cloud shadow.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -118,6 +118,7 @@ def make_scene(
     swath: bool = False,
     bands: Sequence[str] | None = None,
     window: Window | None = None,
+    measured: Mapping[str, Sequence[float]] | None = None,
 ) -> SyntheticScene:
     """Make a scene, or a window of it.
 
@@ -137,6 +138,7 @@ def make_scene(
         swath: leave what lies outside the sensor's swath without data.
         bands: common names; all of the sensor's where None.
         window: part of the scene to make; all of it where None.
+        measured: spectra in place of tabulated ones, as `nubila.synth.measured` draws them.
 
     Raises:
         InputError: sensor, level, preset, biome or sky is unknown.
@@ -146,6 +148,9 @@ def make_scene(
     description = describe_scene(
         extent, seed=seed, preset=preset, biome=biome, sky=sky, sun=sun, swath=swath, sensor=sensor
     )
+    if measured:
+        ground = replace(description.ground, measured=measured)
+        description = replace(description, ground=ground)
     return render(
         description,
         window or Window.whole(shape),
@@ -213,6 +218,7 @@ def random_chip(
     level: str | None = None,
     sensor: str = "sentinel-2-msi",
     preset: str | None = None,
+    measured: Mapping[str, Sequence[float]] | None = None,
 ) -> tuple[Floats, NDArray[np.uint8]]:
     """Make a chip of a random scene, for training.
 
@@ -224,6 +230,7 @@ def random_chip(
         level: ``L1C`` or ``L2A``; drawn where None.
         sensor: see `make_scene`.
         preset: a key of `PRESETS`; drawn, with every biome and sky in it, where None.
+        measured: see `make_scene`.
 
     Returns:
         Reflectance (bands, rows, columns) float32 and truth (rows, columns) uint8.
@@ -249,6 +256,7 @@ def random_chip(
         swath=bool(generator.uniform() < 0.05),
         bands=bands,
         window=Window(corner[0], corner[1], shape[0], shape[1]),
+        measured=measured,
     )
     return scene.reflectance, scene.truth
 

@@ -15,6 +15,7 @@ libraries for each material:
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -94,8 +95,14 @@ def material_index(name: str) -> int:
     return MATERIALS.index(name)
 
 
-def reflectance_table(band: str) -> NDArray[np.float32]:
+def reflectance_table(
+    band: str, measured: Mapping[str, Sequence[float]] | None = None
+) -> NDArray[np.float32]:
     """Return the reflectance of every material in a band, (materials,) float32, 1.0 = 100 %.
+
+    Args:
+        band: one of `SPECTRAL_BANDS`.
+        measured: material -> reflectance in the order of `SPECTRAL_BANDS`, in place of the table's.
 
     Raises:
         KeyError: the band is not one of `SPECTRAL_BANDS`.
@@ -103,4 +110,7 @@ def reflectance_table(band: str) -> NDArray[np.float32]:
     if band not in SPECTRAL_BANDS:
         raise KeyError(f"no spectra in band {band!r} (known: {', '.join(SPECTRAL_BANDS)})")
     column = SPECTRAL_BANDS.index(band)
-    return np.asarray([_PER_CENT[name][column] / 100 for name in MATERIALS], np.float32)
+    table = np.asarray([_PER_CENT[name][column] / 100 for name in MATERIALS], np.float32)
+    for name, spectrum in (measured or {}).items():
+        table[material_index(name)] = spectrum[column]
+    return table

@@ -7,7 +7,8 @@ much of the pixel it covers; bands are painted from the stack one at a time.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ class Ground:
         glint: sunglint, added to the reflectance of open water.
         frozen: standing water carries snow.
         dry: 0 to 1, how much of vegetation is replaced by the dry third cover.
+        measured: spectra of materials in place of the table's, see `reflectance_table`.
     """
 
     biome: Biome
@@ -50,6 +52,7 @@ class Ground:
     snow_line: float | None
     frozen: bool
     dry: float
+    measured: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class Surface:
         light: (rows, columns), cosine of the sun's angle to the slope over that to level ground.
         glint: (rows, columns), added to reflectance, or None.
         snow, water: (rows, columns), share of each pixel.
+        measured: as of the `Ground`.
     """
 
     coats: tuple[Coat, ...]
@@ -89,6 +93,7 @@ class Surface:
     glint: Floats | None
     snow: Floats
     water: Floats
+    measured: Mapping[str, Sequence[float]]
 
 
 def _ramp(values: Floats, low: float, high: float) -> Floats:
@@ -125,7 +130,7 @@ def make_surface(ground: Ground, axes: Axes, sun: tuple[float, float]) -> Surfac
         if ground.frozen:
             water = water * (1 - snow)
             glint = None if glint is None else glint * (1 - snow)
-    return Surface(tuple(coats), rough, light, glint, snow, water)
+    return Surface(tuple(coats), rough, light, glint, snow, water, ground.measured)
 
 
 def _relief(ground: Ground, axes: Axes) -> tuple[Floats, Floats | None]:
@@ -333,7 +338,7 @@ def _snow(
 
 def surface_reflectance(surface: Surface, band: str) -> Floats:
     """Return the reflectance of the ground in a band under even light, (rows, columns)."""
-    table = reflectance_table(band)
+    table = reflectance_table(band, surface.measured)
     result = np.empty(surface.texture.shape, np.float32)
     land = True
     for coat in surface.coats:

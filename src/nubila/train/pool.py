@@ -6,7 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, SupportsIndex, overload
 
@@ -21,6 +21,7 @@ from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe
 from nubila.synth import random_chip
 from nubila.synth.instrument import SENSOR_BANDS
+from nubila.synth.measured import MeasuredSpectra
 from nubila.train.samples import Labelled, TileSamples
 from nubila.train.signals import leave_signals
 from nubila.train.views import SIDE, Made, ViewMaker
@@ -40,6 +41,7 @@ _LIKE_SNOW: Final = {
 # cloud is thick but for 2 of 100 pixels (nubila.curate.thickness).
 _SNOW_INDEX: Final = 0.4
 _THICK: Final = 0.35
+_TABULATED: Final = 0.5  # part of the chips whose snow, ice and rock are as tabulated
 # Kept out of training, to watch the classes that few real labels name.
 _HELD_OUT: Final = 32
 # Kinds of synthetic chips, in turn; an odd number, so that each comes at both levels. Left to
@@ -71,6 +73,7 @@ def synthetic_pool(recipe: Recipe, report: Callable[[str], None]) -> Sequence[La
     stem = f"chips-{spec.chips}-seed-{recipe.seed}-bands-{_digest(recipe.bands)}"
     stem += {"thin cloud": "", "any cloud": "-open", "open": "-open-snow"}[spec.like_snow]
     stem += "-storms" * spec.storms + "-veils" * spec.veils
+    stem += "-measured" * (spec.spectra is not None)
     files = _Files(spec.cache / stem, (spec.chips, len(recipe.bands)))
     files.fill(make, "synthetic chips", report)
     return Pool(files, "synthetic", range(spec.chips))
@@ -283,12 +286,33 @@ def _chip(recipe: Recipe, number: int) -> Made:
     presets = _PRESETS + _STORMS * recipe.synth.storms + _VEILS * recipe.synth.veils
     preset = presets[number % len(presets)]
     image, truth = random_chip(
-        random, (SIDE, SIDE), bands=bands, level=level, sensor=_SENSOR, preset=preset
+        random,
+        (SIDE, SIDE),
+        bands=bands,
+        level=level,
+        sensor=_SENSOR,
+        preset=preset,
+        measured=_measured(recipe, number),
     )
     known = truth != NO_DATA
     label = np.where(known, np.left_shift(1, np.where(known, truth, 0)), 0).astype(np.uint8)
     label[(label == _THIN) & _like_snow(image, bands)] = _LIKE_SNOW[recipe.synth.like_snow]
     return order_bands(image, bands, recipe.bands).astype(np.float16), label
+
+
+def _measured(recipe: Recipe, number: int) -> dict[str, tuple[float, ...]]:
+    """Return measured spectra for half of the chips, by chance of their own."""
+    if recipe.synth.spectra is None:
+        return {}
+    random = np.random.default_rng([recipe.seed, number, 1])
+    if random.uniform() < _TABULATED:
+        return {}
+    return _read_measured(recipe.synth.spectra).draw(random)
+
+
+@cache
+def _read_measured(folder: Path) -> MeasuredSpectra:
+    return MeasuredSpectra.read(folder)
 
 
 def _like_snow(image: NDArray[np.floating[Any]], bands: Sequence[str]) -> NDArray[np.bool_]:

@@ -116,8 +116,8 @@ def _spectra(folder: Path) -> None:
         for code in range(1, 6):
             for more in (0.0, 0.02):
                 values = [f"{0.01 * n + more:.4f}" for n in range(1, len(columns) + 1)]
-                lines.append(",".join(["here", "20210101", str(code), *values]))
-            lines.append(",".join(["here", "20210101", str(code), *["nan"] * len(columns)]))
+                lines.append(",".join(["Sperry", "20210101", str(code), *values]))
+            lines.append(",".join(["Sperry", "20210101", str(code), *["nan"] * len(columns)]))
         (folder / f"{name}_training_data.csv").write_text("\n".join(lines) + "\n")
 
 

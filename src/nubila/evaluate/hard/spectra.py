@@ -3,7 +3,9 @@
 The files are those of glacier-snow-cover-mapping (R. Aberle, MIT licence), points labelled by hand
 on images of Sentinel-2 and Landsat. An image is a mosaic of the spectra of one class: each date and
 place takes its turn in smooth patches, and within it brightness varies smoothly from the darkest
-spectrum to the brightest. Clouds are in none, so each pixel that is called cloud is wrong.
+spectrum to the brightest. Clouds are in none, so each pixel that is called cloud is wrong. They are
+of two of the four glaciers: synthetic chips may have the ground of the others
+(`nubila.synth.measured`).
 
 Two things about the files are not as their headers say, and are put right here:
 
@@ -16,8 +18,6 @@ Two things about the files are not as their headers say, and are put right here:
 
 from __future__ import annotations
 
-import csv
-import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 
 from nubila.classes import class_set
 from nubila.datasets.sample import Sample, SampleMeta
-from nubila.errors import ManifestError, MissingFileError
+from nubila.errors import MissingFileError
 from nubila.evaluate.hard.case import HardImage
+from nubila.synth.measured import read_points
 from nubila.synth.noise import Axes, child_seed, fbm
 
 __all__ = ["spectra_images"]
@@ -80,13 +81,16 @@ _TABLES: Final = (
     _Table("Sentinel-2_SR_training_data.csv", "S2-SR", "sentinel-2-msi", "L2A", _GROUND),
     _Table("Landsat_training_data.csv", "L8-SR", "landsat-oli", "L2SP", _OLI, -0.2),
 )
+# Of the four glaciers those whose snow, ice and rock synthetic chips may not have.
+_TEST_SITES: Final = ("Sperry", "Wolverine")
+_WATER: Final = "5"
 # Code in the files -> what it is, the case that it belongs to, and the classes that it may be.
 _CLASSES: Final = {
     "1": ("snow", "clear snow", ("snow",)),
     "2": ("shadowed snow", "clear snow", ("snow", "clear", "cloud shadow")),
     "3": ("ice", "ice", ("snow", "clear")),
     "4": ("rock", "dark terrain", ("clear",)),
-    "5": ("water", "ice", ("water",)),
+    _WATER: ("water", "ice", ("water",)),
 }
 
 
@@ -108,7 +112,7 @@ def spectra_images(folder: str | Path, side: int = _SIDE) -> tuple[HardImage, ..
             raise MissingFileError(f"{folder}: no {table.file}; expected {names}")
         for code, (what, case, _) in _CLASSES.items():
             name = f"spectra/{what.replace(' ', '-')}-{table.label}"
-            note = f"{what}, {table.label}: hand-labelled spectra of four glaciers"
+            note = f"{what}, {table.label}: hand-labelled spectra of glaciers"
             read = partial(_sample, path, table, code, side)
             found.append(HardImage(case, name, "spectra", note, read))
     return tuple(found)
@@ -116,7 +120,10 @@ def spectra_images(folder: str | Path, side: int = _SIDE) -> tuple[HardImage, ..
 
 def _sample(path: Path, table: _Table, code: str, side: int) -> Sample:
     what, _, names = _CLASSES[code]
-    groups = _read(path, table, code)
+    columns = tuple(table.columns.values())
+    # Of water there is one lake, which no training sees.
+    sites = None if code == _WATER else _TEST_SITES
+    groups = read_points(path, columns, code, offset=table.offset, sites=sites)
     image = _mosaic(groups, side, child_seed(1, f"{table.label} {what}"))
     name = f"spectra/{what.replace(' ', '-')}-{table.label}"
     meta = SampleMeta(
@@ -131,26 +138,6 @@ def _sample(path: Path, table: _Table, code: str, side: int) -> Sample:
     )
     label = np.full((side, side), class_set(names), np.uint8)
     return Sample(image, label, tuple(table.columns), meta)
-
-
-def _read(path: Path, table: _Table, code: str) -> list[Floats]:
-    """Return the spectra (points, bands) of a class, one array a date and place."""
-    groups: dict[tuple[str, str], list[list[float]]] = {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream)
-        absent = {*table.columns.values(), "class", "site_name"} - {*(rows.fieldnames or ())}
-        if absent:
-            raise ManifestError(f"{path}: no column {', '.join(sorted(absent))}")
-        for row in rows:
-            if row["class"] != code:
-                continue
-            # A few points lack a band, empty or as nan.
-            spectrum = [float(row[c] or "nan") + table.offset for c in table.columns.values()]
-            if all(map(math.isfinite, spectrum)):
-                groups.setdefault((row["site_name"], row["image_date"]), []).append(spectrum)
-    if not groups:
-        raise ManifestError(f"{path}: no spectrum of class {code}")
-    return [np.array(group, np.float32) for group in groups.values()]
 
 
 def _mosaic(groups: list[Floats], side: int, seed: int) -> Floats:
