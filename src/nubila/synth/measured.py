@@ -119,7 +119,10 @@ class MeasuredSpectra:
         Returns:
             Material -> reflectance in the order of `SPECTRAL_BANDS`, 1.0 = 100 %.
         """
-        taken = {code: found[int(generator.integers(len(found)))] for code, found in self.groups.items()}
+        taken = {
+            code: groups[int(generator.integers(len(groups)))]
+            for code, groups in self.groups.items()
+        }
         drawn = {}
         for material, (code, low, high) in _DRAWN.items():
             points = taken[code]
