@@ -167,6 +167,18 @@ def test_what_cannot_be_compared(specs) -> None:
         open_detectors(["brigthness"])
 
 
+def test_a_first_that_can_judge_nothing_is_told_before_the_others_run(specs) -> None:
+    asked: list[np.ndarray] = []
+    other = Threshold("other", 0.5, judges=lambda red: asked.append(red) or np.isfinite(red))
+    green = Threshold("green", 0.5, band="green")
+    with pytest.raises(InputError, match=r"green can judge none of the 4 samples \(no green\)"):
+        compare_detectors({"green": green, "other": other}, specs)
+    assert not asked
+    blue = Threshold("blue", 0.5, band="blue")  # of the last sample alone
+    compare_detectors({"blue": blue, "other": other}, specs)
+    assert len(asked) == len(specs)
+
+
 def test_merged_classes_are_not_scored_as_single_ones(specs) -> None:
     assert CLOUD.bits == class_set(["cloud", "thin cloud"])
     overall = compare_detectors({"red": Threshold("red", 0.5)}, specs).scores()["red"]["overall"]

@@ -199,6 +199,7 @@ def compare_detectors(
     whole = dict(detectors)
     for name in BASELINES:
         whole.setdefault(name, open_detector(name))
+    _check_first(*next(iter(whole.items())), specs)
     rows: list[_Row] = []
     with ThreadPoolExecutor(threads) as pool:
         try:
@@ -213,13 +214,22 @@ def compare_detectors(
     found = Comparison(contenders, tuple(row.disagreement for row in rows))
     labelled = any(t.table.any() or t.not_judged for row in rows for t in row.tallies.values())
     check_scorable(specs, labelled, found.unnamed)
-    if not contenders[0].judged:
-        words = "; ".join(contenders[0].lacking)
-        raise InputError(
-            f"{contenders[0].name} can judge none of the {len(specs)} samples ({words}); name "
-            f"another detector first, since the others are compared with it"
-        )
     return found
+
+
+def _check_first(name: str, detector: Detector, specs: Sequence[SampleSpec]) -> None:
+    """Raise if a detector can judge no sample, before hours of running the others."""
+    lacking = []
+    # What has most bands lacks least, so that one sample is read as a rule.
+    for spec in sorted(specs, key=lambda spec: len(spec.bands), reverse=True):
+        words = detector.lacks(view_of(load_sample(spec), own_mask(spec)))
+        if not words:
+            return
+        lacking.append(words)
+    raise InputError(
+        f"{name} can judge none of the {len(specs)} samples ({'; '.join(dict.fromkeys(lacking))}); "
+        f"name another detector first, since the others are compared with it"
+    )
 
 
 @dataclass(frozen=True)
