@@ -31,7 +31,7 @@ def test_rules_are_judged_on_each_case(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_each_detector_has_its_own_number_of_images():
-    shares = {"source": "real", "false_cloud": 0.1, "missed_cloud": None}
+    shares = {"source": "real", "false_cloud": 0.1, "missed_cloud": None, "shadow_iou": None}
     rows = [
         {"case": "ice", "detector": "ours", "images": 5} | shares,
         {"case": "ice", "detector": "peer", "images": 2} | shares,
@@ -40,7 +40,21 @@ def test_each_detector_has_its_own_number_of_images():
         {"case": "fog", "detector": "peer", "images": 4} | shares,
     ]
     table = _table(rows, ["ours", "peer"])
-    assert list(table.columns[1].cells)[1:] == ["5 / 2", "3 / 0", "4"]
+    assert list(table.columns[1].cells) == ["5 / 2", "3 / 0", "4"]
+
+
+def test_shadow_of_the_detectors_that_tell_it_where_a_label_has_it():
+    shares = {"source": "real", "images": 1, "false_cloud": 0.1, "missed_cloud": 0.2}
+    rows = [
+        {"case": "ice", "detector": "ours", "shadow_iou": None} | shares,
+        {"case": "ice", "detector": "rule", "shadow_iou": None} | shares,
+        {"case": "cumulus", "detector": "ours", "shadow_iou": 0.4567} | shares,
+        {"case": "cumulus", "detector": "rule", "shadow_iou": None} | shares,
+    ]
+    columns = _table(rows, ["ours", "rule"]).columns
+    heads = [" ".join(str(column.header).split()) for column in columns]
+    assert heads == ["case", "images", "ours false", "missed", "shadow", "rule false", "missed"]
+    assert list(columns[4].cells) == ["-", "45.7"]
 
 
 def test_an_unknown_detector_is_refused_before_anything_is_made(tmp_path: Path):

@@ -97,33 +97,45 @@ def hard_cases(
 
 
 def _table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
-    """Return false and missed cloud of each case, a column a detector, in percent."""
+    """Return figures of each case in percent; shadow's of those detectors that have any."""
     from rich.box import SIMPLE
     from rich.table import Table
 
     table = Table(
-        title="False cloud of what is no cloud, missed cloud of what is, in percent",
+        title="False cloud of what is no cloud, missed cloud of what is, IoU of cloud shadow on "
+        "images whose labels have it, in percent",
         caption="A dash where nothing is known or a detector cannot judge; images of each detector "
         "where they differ.",
         box=SIMPLE,
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    for place, name in enumerate(("case", "images", *(n for n in names for _ in range(2)))):
-        table.add_column(name, justify="right" if place else "left")
-    table.add_row("", "", *(word for _ in names for word in ("false", "missed")))
+    table.add_column("\ncase")
+    table.add_column("\nimages", justify="right")
+    shaded = {row["detector"] for row in rows if row["shadow_iou"] is not None}
+    columns = {name: _columns(shadow=name in shaded) for name in names}
+    for name in names:
+        for place, words in enumerate(columns[name].values()):
+            # Its name once: over each of its columns it would leave no room for the cases.
+            table.add_column(f"{'' if place else name}\n{words}", justify="right")
     found = {(row["case"], row["source"], row["detector"]): row for row in rows}
     for case, source in dict.fromkeys((row["case"], row["source"]) for row in rows):
-        mine = [found.get((case, source, name)) for name in names]
-        counts = [str(row["images"] if row else 0) for row in mine]
+        mine = {name: found.get((case, source, name)) for name in names}
+        counts = [str(row["images"] if row else 0) for row in mine.values()]
         cells = [
             _percent(row[key] if row else None)
-            for row in mine
-            for key in ("false_cloud", "missed_cloud")
+            for name, row in mine.items()
+            for key in columns[name]
         ]
         images = counts[0] if len(set(counts)) == 1 else " / ".join(counts)
         table.add_row(f"{case}, {source}", images, *cells)
     return table
+
+
+def _columns(*, shadow: bool) -> dict[str, str]:
+    """Return figure -> heading."""
+    found = {"false_cloud": "false", "missed_cloud": "missed"}
+    return found | ({"shadow_iou": "shadow"} if shadow else {})
 
 
 def _percent(value: float | None) -> str:
