@@ -82,12 +82,31 @@ def test_exported_decisions_do_not_replace_the_manifest(
     assert labels.read_bytes() == before
 
 
-def test_an_ensemble_is_an_onnx_file(
-    labels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", [["ensemble", "compact", "small"], ["tune", "small"]])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("both.csv", "both.csv: expected a name that ends in .onnx"), ("", "this is a folder")],
+)
+def test_a_model_is_written_to_an_onnx_file(
+    labels: Path,
+    command: list[str],
+    name: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    target = labels.with_name("both.csv")
-    command = ["ensemble", "compact", "small", "--data", labels, "-o", target]
-    code, said = _ends(command, monkeypatch, capsys)
+    target = labels.parent / name
+    before = set(labels.parent.rglob("*"))
+    arguments = [*command, "--data", labels, "--split", "train", "-o", target]
+    code, said = _ends(arguments, monkeypatch, capsys)
     assert code == 2
-    assert "both.csv: expected a name that ends in .onnx" in said
-    assert not target.exists()
+    assert message in said
+    assert set(labels.parent.rglob("*")) == before
+
+
+def test_a_run_is_exported_to_an_onnx_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = _ends(["export", tmp_path / "run", "-o", "model.txt"], monkeypatch, capsys)
+    assert code == 2
+    assert "model.txt: expected a name that ends in .onnx" in said

@@ -105,15 +105,6 @@ def test_test_splits_and_wrong_splits_are_refused(tuned: Path, tmp_path: Path) -
     assert not (tmp_path / "x.onnx").exists()
 
 
-def test_a_folder_is_refused_before_the_model_runs(tuned: Path, tmp_path: Path) -> None:
-    given = ("tune", tuned, "--data", tuned.parents[1] / "manifest.csv", "-o", tmp_path)
-    refused = _run(*given)
-    assert isinstance(refused.exception, InputError) and "name the ONNX file" in str(
-        refused.exception
-    )
-    assert "points tried" not in refused.output
-
-
 def test_a_missing_extra_is_told_before_the_model_runs(
     tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nubila.cli.options import Root, Split, keep_inputs
+from nubila.cli.options import Root, Split, check_onnx, keep_inputs
 
 if TYPE_CHECKING:
     from nubila.curate.combination import Combination
@@ -94,10 +94,8 @@ def ensemble(
         raise InputError("--split and --root say which labels; name their table with --data")
     if per_class and weights == "mean":
         raise InputError("--per-class: a mean has no weights to fit; add --weights free")
-    if output is not None and output.suffix != ".onnx":
-        raise InputError(
-            f"{output}: expected a name that ends in .onnx; its table is put beside it"
-        )
+    if output is not None:
+        check_onnx(output)
     detectors = open_detectors(models)
     files = [d.model for d in detectors.values() if isinstance(d, ModelDetector)]
     if output is not None and len(files) < len(detectors):

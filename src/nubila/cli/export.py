@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from nubila.cli.options import check_onnx
+
 __all__ = ["export"]
 
 _GRAPH = "What the graph takes and gives"
@@ -91,6 +93,7 @@ def export(
     from nubila.errors import command_line
     from nubila.export import ExportOptions, export_onnx
 
+    check_onnx(output)
     options = ExportOptions(
         output=_kind(gives),
         size=size,

@@ -17,6 +17,7 @@ __all__ = [
     "Root",
     "SideBySide",
     "Split",
+    "check_onnx",
     "keep_inputs",
     "keep_others",
 ]
@@ -67,6 +68,23 @@ Certain: TypeAlias = Annotated[
     float,
     typer.Option(min=0, max=1, help="A pixel is sure where one class is above this, others out."),
 ]
+
+
+def check_onnx(output: Path) -> None:
+    """Raise if a model would be written to what is no name of an ONNX file, or to a folder.
+
+    Args:
+        output: the file to write.
+
+    Raises:
+        InputError: it does not end in .onnx, or is a folder.
+    """
+    from nubila.errors import InputError
+
+    if output.is_dir():
+        raise InputError(f"{output}: this is a folder; name the ONNX file to write with -o")
+    if output.suffix != ".onnx":
+        raise InputError(f"{output}: expected a name that ends in .onnx; name the model so with -o")
 
 
 def keep_inputs(output: Path, inputs: Iterable[str | Path | None]) -> None:

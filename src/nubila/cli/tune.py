@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nubila.cli.evaluate import progress_bar, samples_of
-from nubila.cli.options import Data, Root, SideBySide, keep_inputs
+from nubila.cli.options import Data, Root, SideBySide, check_onnx, keep_inputs
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,21 +47,19 @@ def tune(
     """  # noqa: D301 (the backslashes are backspaces: what follows keeps its lines)
     from rich.console import Console
 
-    from nubila.errors import InputError
     from nubila.evaluate.tune import check_split
     from nubila.evaluate.tune import tune as search
     from nubila.evaluate.tune_report import write_tuned
     from nubila.models_io import find_model, load_model
     from nubila.raster.atomic import make_folder
 
+    check_onnx(output)
     check_split(split, ())
     specs = samples_of(data, root, split)
     check_split(split, specs)
     loaded = load_model(find_model(model))
     keep_inputs(output, [loaded.path, data])
     make_folder(output.parent)
-    if output.is_dir():
-        raise InputError(f"{output}: this is a folder; name the ONNX file to write with --output")
     with progress_bar(len(specs)) as progress:
         tuned = search(
             loaded,
