@@ -7,7 +7,13 @@ import pytest
 
 from nubila.errors import ManifestError, MissingFileError
 from nubila.synth import random_chip
-from nubila.synth.measured import GROUND_FILE, TRAINING_SITES, MeasuredSpectra, read_points
+from nubila.synth.measured import (
+    GROUND_FILE,
+    TEST_SITES,
+    TRAINING_SITES,
+    MeasuredSpectra,
+    read_points,
+)
 from nubila.synth.spectra import SPECTRAL_BANDS, material_index, reflectance_table
 
 _COLUMNS = [f"B{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8)] + ["B8A", "B9", "B11", "B12"]
@@ -23,6 +29,10 @@ def _write(folder: Path, sites: tuple[str, ...] = (*TRAINING_SITES, "Sperry")) -
                 value = 0.0 if site == "Sperry" else level + 0.001 * n
                 lines.append(",".join([site, "20210101", code, *[f"{value:.4f}"] * 12]))
     (folder / GROUND_FILE).write_text("\n".join(lines) + "\n")
+
+
+def test_no_glacier_is_both_for_training_and_for_the_hard_cases() -> None:
+    assert TRAINING_SITES and TEST_SITES and not {*TRAINING_SITES} & {*TEST_SITES}
 
 
 def test_materials_are_drawn_from_the_sites_for_training_within_their_class(tmp_path: Path) -> None:

@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 from nubila.errors import ManifestError, MissingFileError
 from nubila.synth.spectra import SPECTRAL_BANDS
 
-__all__ = ["GROUND_FILE", "TRAINING_SITES", "MeasuredSpectra", "read_points"]
+__all__ = ["GROUND_FILE", "TEST_SITES", "TRAINING_SITES", "MeasuredSpectra", "read_points"]
 
 Floats = NDArray[np.float32]
 
+# Of the four glaciers those whose snow, ice and rock synthetic chips may have, and those that are
+# kept for the hard cases; none may be in both.
 TRAINING_SITES: Final = ("Gulkana", "SouthCascade")
+TEST_SITES: Final = ("Sperry", "Wolverine")
 GROUND_FILE: Final = "Sentinel-2_SR_training_data.csv"
 
 # In the order of SPECTRAL_BANDS; 1.375 um, where no ground is seen, the file does not have.

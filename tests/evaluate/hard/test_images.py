@@ -12,6 +12,7 @@ from nubila.datasets import read_manifest
 from nubila.errors import ManifestError, MissingFileError
 from nubila.evaluate.hard import CASES, listed_images, spectra_images, synthetic_images
 from nubila.evaluate.hard.synthetic import _FIRST_SEED, _SCENES
+from nubila.synth.measured import TRAINING_SITES
 
 _RECIPES = Path(__file__).resolve().parents[3] / "recipes"
 
@@ -105,7 +106,10 @@ def test_the_repository_s_list_shares_no_place_with_training(shared_data: Path):
 
 
 def _spectra(folder: Path) -> None:
-    """Write spectra 0.01, 0.02, ... and 0.02 more of each class and file, and one of no values."""
+    """Write spectra 0.01, 0.02, ... and 0.02 more of each class and file, and one of no values.
+
+    All but water, which is of one lake, are there of a glacier for training too, as 0.9.
+    """
     for name, bands in (
         ("Sentinel-2_TOA", "B1 B2 B3 B4 B8 B8A B11 B12"),
         ("Sentinel-2_SR", "B1 B2 B3 B4 B8 B8A B11 B12"),
@@ -118,6 +122,9 @@ def _spectra(folder: Path) -> None:
                 values = [f"{0.01 * n + more:.4f}" for n in range(1, len(columns) + 1)]
                 lines.append(",".join(["Sperry", "20210101", str(code), *values]))
             lines.append(",".join(["Sperry", "20210101", str(code), *["nan"] * len(columns)]))
+            if code != 5:
+                brighter = ["0.9"] * len(columns)
+                lines += [",".join([s, "20210101", str(code), *brighter]) for s in TRAINING_SITES]
         (folder / f"{name}_training_data.csv").write_text("\n".join(lines) + "\n")
 
 
@@ -132,6 +139,12 @@ def test_spectra_lie_between_those_of_the_file_in_the_bands_that_they_really_are
     assert np.all(top.label == class_set(["clear"]))
     landsat = images["spectra/snow-L8-SR"].read()
     assert landsat.image[0].min() == pytest.approx(0.01 - 0.2)
+
+
+def test_spectra_of_the_glaciers_for_training_are_in_no_image(tmp_path: Path):
+    _spectra(tmp_path)
+    for image in spectra_images(tmp_path, 16):
+        assert image.read().image.max() < 0.2, image.name
 
 
 def test_a_folder_without_spectra_is_named(tmp_path: Path):

@@ -30,7 +30,7 @@ from nubila.classes import class_set
 from nubila.datasets.sample import Sample, SampleMeta
 from nubila.errors import MissingFileError
 from nubila.evaluate.hard.case import HardImage
-from nubila.synth.measured import read_points
+from nubila.synth.measured import TEST_SITES, read_points
 from nubila.synth.noise import Axes, child_seed, fbm
 
 __all__ = ["spectra_images"]
@@ -81,8 +81,6 @@ _TABLES: Final = (
     _Table("Sentinel-2_SR_training_data.csv", "S2-SR", "sentinel-2-msi", "L2A", _GROUND),
     _Table("Landsat_training_data.csv", "L8-SR", "landsat-oli", "L2SP", _OLI, -0.2),
 )
-# Of the four glaciers those whose snow, ice and rock synthetic chips may not have.
-_TEST_SITES: Final = ("Sperry", "Wolverine")
 _WATER: Final = "5"
 # Code in the files -> what it is, the case that it belongs to, and the classes that it may be.
 _CLASSES: Final = {
@@ -122,7 +120,7 @@ def _sample(path: Path, table: _Table, code: str, side: int) -> Sample:
     what, _, names = _CLASSES[code]
     columns = tuple(table.columns.values())
     # Of water there is one lake, which no training sees.
-    sites = None if code == _WATER else _TEST_SITES
+    sites = None if code == _WATER else TEST_SITES
     groups = read_points(path, columns, code, offset=table.offset, sites=sites)
     image = _mosaic(groups, side, child_seed(1, f"{table.label} {what}"))
     name = f"spectra/{what.replace(' ', '-')}-{table.label}"
