@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nubila.recipe import Recipe
+from nubila.synth.measured import MeasuredSpectra
 from nubila.train import pool as pool_module
 from nubila.train.pool import synthetic_pool
 
@@ -121,3 +122,20 @@ def test_veils_are_thin_and_come_beside_storms(tmp_path: Path) -> None:
         for kind in (4, 2)
     )
     assert thin > max(0.2, thick)
+
+
+def test_about_half_of_the_chips_have_measured_ground_and_are_kept_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey = np.full((20, 13), 0.3, np.float32)
+    measured = MeasuredSpectra({code: [grey] for code in "134"})
+    monkeypatch.setattr(MeasuredSpectra, "read", lambda _folder: measured)
+    monkeypatch.setattr(pool_module, "_PRESETS", ("snow",))  # some of it in every chip
+    synth = {"chips": 12, "cache": tmp_path}
+    without = _recipe(tmp_path, 12, synth=synth, seed=4)
+    having = _recipe(tmp_path, 12, synth=synth | {"spectra": tmp_path}, seed=4)
+    (_, plain, labels), (_, mixed, same) = _lines(without), _lines(having)
+    np.testing.assert_array_equal(labels, same)
+    alike = [np.array_equal(*pair, equal_nan=True) for pair in zip(plain, mixed, strict=True)]
+    assert 4 <= sum(alike) <= 8
+    assert _lines(without)[0] == _lines(having)[0] == []  # neither was put in the other's place
