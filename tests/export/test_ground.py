@@ -9,7 +9,7 @@ from nubila.errors import RecipeError
 from nubila.export.ground import check_data, drawn_classes, training_sources
 from nubila.recipe import Recipe, load_recipe
 from nubila.train.data import Labelled, load_split
-from nubila.train.folder import describe_run
+from nubila.train.folder import describe_data
 from tests.toy_run import write_toy_recipe
 
 
@@ -42,7 +42,8 @@ def test_a_source_that_is_never_drawn_is_no_training_data() -> None:
 
 def test_a_run_is_held_to_what_it_was_trained_on(toy: Path, tmp_path: Path) -> None:
     recipe, run = load_recipe(toy), tmp_path / "run"
-    describe_run(recipe, run, *_splits(recipe))
+    run.mkdir()
+    describe_data(run, *_splits(recipe), {}, {})
     check_data(run, *_splits(recipe))
     manifest = tmp_path / "toy.csv"
     remade = manifest.read_text().replace("1=cloud,train", "1=thin cloud,train")

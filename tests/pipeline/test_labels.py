@@ -21,10 +21,11 @@ from nubila.errors import InputError, RecipeError
 from nubila.pipeline import StageResult, run_recipe
 from nubila.pipeline.gains import StepReport
 from nubila.pipeline.label_ground import Found, StepJob
+from nubila.raster.atomic import make_folder
 from nubila.recipe import Recipe, load_recipe
 from nubila.recipe.labels import LabelStep
 from nubila.synth.collections import write_collection
-from nubila.train.folder import check_same_recipe
+from nubila.train.folder import check_same_recipe, checkpoint_hashes, describe_data
 from tests.toy_run import write_toy_recipe
 
 pytest.importorskip("torch")
@@ -331,6 +332,36 @@ def test_steps_after_one_that_ran_anew_go_by_what_it_left(
     shutil.rmtree(run / "labels/2-train")
     text = "2"
     assert done() == ["train", "audit"]
+    assert done() == []
+
+
+def test_a_step_on_a_checkpoint_that_was_trained_anew_is_done_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    did: list[str] = []
+
+    def step(job: StepJob, found: LabelStep) -> Found:
+        did.append(found.name)
+        if found.name == "train":
+            run = make_folder(job.folder / "run/fold-0")
+            describe_data(run, [], [], {}, checkpoint_hashes(job.recipe))
+        return Found((), StepReport(job.folder.name, "done", 1))
+
+    monkeypatch.setattr("nubila.pipeline.labels.do_step", step)
+    first = tmp_path / "first.ckpt"
+    sets = ["labels.steps=[folds, train]", f"finetune.start_from={first}"]
+    recipe = load_recipe(write_toy_recipe(tmp_path), sets)
+
+    def done() -> list[str]:
+        did.clear()
+        run_recipe(recipe, tmp_path / "run", stages=("labels",), report=lambda _: None)
+        return did.copy()
+
+    first.write_bytes(b"1")
+    assert (done(), done()) == (["folds", "train"], [])
+    first.write_bytes(b"2")
+    assert (done(), done()) == (["train"], [])
+    first.unlink()
     assert done() == []
 
 

@@ -16,8 +16,9 @@ from nubila.models_io import find_model, load_model
 from nubila.pipeline import run_recipe
 from nubila.pipeline.chips import predict_chips
 from nubila.pipeline.run import _STAGES
-from nubila.recipe import load_recipe
+from nubila.recipe import Recipe, load_recipe
 from nubila.recipe.stages import STAGES, Stage
+from nubila.train.folder import checkpoint_hashes, describe_data
 from tests.toy_run import write_toy_recipe
 
 
@@ -114,6 +115,33 @@ def test_what_rests_on_a_stage_that_ran_anew_is_done_again(tmp_path: Path, toys:
     assert done("evaluate", "mask") == []  # the model is the same as yet
     assert done() == ["export", "evaluate", "mask"]
     assert done() == []
+
+
+def test_a_run_from_a_checkpoint_that_was_trained_anew_is_trained_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, run, resumed = tmp_path / "first.ckpt", tmp_path / "run", []
+    recipe = load_recipe(write_toy_recipe(tmp_path), [f"finetune.start_from={first}"])
+
+    def toy_fit(recipe: Recipe, folder: Path, *, resume: bool, report: Any) -> Path:
+        resumed.append(resume)
+        describe_data(folder, [], [], {}, checkpoint_hashes(recipe))
+        (folder / "best.ckpt").write_bytes(first.read_bytes())
+        return folder / "best.ckpt"
+
+    def train() -> bool:
+        (result,) = run_recipe(recipe, run, stages=("train",), report=lambda _: None)
+        return result.skipped
+
+    monkeypatch.setattr("nubila.pipeline.run.fit", toy_fit)
+    monkeypatch.setattr("nubila.pipeline.run.write_run_report", lambda folder: folder)
+    first.write_bytes(b"1")
+    assert (train(), train()) == (False, True)
+    first.write_bytes(b"2")
+    assert (train(), train()) == (False, True)
+    assert resumed == [True, False]
+    first.unlink()  # a run that is done needs it no more
+    assert train()
 
 
 def test_a_stage_that_broke_off_is_not_done(tmp_path: Path, toys: _Toys) -> None:

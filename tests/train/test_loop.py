@@ -276,6 +276,53 @@ def test_a_run_of_other_labels_is_not_gone_on_with(toy: Path, tmp_path: Path) ->
     assert not all(torch.equal(before[key], after[key]) for key in before)
 
 
+@pytest.mark.parametrize(
+    ("key", "loss"),
+    [("start_from", "cross_entropy"), ("teacher", "[cross_entropy, {name: distillation}]")],
+)
+def test_a_run_on_a_checkpoint_that_was_trained_anew_is_not_gone_on_with(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, loss: str
+) -> None:
+    monkeypatch.setattr("nubila.train.record.draw_curves", lambda *_: None)  # takes most of it
+    run, first = tmp_path / "run", tmp_path / "first"
+    first.mkdir()
+    changes = ["steps=1", f"loss={loss}", f"finetune.{key}={first}"]
+    State.start(load_recipe(toy, ["seed=5"])).save(first / "best.ckpt")
+    _fit(toy, run, *changes)
+    assert "going on from step 1 of 1" in _fit(toy, run, *changes)
+    State.start(load_recipe(toy, ["seed=7"])).save(first / "best.ckpt")
+    with pytest.raises(RecipeError, match=rf"another checkpoint.*finetune.{key}.*--no-resume"):
+        _fit(toy, run, *changes)
+    data = json.loads((run / "data.json").read_text())
+    del data[f"finetune.{key}"]
+    (run / "data.json").write_text(json.dumps(data))
+    assert "going on from step 1 of 1" in _fit(toy, run, *changes)  # an older run does not tell
+
+
+def test_a_run_of_other_synthetic_chips_is_not_gone_on_with(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nubila.train.record.draw_curves", lambda *_: None)  # takes most of it
+    run = tmp_path / "run"
+    changes = ["steps=2", "validate_every=1", f"synth={{chips: 2, share: 0.5, cache: {tmp_path}}}"]
+
+    def killed(line: str) -> None:
+        if line.startswith("step 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(load_recipe(toy, changes), run, report=killed)
+    told = json.loads((run / "data.json").read_text())
+    assert told["synthetic"]["chips"] == 2 and "views" not in told
+    monkeypatch.setattr("nubila.train.pool._PRESETS", ("ocean",))
+    with pytest.raises(RecipeError, match=r"other chips .*\(synthetic\).*--no-resume"):
+        _fit(toy, run, *changes)
+    del told["synthetic"]
+    (run / "data.json").write_text(json.dumps(told))
+    assert "going on from step 1 of 2" in _fit(toy, run, *changes)  # an older run does not tell
+    assert json.loads((run / "data.json").read_text()) == told
+
+
 def test_a_run_of_another_recipe_is_not_gone_on_with(toy: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     _fit(toy, run, "steps=2")

@@ -16,6 +16,7 @@ from nubila.pipeline.record import Record, file_hash, joined_key, step_key
 from nubila.raster.atomic import atomic_path, make_folder
 from nubila.recipe import Recipe
 from nubila.recipe.labels import LabelStep
+from nubila.train.folder import changed_since, checkpoint_hashes
 
 __all__ = ["LabelsDone", "StepDone", "run_labels"]
 
@@ -82,7 +83,7 @@ def run_labels(
         key = step_key(recipe, step, before)
         # A step that was killed before it was recorded has put other files in the place of those
         # that the record still has.
-        outputs = record.outputs(name, key) if _is_of(own, key) else None
+        outputs = record.outputs(name, key) if _is_of(own, key, recipe) else None
         if outputs is not None and wanted:
             report(f"{name}: done already: {told(read_report(own))}")
         if outputs is None and wanted:
@@ -109,7 +110,7 @@ def run_labels(
 def _do(job: StepJob, step: LabelStep, key: str) -> tuple[Path, ...]:
     """Do a step, going on with what a killed one left, but not with that of other settings."""
     name = f"labels/{job.folder.name}"
-    if job.folder.is_dir() and not _is_of(job.folder, key):
+    if job.folder.is_dir() and not _is_of(job.folder, key, job.recipe):
         job.report(f"{name}: what it rests on has changed; it is done anew")
         shutil.rmtree(job.folder)
     make_folder(job.folder)
@@ -121,7 +122,10 @@ def _do(job: StepJob, step: LabelStep, key: str) -> tuple[Path, ...]:
     return (*found.outputs, write_step(found.report, job.folder))
 
 
-def _is_of(folder: Path, key: str) -> bool:
-    """Tell whether a step's folder holds what was made under a key."""
+def _is_of(folder: Path, key: str, recipe: Recipe) -> bool:
+    """Tell whether a step's folder holds what was made under a key, from checkpoints as now."""
     marker = folder / _KEY
-    return marker.is_file() and marker.read_text(encoding="utf-8") == key
+    if not marker.is_file() or marker.read_text(encoding="utf-8") != key:
+        return False
+    runs, checkpoints = folder.glob("run/fold-*"), checkpoint_hashes(recipe)
+    return not any(changed_since(run, checkpoints) for run in runs)

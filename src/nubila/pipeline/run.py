@@ -20,7 +20,7 @@ from nubila.recipe import Recipe
 from nubila.recipe.stages import STAGES, Stage
 from nubila.tiles.store import is_store, open_store
 from nubila.train import fit
-from nubila.train.folder import renew_export
+from nubila.train.folder import changed_since, checkpoint_hashes, renew_export
 from nubila.train.samples import check_tiles, fill_tiles, read_specs
 
 __all__ = ["StageResult", "run_recipe"]
@@ -77,6 +77,8 @@ def run_recipe(
         if stage == "tile" and outputs:
             outputs = outputs if is_store(outputs[0]) else None
             check_tiles(recipe)
+        if stage == "train" and outputs and _rebuilt(job):
+            outputs = None
         if outputs is not None:
             report(f"{stage}: done already")
             results.append(StageResult(stage, True, outputs))
@@ -159,9 +161,17 @@ def _tile(job: _Job) -> tuple[Path, ...]:
     return (store,)
 
 
+def _rebuilt(job: _Job) -> list[str]:
+    """Return the checkpoints that the run was built on and that have been trained anew since."""
+    return changed_since(job.folder, checkpoint_hashes(job.recipe))
+
+
 def _train(job: _Job) -> tuple[Path, ...]:
     job.begin()
-    best = fit(job.recipe, job.folder, resume=True, report=job.report)
+    rebuilt = _rebuilt(job)
+    if rebuilt:
+        job.report(f"  {' and '.join(rebuilt)}: another checkpoint by now; trained anew")
+    best = fit(job.recipe, job.folder, resume=not rebuilt, report=job.report)
     return best, write_run_report(job.folder)
 
 

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -16,15 +16,22 @@ import torch
 
 from nubila._version import __version__
 from nubila.errors import RecipeError
+from nubila.nn.losses import needs_teacher
 from nubila.raster.atomic import atomic_path, make_folder
 from nubila.recipe import Recipe, load_recipe
 from nubila.train.samples import Labelled, TileSamples
+from nubila.train.state import checkpoint_file
 
 __all__ = [
     "Log",
+    "changed_since",
+    "check_same_checkpoints",
+    "check_same_chips",
     "check_same_data",
     "check_same_recipe",
+    "checkpoint_hashes",
     "data_hash",
+    "describe_data",
     "describe_run",
     "forget_run",
     "read_metrics",
@@ -37,6 +44,8 @@ _PACKAGES: Final = (
     *("torch", "lightning", "numpy", "timm", "segmentation-models-pytorch"),
     *("onnxruntime", "ukis-csmask"),  # which may judge views
 )
+_DATA: Final = "data.json"
+_ANEW: Final = "start anew with nubila train --no-resume, or name another folder with -o"
 # What may differ from the run that is gone on with: none of it changes a number.
 _FREE: Final = (
     *("labels", "export", "evaluation", "mask", "track"),
@@ -59,8 +68,7 @@ def check_same_recipe(recipe: Recipe, folder: Path) -> None:
         changed.append("export.decision")  # by which the best checkpoint is chosen
     if changed:
         raise RecipeError(
-            f"{written} is not the recipe given now ({', '.join(changed)} differ); start "
-            f"anew with nubila train --no-resume, or name another folder with -o"
+            f"{written} is not the recipe given now ({', '.join(changed)} differ); {_ANEW}"
         )
 
 
@@ -74,17 +82,59 @@ def check_same_data(
     Raises:
         RecipeError: they differ; the message says which split.
     """
-    written = folder / "data.json"
-    if not written.is_file():
-        return
-    before = json.loads(written.read_text(encoding="utf-8"))
     now = {"train": data_hash(train), "validation": data_hash(validation)}
-    changed = [split for split, found in now.items() if before.get(split) != found]
-    if changed:
+    if changed := changed_since(folder, now):
         raise RecipeError(
-            f"{written} tells of other samples than there are now (to {' and to '.join(changed)}); "
-            f"start anew with nubila train --no-resume, or name another folder with -o"
+            f"{folder / _DATA} tells of other samples than there are now "
+            f"(to {' and to '.join(changed)}); {_ANEW}"
         )
+
+
+def check_same_chips(folder: Path, made: Mapping[str, Sequence[Labelled]]) -> None:
+    """Compare with the chips that were made before a folder's run was started.
+
+    They are made anew where the generator, spectra or detectors are others by now.
+
+    Args:
+        folder: of the run.
+        made: ``synthetic`` and ``views`` -> chips.
+
+    Raises:
+        RecipeError: they differ; the message says which.
+    """
+    now = {name: _chips_hash(chips) for name, chips in made.items()}
+    if changed := changed_since(folder, now):
+        raise RecipeError(
+            f"{folder / _DATA} tells of other chips than are made now ({', '.join(changed)}); "
+            f"{_ANEW}"
+        )
+
+
+def check_same_checkpoints(folder: Path, checkpoints: Mapping[str, Any]) -> None:
+    """Compare with the checkpoints that a folder's run was built on.
+
+    Args:
+        folder: of the run.
+        checkpoints: as `checkpoint_hashes` gives them.
+
+    Raises:
+        RecipeError: they differ; the message says which.
+    """
+    if changed := changed_since(folder, checkpoints):
+        raise RecipeError(
+            f"{folder / _DATA} tells of another checkpoint than there is now "
+            f"({', '.join(changed)}: trained anew since); {_ANEW}"
+        )
+
+
+def changed_since(folder: Path, now: Mapping[str, Any]) -> list[str]:
+    """Return what of `now` differs from what a folder's run was started with.
+
+    What the run does not tell of, as an older one or none, does not count.
+    """
+    written = folder / _DATA
+    before = json.loads(written.read_text(encoding="utf-8")) if written.is_file() else {}
+    return [name for name, found in now.items() if before.get(name, found) != found]
 
 
 def forget_run(folder: Path) -> None:
@@ -96,21 +146,31 @@ def forget_run(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def describe_run(
-    recipe: Recipe, folder: Path, train: Sequence[Labelled], validation: Sequence[Labelled]
-) -> None:
-    """Write the whole recipe, the environment, and what the data are.
-
-    Args:
-        recipe: the run.
-        folder: gets ``recipe.yaml``, ``environment.json`` and ``data.json``.
-        train: samples to train on.
-        validation: samples to validate on.
-    """
+def describe_run(recipe: Recipe, folder: Path) -> None:
+    """Write the whole recipe and the environment: ``recipe.yaml`` and ``environment.json``."""
     write_recipe(recipe, folder)
     write_json(folder / "environment.json", _environment(recipe))
+
+
+def describe_data(
+    folder: Path,
+    train: Sequence[Labelled],
+    validation: Sequence[Labelled],
+    made: Mapping[str, Sequence[Labelled]],
+    checkpoints: Mapping[str, Any],
+) -> None:
+    """Write what a run is started with: ``data.json``.
+
+    Args:
+        folder: of the run.
+        train: samples to train on.
+        validation: samples to validate on.
+        made: ``synthetic`` and ``views`` -> chips, none where the recipe has none.
+        checkpoints: as `checkpoint_hashes` gives them.
+    """
     data = {"train": data_hash(train), "validation": data_hash(validation)}
-    write_json(folder / "data.json", data)
+    data |= {name: _chips_hash(chips) for name, chips in made.items() if len(chips)}
+    write_json(folder / _DATA, data | dict(checkpoints))
 
 
 def write_recipe(recipe: Recipe, folder: Path) -> None:
@@ -145,6 +205,22 @@ def data_hash(samples: Sequence[Labelled]) -> dict[str, Any]:
         for values in (np.asarray(sample.label), middle):
             digest.update(np.ascontiguousarray(values).tobytes())
     return {"samples": len(samples), "sha256": digest.hexdigest()}
+
+
+def checkpoint_hashes(recipe: Recipe) -> dict[str, dict[str, str]]:
+    """Return the SHA-256 of the checkpoints that a run builds on, by their keys in the recipe.
+
+    One that is not there is left out: a run that is done stays so without it.
+    """
+    given = {"finetune.start_from": recipe.finetune.start_from}
+    if needs_teacher(recipe.loss):
+        given["finetune.teacher"] = recipe.finetune.teacher
+    files = {name: checkpoint_file(path) for name, path in given.items() if path is not None}
+    return {
+        name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        for name, file in files.items()
+        if file.is_file()
+    }
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -183,6 +259,16 @@ class Log:
         """Add a row for each value."""
         with self._path.open("a", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows([step, name, value] for name, value in values.items())
+
+
+def _chips_hash(chips: Sequence[Labelled]) -> dict[str, Any]:
+    """Return number and SHA-256 of made chips: the middle row of each image and label."""
+    digest = hashlib.sha256()
+    for chip in chips:
+        for values in (chip.image, chip.label):
+            middle = values[..., values.shape[-2] // 2, :]
+            digest.update(np.ascontiguousarray(middle).tobytes())
+    return {"chips": len(chips), "sha256": digest.hexdigest()}
 
 
 def _environment(recipe: Recipe) -> dict[str, Any]:

@@ -34,8 +34,12 @@ from nubila.train.distributed import (
     total,
 )
 from nubila.train.folder import (
+    check_same_checkpoints,
+    check_same_chips,
     check_same_data,
     check_same_recipe,
+    checkpoint_hashes,
+    describe_data,
     describe_run,
     forget_run,
     write_json,
@@ -79,8 +83,8 @@ def fit(recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[str], N
 
     Raises:
         ManifestError: no or wrong samples, or no pixel of a split is labelled.
-        RecipeError: the folder holds a run of another recipe, or the recipe asks for devices that
-            are not there.
+        RecipeError: the folder holds a run of another recipe, of other samples or chips, or built
+            on another checkpoint, or the recipe asks for devices that are not there.
         MissingExtraError: the package of a tracker, or of a detector of `views`, is not installed.
         NubilaError: the loss is not finite any more (see `emergency.ckpt` and `emergency-0.npz`),
             or the memory is not enough.
@@ -104,6 +108,7 @@ def fit(recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[str], N
 def _fit(
     fabric: Fabric, recipe: Recipe, folder: Path, resume: bool, report: Callable[[str], None]
 ) -> None:
+    checkpoints = checkpoint_hashes(recipe)  # before they are read: they may change meanwhile
     state = State.start(recipe, report)
     state.network = sync_batch_norm(fabric, state.network)
     state.precision = fabric.strategy.precision
@@ -114,6 +119,7 @@ def _fit(
     state.average.to(fabric.device)
     if resume and (folder / "last.ckpt").is_file():
         check_same_recipe(recipe, folder)
+        check_same_checkpoints(folder, checkpoints)
         state.restore(folder / "last.ckpt")
         report(f"going on from step {state.step} of {recipe.steps}")
 
@@ -130,6 +136,9 @@ def _fit(
         check_labels(recipe, train, held_back, report)
         pool = synthetic_pool(recipe, report)
         views = view_pool(recipe, train, report)
+        made = {"synthetic": pool, "views": views}
+        if state.step:
+            check_same_chips(folder, made)
         check_bands(recipe, train, pool if recipe.synth.share else [])
     for each in (state.network, state.average):  # a checkpoint has what was measured already
         fit_normalise(each.normalise, (sample.image for sample in train))
@@ -137,15 +146,16 @@ def _fit(
     viewed = f", {len(views)} views" if views else ""
     counts = f"{len(train)} training samples, {len(held_back)} to validate, {len(pool)} synthetic"
     report(counts + viewed)
-    made = pool[len(held_out) :]
-    tell_untaught(recipe, train, (made if recipe.synth.share else (), views), report)
+    drawn = pool[len(held_out) :]
+    tell_untaught(recipe, train, (drawn if recipe.synth.share else (), views), report)
     tell_named("data.weights", recipe.data.weights, train, report)
     tell_named("views.weights", recipe.views.weights if recipe.views.share else {}, train, report)
-    chips = Chips(recipe, train, made, statistics_of(state.network), views)
+    chips = Chips(recipe, train, drawn, statistics_of(state.network), views)
     if fabric.is_global_zero:
         if state.step == 0:
             forget_run(folder)
-        describe_run(recipe, folder, train, held_back)
+            describe_data(folder, train, held_back, made, checkpoints)
+        describe_run(recipe, folder)
     fabric.barrier()
 
     objective = build_objective(recipe, train, fabric.device)

@@ -15,7 +15,7 @@ from nubila.nn.losses import Loss, build_loss, needs_counts, needs_teacher
 from nubila.recipe import Recipe
 from nubila.recipe.loss import CrossEntropy, Distillation
 from nubila.train.samples import Labelled, TileSamples
-from nubila.train.state import load_weights
+from nubila.train.state import checkpoint_file, load_weights
 
 __all__ = ["Objective", "build_objective", "pixel_counts"]
 
@@ -81,7 +81,7 @@ def _teacher(recipe: Recipe, device: torch.device) -> Segmenter:
     path = recipe.finetune.teacher
     if path is None:
         raise RecipeError("loss distillation: finetune.teacher, a checkpoint, is missing")
-    teacher = load_weights(path / "best.ckpt" if path.is_dir() else path)
+    teacher = load_weights(checkpoint_file(path))
     for name, own, its in (
         ("bands", recipe.bands, teacher.bands),
         ("classes", tuple(recipe.classes), teacher.classes),

@@ -21,7 +21,7 @@ from nubila.train._fabric import Precision
 from nubila.train.optim import build_optimiser, freeze
 from nubila.train.schedule import PlateauState
 
-__all__ = ["State", "load_weights"]
+__all__ = ["State", "checkpoint_file", "load_weights"]
 
 
 @dataclass
@@ -147,6 +147,11 @@ class State:
             ) from error
 
 
+def checkpoint_file(path: Path) -> Path:
+    """Return a checkpoint's file: the path itself, or the best one of a run folder."""
+    return path / "best.ckpt" if path.is_dir() else path
+
+
 def load_weights(path: Path) -> Segmenter:
     """Return the averaged network of a checkpoint, in evaluation mode.
 
@@ -200,7 +205,7 @@ def _check_same_meaning(recipe: Recipe, file: Path) -> None:
 
 def _take_weights(network: Segmenter, recipe: Recipe, path: Path) -> str:
     """Take a checkpoint's averaged weights of the same name and shape; say what is left as new."""
-    file = path / "best.ckpt" if path.is_dir() else path
+    file = checkpoint_file(path)
     given: dict[str, Any] = _read(file).get("average", {})
     _check_same_meaning(recipe, file)
     own = network.state_dict()
