@@ -19,9 +19,9 @@ from nubila.datasets.order import order_bands
 from nubila.errors import NubilaError
 from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe
+from nubila.synth import random_chip
 from nubila.synth.instrument import SENSOR_BANDS
 from nubila.synth.measured import MeasuredSpectra
-from nubila.synth.scene import random_scene
 from nubila.train.samples import Labelled, TileSamples
 from nubila.train.signals import leave_signals
 from nubila.train.views import SIDE, Made, ViewMaker
@@ -74,7 +74,6 @@ def synthetic_pool(recipe: Recipe, report: Callable[[str], None]) -> Sequence[La
     stem += {"thin cloud": "", "any cloud": "-open", "open": "-open-snow"}[spec.like_snow]
     stem += "-storms" * spec.storms + "-veils" * spec.veils
     stem += "-measured" * (spec.spectra is not None)
-    stem += f"-contrast-{spec.least_contrast:g}" * (spec.least_contrast > 0)
     files = _Files(spec.cache / stem, (spec.chips, len(recipe.bands)))
     files.fill(make, "synthetic chips", report)
     return Pool(files, "synthetic", range(spec.chips))
@@ -286,7 +285,7 @@ def _chip(recipe: Recipe, number: int) -> Made:
     random = np.random.default_rng([recipe.seed, number])
     presets = _PRESETS + _STORMS * recipe.synth.storms + _VEILS * recipe.synth.veils
     preset = presets[number % len(presets)]
-    scene = random_scene(
+    image, truth = random_chip(
         random,
         (SIDE, SIDE),
         bands=bands,
@@ -295,10 +294,8 @@ def _chip(recipe: Recipe, number: int) -> Made:
         preset=preset,
         measured=_measured(recipe, number),
     )
-    image, truth = scene.reflectance, scene.truth
     known = truth != NO_DATA
     label = np.where(known, np.left_shift(1, np.where(known, truth, 0)), 0).astype(np.uint8)
-    label[(label == _THIN) & (scene.contrast < recipe.synth.least_contrast)] = 0
     label[(label == _THIN) & _like_snow(image, bands)] = _LIKE_SNOW[recipe.synth.like_snow]
     return order_bands(image, bands, recipe.bands).astype(np.float16), label
 
