@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from nubila.cli import app
-from nubila.errors import ModelError, RecipeError
-from nubila.models_io import CARD_KEY, registry
+from nubila.errors import InputError, ModelError, RecipeError
+from nubila.models_io import CARD_KEY, ModelCard, registry
 from nubila.models_io.metadata import copy_with_card
 from tests.infer.toy import BANDS, toy_card, write_toy
 
@@ -22,6 +22,11 @@ def run(*arguments: object) -> str:
         raise result.exception
     assert result.exit_code == 0
     return result.output
+
+
+def told(*arguments: object) -> str:
+    """Return what is printed, each line without the blanks at its ends."""
+    return "\n".join(line.strip() for line in run(*arguments).splitlines())
 
 
 @pytest.fixture
@@ -57,7 +62,81 @@ def test_the_list_as_json(shelf):
 def test_a_card_by_name_and_by_path(shelf):
     assert json.loads(run("toy", "--json"))["card"] == toy_card().model_dump(mode="json")
     assert run("visible") == run(shelf / "visible.onnx")
-    assert "random weights" in run("toy") and "nir (optional)" in run("toy")
+    assert "random weights" in run("toy")
+    assert "needs blue, green, red\n" in told("toy")
+    assert "uses nir, cirrus, swir16 where" in told("toy")
+
+
+@pytest.fixture
+def known(shelf):
+    """A model of which the card tells everything."""
+    figures = {"iou": 0.8463, "iou_interval": [0.78, 0.9], "iou_scene_mean_scenes": 48}
+    one = {"iou": 0.135, "iou_interval": [None, None], "iou_scene_mean_scenes": 1}
+    scores = {
+        "overall": {"scenes": 54, "all_cloud_iou": 0.4826, "cloud": figures, "cloud shadow": one},
+        "alps": {"scenes": 1, "cloud": one | {"iou": 0.975, "precision": None}},
+    }
+    card = ModelCard.model_validate(
+        toy_card().model_dump()
+        | {
+            "name": "known",
+            "measured": ["cloud", "cloud shadow"],
+            "stands_for": {"clear": ["clear", "water"]},
+            "calibration": "temperature 0.7",
+            "calibration_error": {"split": "validation", "ece": {"cloud": 0.02}},
+            "operating_points": {"shy": {"thresholds": {"cloud": 0.22}, "about": "few [missed]"}},
+            "training": [{"name": "drawn", "licence": "MIT", "images": 7, "url": "there"}],
+            "recipe": "seed: 1\nsteps: 2000\n",
+            "scores": {"validation": scores},
+            "limits": ["Salt looks like cloud.", "Shores look like shadow."],
+            "licence": "Apache-2.0",
+            "parameters": 1211080,
+        }
+    )
+    return write_toy(shelf / "known.onnx", metadata={CARD_KEY: card.model_dump_json()})
+
+
+def test_a_screen_has_what_to_know_before_using_a_model(known):
+    text = told("known")
+    order = [
+        "known, version 0",
+        "measured on labels of people: cloud, cloud shadow",
+        "not measured so: clear, thin cloud, snow, water",
+        "clear is any of clear, water",
+        "split validation, 54 scenes; all called cloud gives 48.3",
+        "- Salt looks like cloud.",
+        "shy: cloud from 22 %",
+        "few [missed]",
+        "split validation: cloud 2.0",
+        "drawn (7)",
+        "1,211,080 weights",
+        "Apache-2.0",
+        hashlib.sha256(known.read_bytes()).hexdigest(),
+    ]
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+    assert re.search(r"cloud +84\.6 +78\.0 to 90\.0 +- +- +- +48", text)
+    assert re.search(r"cloud shadow +13\.5 +- +- +- +- +1\b", text)
+    assert not re.search("steps: 2000|MIT|alps|[{}]", text)
+    assert text.count("\n") < 40
+
+
+def test_all_of_a_card(known):
+    text, screen = told("known", "--full"), told("known")
+    assert text.startswith(screen[: screen.index("The rest")].rstrip())
+    assert text.endswith("recipe\nseed: 1\nsteps: 2000\n")
+    assert "alps of split validation, 1 scene\n" in text
+    assert re.search(r"cloud +97\.5 ", text)
+    for words in ("drawn MIT, there", "probabilities of clear, cloud", "15 pixels to each side"):
+        assert words in text
+    with pytest.raises(InputError, match="say of which model"):
+        run("show", "--full")
+
+
+def test_nothing_of_a_narrow_page_is_cut(known):
+    narrow = CliRunner(env={"COLUMNS": "60"}).invoke(app, ["models", "known", "--full"]).output
+    assert "…" not in narrow
+    assert max(map(len, narrow.splitlines())) <= 60
 
 
 def test_an_empty_shelf_says_so(tmp_path, monkeypatch):

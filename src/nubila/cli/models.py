@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nubila.models_io import Model, ModelCard
+    from nubila.models_io import Model
     from nubila.nn.summary import Summary
     from nubila.recipe.model import Network
 
@@ -42,7 +42,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def _list(context: typer.Context, as_json: _Json = False) -> None:
     """List the models that ship with nubila; with a name, print the card of one."""
     if context.invoked_subcommand is None:
-        show(None, as_json)
+        show(None, as_json=as_json)
 
 
 @models.command()
@@ -50,12 +50,24 @@ def show(
     name: Annotated[
         str | None, typer.Argument(help="A shipped model or an ONNX file; default: list all.")
     ] = None,
-    as_json: _Json = False,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="Print all of the card: also how its graph is run, scores by folder, training "
+            "data with their licences, the recipe.",
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of the card as JSON.")] = False,
 ) -> None:
-    """List the models that ship with nubila, or print the card of one."""
+    """List the models that ship with nubila, or print what one is for, is worth, and is bad at."""
+    from nubila.cli.model_card import print_card
+    from nubila.errors import InputError
     from nubila.models_io import find_model, list_models, load_model
 
     if name is None:
+        if full:
+            raise InputError("--full: say of which model: nubila models show NAME --full")
         found = [load_model(path) for path in list_models().values()]
         _print_list(found, as_json)
         return
@@ -63,7 +75,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(_record(model), indent=2))
     else:
-        _print_card(model)
+        print_card(model, full=full)
 
 
 @models.command()
@@ -241,55 +253,3 @@ def _print_list(found: list[Model], as_json: bool) -> None:
     if found:
         table.caption = "The first is the default. One model's card: nubila models show NAME"
     Console().print(table if found else "no model ships with this installation")
-
-
-def _print_card(model: Model) -> None:
-    from rich.console import Console
-    from rich.pretty import Pretty
-    from rich.table import Column, Table
-    from rich.text import Text
-
-    # Folded, not cut: half a hash or a path is of no use.
-    table = Table("", Column(overflow="fold"), show_header=False, box=None)
-    table.add_row("file", Text(model.path))  # as Text: brackets in it are no markup
-    table.add_row("sha256", model.sha256)
-    card = model.card.model_dump(mode="json")
-    card["bands"] = "\n".join(
-        [
-            ", ".join(b.name + ("" if b.required else " (optional)") for b in model.card.bands),
-            *(f"without {b.name}, {b.without}" for b in model.card.bands if b.without),
-        ]
-    )
-    card["operating_points"] = _points(model.card)
-    card["calibration_error"] = _calibration(model.card)
-    for key, value in card.items():
-        table.add_row(
-            key, Text(value) if isinstance(value, str) else Pretty(value, expand_all=False)
-        )
-    Console().print(table)
-
-
-def _points(card: ModelCard) -> str:
-    """Return a line an operating point, for --operating-point; a second one what it is for."""
-    lines = []
-    for name, point in card.operating_points.items():
-        found = [f"{n} from {100 * p:g} %" for n, p in point.thresholds.items()]
-        if point.min_area:
-            found.append(f"objects under {point.min_area:g} m2 filled")
-        if point.dilate:
-            found.append(f"clouds grown by {point.dilate:g} m")
-        lines.append(f"{name}: {', '.join(found) or 'the most probable class'}")
-        lines += [f"  {point.about}"] if point.about else []
-    return "\n".join(lines) or "none"
-
-
-def _calibration(card: ModelCard) -> str:
-    error = card.calibration_error
-    if error is None:
-        return "not measured"
-    lines = [f"expected calibration error in percent, on the split {error.split}"]
-    for name, value in error.ece.items():
-        before = error.before.get(name)
-        told = "" if before is None else f" ({100 * before:.1f} before calibration)"
-        lines.append(f"  {name}: {100 * value:.1f}{told}")
-    return "\n".join(lines)
