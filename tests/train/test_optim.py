@@ -100,37 +100,6 @@ def test_fine_tuning_starts_from_a_run_and_moves_what_is_not_frozen(
     assert not all(torch.equal(end[key], start[key]) for key in end)
 
 
-def test_what_ships_keeps_a_share_of_the_weights_that_it_started_from(
-    toy: Path, tmp_path: Path
-) -> None:
-    fit(load_recipe(toy, ["steps=2"]), tmp_path / "first", report=print)
-    start = f"finetune.start_from={tmp_path / 'first'}"
-    sets = ["steps=2", "validate_every=2", "seed=9", "optim.ema=0.5", start]
-    recipe = load_recipe(toy, [*sets, "finetune.keep=0.25"])
-    fit(recipe, tmp_path / "second", report=print)
-    fit(load_recipe(toy, sets), tmp_path / "plain", report=print)
-    first = load_weights(tmp_path / "first" / "best.ckpt").state_dict()
-    plain = load_weights(tmp_path / "plain" / "best.ckpt").state_dict()
-    shipped = load_weights(tmp_path / "second" / "best.ckpt").state_dict()
-    moved = [k for k, v in plain.items() if v.is_floating_point() and not torch.equal(v, first[k])]
-    assert moved
-    for key in moved:
-        torch.testing.assert_close(shipped[key], 0.75 * plain[key] + 0.25 * first[key])
-    # To go on from, the run's own average is kept, so that the share is not taken twice.
-    last = torch.load(tmp_path / "second" / "last.ckpt", weights_only=True)["average"]
-    assert all(torch.equal(last[key], plain[key]) for key in plain)
-
-
-def test_keeping_weights_needs_a_start_of_the_same_network(toy: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="keep is given without start_from"):
-        load_recipe(toy, ["finetune.keep=0.5"])
-    fit(load_recipe(toy, ["steps=1"]), tmp_path / "first", report=print)
-    start = f"finetune.start_from={tmp_path / 'first'}"
-    wider = load_recipe(toy, [start, "finetune.keep=0.5", "model.widths=[16, 24]"])
-    with pytest.raises(RecipeError, match="is of another network, without"):
-        State.start(wider)
-
-
 def test_weights_of_another_network_are_an_error(toy: Path, tmp_path: Path) -> None:
     torch.save({"average": {"other": torch.zeros(1)}}, tmp_path / "other.ckpt")
     recipe = load_recipe(toy, [f"finetune.start_from={tmp_path / 'other.ckpt'}"])

@@ -20,7 +20,6 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from nubila.errors import NubilaError
-from nubila.nn import Segmenter
 from nubila.nn.normalise import fit_normalise
 from nubila.raster.atomic import make_folder
 from nubila.recipe import Recipe
@@ -183,9 +182,9 @@ class _Run:
     held_out: Sequence[Labelled]
     report: Callable[[str], None]
 
-    def save(self, name: str, shipped: Segmenter | None = None) -> None:
+    def save(self, name: str) -> None:
         if self.fabric.is_global_zero:
-            self.state.save(self.folder / name, shipped)
+            self.state.save(self.folder / name)
 
 
 def _loop(run: _Run, record: Record, batches: Iterator[Part]) -> None:
@@ -245,9 +244,8 @@ def _say(run: _Run, record: Record, rate: float, speed: float) -> None:
 def _validate(run: _Run, record: Record) -> None:
     """Score the averaged weights, each process its share of the samples; keep the best."""
     state, fabric = run.state, run.fabric
-    kept = state.kept()
     scores = validate(
-        kept,
+        state.average,
         run.recipe,
         run.held_back,
         run.held_out,
@@ -256,11 +254,11 @@ def _validate(run: _Run, record: Record) -> None:
         total=partial(total, fabric),
     )
     record.figures(state.step, scores)
-    record.pictures(state.step, kept, chosen(run.held_back, run.recipe.track.pictures))
+    record.pictures(state.step, state.average, chosen(run.held_back, run.recipe.track.pictures))
     rows = "\n".join(f"    {name:44s} {value:.4f}" for name, value in scores.items())
     run.report(f"step {state.step}: validation\n{rows}")
     if state.judge(scores):
-        run.save("best.ckpt", kept)
+        run.save("best.ckpt")
 
 
 def _leave(run: _Run, number: int) -> None:

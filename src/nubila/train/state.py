@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import math
 from collections.abc import Callable
@@ -41,7 +40,6 @@ class State:
         plateau: what the plateau schedule remembers.
         losses: of the steps since the last line of the log.
         precision: Fabric's plugin, which in 16-mixed has a loss scale to remember.
-        first: the weights that the run started from, where `finetune.keep` keeps some of them.
     """
 
     recipe: Recipe
@@ -55,7 +53,6 @@ class State:
     plateau: PlateauState = field(default_factory=PlateauState)
     losses: list[float] = field(default_factory=list)
     precision: Precision = field(default_factory=Precision)
-    first: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
     def start(cls, recipe: Recipe, report: Callable[[str], None] = lambda _: None) -> State:
@@ -69,17 +66,13 @@ class State:
         """
         torch.manual_seed(recipe.seed)
         network = _network(recipe)
-        first: dict[str, torch.Tensor] = {}
         if recipe.finetune.start_from is not None:
             report(_take_weights(network, recipe, recipe.finetune.start_from))
-            if recipe.finetune.keep:
-                first = {name: value.clone() for name, value in network.state_dict().items()}
         freeze(network, recipe.finetune.frozen)
         average = _network(recipe)
         average.load_state_dict(network.state_dict())
         optimiser = build_optimiser(recipe.optim, network)
-        average = average.eval().requires_grad_(False)
-        return cls(recipe, 0, network, optimiser, average, first=first)
+        return cls(recipe, 0, network, optimiser, average.eval().requires_grad_(False))
 
     @property
     def finished(self) -> bool:
@@ -98,16 +91,6 @@ class State:
             else:
                 mean.copy_(now)
 
-    def kept(self) -> Segmenter:
-        """Return what is validated and shipped: the average and its share of the first weights."""
-        if not self.first:
-            return self.average
-        mixed = copy.deepcopy(self.average)
-        for name, value in mixed.state_dict().items():
-            if value.dtype.is_floating_point:
-                value.lerp_(self.first[name].to(value.device), self.recipe.finetune.keep)
-        return mixed
-
     def judge(self, scores: dict[str, float]) -> bool:
         """Take the scores of a validation; return whether it is the best so far."""
         merit = _merit(self.recipe, scores)
@@ -120,13 +103,8 @@ class State:
             self.waited += 1
         return better
 
-    def save(self, path: Path, shipped: Segmenter | None = None) -> None:
-        """Write a checkpoint, whole or not at all.
-
-        Args:
-            path: of the file.
-            shipped: what stands in it as the average; default the average, to go on from.
-        """
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, whole or not at all."""
         content = {
             "step": self.step,
             "best": self.best,
@@ -137,7 +115,7 @@ class State:
             "recipe": self.recipe.to_yaml(),
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "average": (shipped or self.average).state_dict(),
+            "average": self.average.state_dict(),
             "precision": self.precision.state_dict(),
         }
         # Through memory: what PyTorch raises on a full disk is no error of the system's.
@@ -239,11 +217,6 @@ def _take_weights(network: Segmenter, recipe: Recipe, path: Path) -> str:
         )
     network.load_state_dict(taken, strict=False)
     new = [name for name in own if name not in taken]
-    if new and recipe.finetune.keep:
-        raise RecipeError(
-            f"finetune.keep: {file} is of another network, without {', '.join(new[:3])}; give it "
-            f"the same model section, or leave keep out"
-        )
     left = f"; new: {', '.join(new)}" if new else ""
     return f"{len(taken)} of {len(own)} tensors from {file}{left}"
 
