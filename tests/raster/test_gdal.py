@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -235,6 +236,19 @@ def test_a_server_that_does_not_hand_a_file_out_is_no_damaged_file(status):
 def test_a_server_that_is_not_there_is_no_damaged_file():
     with pytest.raises(ProductError, match="cannot be reached") as caught:
         read_info("/vsicurl/http://127.0.0.1:1/a.tif")
+    assert not isinstance(caught.value, DamagedFileError)
+
+
+def test_a_server_that_never_answers_is_given_up(monkeypatch):
+    with gdal_env():
+        assert rasterio.env.getenv()["GDAL_HTTP_LOW_SPEED_TIME"] == 30
+        assert rasterio.env.getenv()["GDAL_HTTP_CONNECTTIMEOUT"] == 30
+    monkeypatch.setenv("GDAL_HTTP_LOW_SPEED_TIME", "1")  # a person's own goes before
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(ProductError, match="does not answer") as caught,
+    ):
+        read_info(f"/vsicurl/http://127.0.0.1:{silent.getsockname()[1]}/a.tif")
     assert not isinstance(caught.value, DamagedFileError)
 
 

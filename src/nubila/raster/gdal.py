@@ -33,17 +33,25 @@ __all__ = [
     "read_together",
 ]
 
-# No directory listings over the network, three tries with a pause, and a small block cache: the
-# engine keeps what it needs again, so GDAL's own (5 % of the memory) would only add to the peak.
+# No directory listings over the network, and a small block cache: the engine keeps what it needs
+# again, so GDAL's own (5 % of the memory) would only add to the peak.
 # One thread: the engine has its own, and GDAL's decoding threads lose the errors of a damaged
 # JPEG 2000 file and hand on what was in memory before. No index files beside a user's archive.
 _OPTIONS: dict[str, Any] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO",
-    "GDAL_HTTP_MAX_RETRY": 3,
-    "GDAL_HTTP_RETRY_DELAY": 1,
     "GDAL_CACHEMAX": 64,
     "GDAL_NUM_THREADS": 1,
+}
+# Three tries with a pause, and half a minute without a byte ends one: GDAL alone waits for ever,
+# and no signal gets through meanwhile. Not a limit on the whole time, which large reads may need.
+# Environment variables of these names go before.
+_PATIENCE: Final[dict[str, Any]] = {
+    "GDAL_HTTP_MAX_RETRY": 3,
+    "GDAL_HTTP_RETRY_DELAY": 1,
+    "GDAL_HTTP_CONNECTTIMEOUT": 30,
+    "GDAL_HTTP_LOW_SPEED_TIME": 30,
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1,  # bytes a second
 }
 
 # What GDAL says of a file that is not there: on disk, on a web server, in a bucket.
@@ -83,7 +91,8 @@ def _options_for(path: str) -> dict[str, str]:
 @contextmanager
 def gdal_env(**options: Any) -> Iterator[None]:  # noqa: ANN401 (GDAL options are of any type)
     """Run GDAL with nubila's options; safe to nest and to use from any thread."""
-    with rasterio.Env(**(_OPTIONS | options)):
+    patience = {name: value for name, value in _PATIENCE.items() if name not in os.environ}
+    with rasterio.Env(**(_OPTIONS | patience | options)):
         yield
 
 
