@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -207,13 +207,12 @@ def test_threads_read_the_same_and_none_loses_an_error(tmp_path):
     assert found[1::2] == [None] * 8
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_server_that_does_not_hand_a_file_out_is_no_damaged_file(status):
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_error(status)
+@contextmanager
+def answering(answer):
+    """Give the address of a server on this machine that answers every request so."""
 
-        do_HEAD = do_GET  # noqa: N815 (the name that http.server wants)
+    class Handler(BaseHTTPRequestHandler):
+        do_GET = do_HEAD = answer  # noqa: N815 (the names that http.server wants)
 
         def log_message(self, *_):
             pass
@@ -221,12 +220,19 @@ def test_a_server_that_does_not_hand_a_file_out_is_no_damaged_file(status):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        address = f"http://127.0.0.1:{server.server_port}/a.tif"
-        with pytest.raises(ProductError, match="refuses access") as caught:
-            read_info(f"/vsicurl/{address}?sig=secret")
+        yield f"http://127.0.0.1:{server.server_port}/a.tif"
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_does_not_hand_a_file_out_is_no_damaged_file(status):
+    with (
+        answering(lambda request: request.send_error(status)) as address,
+        pytest.raises(ProductError, match="refuses access") as caught,
+    ):
+        read_info(f"/vsicurl/{address}?sig=secret")
     assert not isinstance(caught.value, DamagedFileError)
     assert str(caught.value).startswith(f"{address}: ")
     assert str(status) in str(caught.value)
@@ -236,6 +242,25 @@ def test_a_server_that_does_not_hand_a_file_out_is_no_damaged_file(status):
 def test_a_server_that_is_not_there_is_no_damaged_file():
     with pytest.raises(ProductError, match="cannot be reached") as caught:
         read_info("/vsicurl/http://127.0.0.1:1/a.tif")
+    assert not isinstance(caught.value, DamagedFileError)
+
+
+def test_a_server_that_hands_out_whole_files_only(tmp_path):
+    content = Path(write(tmp_path / "a.tif", "GTiff")).read_bytes()
+
+    def answer(request):
+        request.send_response(200)  # whatever part was asked for
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        if request.command == "GET":
+            with suppress(ConnectionError):  # GDAL hangs up
+                request.wfile.write(content)
+
+    with (
+        answering(answer) as address,
+        pytest.raises(ProductError, match="Download the file, and give its path") as caught,
+    ):
+        read_info(f"/vsicurl/{address}")
     assert not isinstance(caught.value, DamagedFileError)
 
 

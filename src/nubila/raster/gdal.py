@@ -61,7 +61,8 @@ _ABSENT = (
     "response code: 404",
     "response code: 410",
 )
-# ... of one that it may not read, and of a server that does not answer as it should.
+# ... of one that it may not read, of a server that hands out whole files only, and of one that does
+# not answer as it should.
 _REFUSED = (
     "response code: 401",
     "response code: 403",
@@ -70,11 +71,12 @@ _REFUSED = (
     "SignatureDoesNotMatch",
     "AWS_SECRET_ACCESS_KEY",
 )
+_WHOLE_ONLY = "Range downloading not supported"
+_UNREACHABLE = ("CURL error", "response code: 429", "response code: 5")
 # Schemes of buckets, and GDAL's virtual file systems for them,
 # https://gdal.org/user/virtual_file_systems.html. Credentials come from GDAL's own environment
 # variables (AWS_NO_SIGN_REQUEST, AWS_PROFILE ...).
 BUCKETS: Final = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
-_UNREACHABLE = ("CURL error", "response code: 429", "response code: 5")
 
 # Without this, GDAL has OpenJPEG start a thread for each tile of a JPEG 2000 file, and to pass the
 # work to it costs more than the decoding itself (measured: 2 to 5 times the time).
@@ -196,6 +198,11 @@ def _raise_of_network(shown: str, error: BaseException, text: str) -> None:
         raise ProductError(
             f"{shown}: the server refuses access ({text}). Sign the address, or give credentials "
             f"as GDAL takes them (AWS_PROFILE; AWS_NO_SIGN_REQUEST=YES for a public bucket)"
+        ) from error
+    if _WHOLE_ONLY in text:
+        raise ProductError(
+            f"{shown}: the server hands out whole files only, and no part of one. Download the "
+            f"file, and give its path"
         ) from error
     if any(sign in text for sign in _UNREACHABLE):
         raise ProductError(
