@@ -428,6 +428,60 @@ def test_a_habit_is_held_to_a_remote_file_when_it_is_read(tmp_path, values, tags
     assert "secret" not in str(told.value)
 
 
+def stated(folder, values, *, tags=None, own=None, nodata=0, **fields):
+    """An item that states a scale of counts, of one file that may be another."""
+    item, _ = plain(folder)
+    rewrite(folder / "a.tif", values, tags=tags, nodata=own)
+    raster = {"scale": 1e-4, "offset": 0, "nodata": nodata}
+    item["assets"]["data"] |= {"raster:bands": [raster], **fields}
+    return item
+
+
+STATED_OTHERWISE = [
+    ({"values": np.uint16(3000), "tags": (1e-4, -0.1)}, "tags say.*-0.1;.*0.0001 and offset 0"),
+    ({"values": np.uint16(3000), "tags": (2e-5, 0)}, "tags say scale 2e-05.*scale 0.0001"),
+    ({"values": np.float32(0.3)}, "float32 values that are reflectance already.*scale 0.0001"),
+    ({"values": np.uint16(3000), "own": 9}, "9 means no data, by the item 0"),
+]
+
+
+@pytest.mark.parametrize(("made", "said"), STATED_OTHERWISE)
+def test_what_an_item_states_is_held_to_the_file(tmp_path, made, said):
+    item = stated(tmp_path, **made)
+    with pytest.raises(MetadataError, match=rf"a\.tif: contradiction.*{said}.*list of rasters"):
+        open_stac(save(item, tmp_path))
+
+
+@pytest.mark.parametrize(("made", "said"), STATED_OTHERWISE)
+def test_what_an_item_states_is_held_to_a_remote_file_when_it_is_read(tmp_path, made, said):
+    item = stated(tmp_path, **made, **projection(20), **{"proj:code": f"EPSG:{EPSG}"})
+    with serve(tmp_path) as server:
+        item["assets"]["data"]["href"] = f"{server.url}/a.tif"
+        scene = open_stac(item)
+        assert not server.asked()
+        with pytest.raises(MetadataError, match=rf"{server.url}/a\.tif: contradiction.*{said}"):
+            scene.read(["red"])
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"values": np.uint16(3000)},
+        {"values": np.uint16(3000), "tags": (1e-4, 0), "own": 0},
+        {"values": np.float32(3000), "own": np.nan},
+        {
+            "values": np.float32(3),
+            "own": -9999,
+            "nodata": -9999,
+        },  # counts over deep water are whole numbers
+        {"values": np.float32(3000.5)},  # and high, where they were resampled
+    ],
+)
+def test_a_file_that_bears_an_item_out(tmp_path, made):
+    scene = open_stac(save(stated(tmp_path, **made), tmp_path))
+    np.testing.assert_allclose(reflectance(scene, "red"), made["values"] * 1e-4, rtol=1e-5)
+
+
 def test_a_file_that_is_not_on_disk_fails_only_when_it_is_read(tmp_path):
     item, counts = planetary_sentinel(tmp_path, baseline="05.09")
     (tmp_path / "B02_10m.tif").unlink()

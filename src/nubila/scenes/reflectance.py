@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nubila.raster.grid import Window
 from nubila.scenes.band import RasterSource
 
-__all__ = ["in_percent", "sample_of", "too_high", "too_low"]
+__all__ = ["are_reflectance", "in_percent", "sample_of", "too_high", "too_low"]
 
 _MOST_REFLECTANCE: Final = 10.0  # nothing on Earth, glint included, comes near 1000 %
 _MOST_PERCENT: Final = 150.0  # in percent, snow and cloud that face a low sun reach about this
@@ -42,6 +42,16 @@ def too_high(values: NDArray[Any], nodata: float | None) -> float | None:
         return None
     high = float(np.percentile(found, 99))
     return high if high > _MOST_REFLECTANCE else None
+
+
+def are_reflectance(values: NDArray[Any], nodata: float | None) -> bool:
+    """Tell whether floating-point values look like reflectance and not like counts.
+
+    They are no higher, and not all whole numbers, as counts are unless they were resampled. Args
+    as for `too_high`.
+    """
+    found = _finite(values, nodata)
+    return bool((found != np.rint(found)).any()) and too_high(found, nodata) is None
 
 
 def in_percent(high: float) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from nubila.bands import SENSORS
 from nubila.errors import BandError, MetadataError
-from nubila.raster.gdal import open_source, read_info
+from nubila.raster.gdal import open_source
 from nubila.scenes.fill import FILL_NOTE, filled_with_0, is_told
 from nubila.scenes.grids import common_grid
 from nubila.scenes.location import unsigned
@@ -22,7 +22,7 @@ from nubila.scenes.scene import Band, BandFile, Saturation, Scene
 from nubila.scenes.stac_bands import Json, Layer, find_layers, number
 from nubila.scenes.stac_fields import footprint_of, time_of
 from nubila.scenes.stac_item import StacItem, load_item
-from nubila.scenes.stac_scale import Calibration, calibrate, hold_to_file
+from nubila.scenes.stac_scale import Calibration, calibrate, check_nodata, hold_to_file
 
 __all__ = ["open_stac"]
 
@@ -36,8 +36,8 @@ def open_stac(item: Any) -> Scene:  # noqa: ANN401 (pystac is no dependency, so 
 
     Bands go by their names, scale and offset by ``raster:bands`` or ``bands``, and by the habits of
     Earth Search, the Planetary Computer and others that `nubila.scenes.stac_scale` tells of. No
-    file is fetched where the item's projection fields say where it lies; what a habit says of it
-    is then held to it when it is first read, and before that where it is on disk.
+    file is fetched where the item's projection fields say where it lies; what the item says of its
+    values is then held to it when it is first read, and before that where it is on disk.
 
     Args:
         item: path or URL of the item's JSON, the item as a mapping, or an object with ``to_dict``
@@ -94,7 +94,7 @@ def _band(item: StacItem, layers: Sequence[Layer]) -> tuple[Band, list[tuple[str
                 f"{first.nodata}; {layer.key!r} {other.scale:g}, {other.offset:g}, {layer.nodata}"
             )
     files = [
-        item.open(layer.asset, layer.index, calibration)
+        item.open(layer.asset, layer.index, calibration, layer.nodata)
         for layer, calibration in zip(chosen, calibrations, strict=True)
     ]
     files.sort(key=lambda file: file.grid.resolution)
@@ -121,10 +121,11 @@ def _band(item: StacItem, layers: Sequence[Layer]) -> tuple[Band, list[tuple[str
 def _calibration(item: StacItem, layer: Layer) -> Calibration:
     """Return the calibration by the item or, where it has none, by the file's own tags."""
     found = calibrate(layer, item.properties, item.sensor)
-    if found is not None and not (found.by_habit and item.is_at_hand(layer.asset)):
+    if found is not None and not item.is_at_hand(layer.asset):
         return found
-    info = read_info(item.path(layer.asset))
-    if found is not None and (held := hold_to_file(found, info, layer.index)):
+    source, info = open_source(item.path(layer.asset), layer.index)
+    check_nodata(layer.nodata, source, info)
+    if found is not None and (held := hold_to_file(found, layer.nodata, source, info)):
         return held
     scale, offset = info.scales[layer.index - 1], info.offsets[layer.index - 1]
     if (scale, offset) != (1.0, 0.0):

@@ -15,7 +15,7 @@ from typing import Any, Final
 from nubila.bands import band_name, label_names, plain_label
 from nubila.errors import BandError, MetadataError
 
-__all__ = ["Layer", "find_layers", "number", "sensor_of"]
+__all__ = ["Layer", "find_layers", "number", "same_number", "sensor_of"]
 
 Json = Mapping[str, Any]
 
@@ -217,7 +217,7 @@ def _stated(
     prefixed = field if field == "nodata" else f"raster:{field}"
     old = number(raster.get(field), f"{where}: {field}")
     present = number(new.get(prefixed), f"{where}: {prefixed}")
-    if old is not None and present is not None and not _same(old, present):
+    if old is not None and present is not None and not same_number(old, present):
         raise MetadataError(
             f"{where}: raster:bands says {field} {old:g}, but bands says {present:g}"
         )
@@ -227,7 +227,8 @@ def _stated(
     return None
 
 
-def _same(one: float, two: float) -> bool:
+def same_number(one: float, two: float) -> bool:
+    """Tell whether two numbers are the same but for rounding; NaN is NaN."""
     return math.isclose(one, two, rel_tol=1e-6) or (math.isnan(one) and math.isnan(two))
 
 

@@ -20,7 +20,7 @@ from nubila.scenes.location import gdal_path, read_text, resolve, unsigned
 from nubila.scenes.scene import BandFile
 from nubila.scenes.stac_bands import Json, sensor_of
 from nubila.scenes.stac_fields import check_lists, grid_of
-from nubila.scenes.stac_scale import Calibration, hold_to_file
+from nubila.scenes.stac_scale import Calibration, check_nodata, hold_to_file
 
 __all__ = ["StacItem", "load_item"]
 
@@ -33,6 +33,7 @@ class LazySource:
     index: int
     stated: Grid = field(compare=False)
     calibration: Calibration | None = field(default=None, compare=False)
+    nodata: float | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -70,17 +71,18 @@ class LazySource:
                 f"{info.grid.shape} pixels from {info.grid.bounds} in {info.grid.crs}, not "
                 f"{self.stated.shape} from {self.stated.bounds} in {self.stated.crs}"
             )
-        self._check_habit(info)
+        self._check_values(source, info)
         return source
 
-    def _check_habit(self, info: RasterInfo) -> None:
-        """Refuse a file that is not as the scale by habit takes it to be."""
-        habit = self.calibration
-        if habit and habit.by_habit and hold_to_file(habit, info, self.index) is None:
+    def _check_values(self, source: GdalSource, info: RasterInfo) -> None:
+        """Refuse a file whose values are not as the item, or the scale by habit, takes them."""
+        check_nodata(self.nodata, source, info)
+        found = self.calibration
+        if found and hold_to_file(found, self.nodata, source, info) is None:
             raise MetadataError(
                 f"{self.name}: holds {info.dtypes[self.index - 1]} values without a scale, but "
                 f"counts were expected, for the item states no scale either "
-                f"({habit.scale_from}). If they are reflectance, give the assets' addresses as a "
+                f"({found.scale_from}). If they are reflectance, give the assets' addresses as a "
                 f"list of rasters, with bands."
             )
 
@@ -113,12 +115,21 @@ class StacItem:
         path = self.path(asset)
         return os.path.exists(path) or self._place(asset) is None  # noqa: PTH110 (as in `open`)
 
-    def open(self, asset: Json, index: int = 1, calibration: Calibration | None = None) -> BandFile:
-        """Return an asset's file; over the network only if the item does not say where it lies."""
+    def open(
+        self,
+        asset: Json,
+        index: int = 1,
+        calibration: Calibration | None = None,
+        nodata: float | None = None,
+    ) -> BandFile:
+        """Return an asset's file; over the network only if the item does not say where it lies.
+
+        What the item says of its values, calibration and nodata, is held to it when it is read.
+        """
         path = self.path(asset)
         grid = self._place(asset)
         if grid is not None:
-            return BandFile(LazySource(path, index, grid, calibration), grid)
+            return BandFile(LazySource(path, index, grid, calibration, nodata), grid)
         source, info = open_source(path, index)
         return BandFile(source, info.grid)
 

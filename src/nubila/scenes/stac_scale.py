@@ -23,7 +23,8 @@ Landsat Collection 2 Level 2 is count * 2.75e-5 - 0.2 throughout (LSDS-1618, LSD
 Geological Survey); the Planetary Computer states it, the Survey's own catalogue does not.
 
 A habit is of the catalogue's own files. Items of files that somebody derived from them often keep
-``s2:processing_baseline``, so what a habit says is held to the file (`hold_to_file`).
+``s2:processing_baseline``, and ``raster:bands`` of what the files were before, so what an item says
+is held to the file (`hold_to_file`). A file without tags contradicts nothing.
 """
 
 from __future__ import annotations
@@ -34,18 +35,21 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nubila.errors import MetadataError
-from nubila.raster.gdal import RasterInfo
-from nubila.scenes.location import unsigned
+from nubila.raster.gdal import GdalSource, RasterInfo
+from nubila.scenes.fill import is_told
+from nubila.scenes.reflectance import are_reflectance, sample_of
 from nubila.scenes.scaling import check_scaling
-from nubila.scenes.stac_bands import Layer
+from nubila.scenes.stac_bands import Layer, same_number
 
-__all__ = ["Calibration", "calibrate", "hold_to_file"]
+__all__ = ["Calibration", "calibrate", "check_nodata", "hold_to_file"]
 
 _SENTINEL_SCALE: Final = 1e-4
 _SENTINEL_OFFSET: Final = -0.1
 _FIRST_WITH_OFFSET: Final = 4.0
 _LANDSAT_LEVEL_2: Final = (2.75e-5, -0.2)
 _FLAGS: Final = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+# Of counts. A scale of 0.01 is of percent, which over dark water look as reflectance does.
+_MOST_SCALE_OF_COUNTS: Final = 1e-3
 _WAY_OUT: Final = (
     "If you know how the counts become reflectance, give the assets' addresses as a list of "
     "rasters, with bands, scale and offset."
@@ -103,28 +107,65 @@ def calibrate(layer: Layer, properties: Mapping[str, Any], sensor: str) -> Calib
     return None
 
 
-def hold_to_file(habit: Calibration, info: RasterInfo, index: int) -> Calibration | None:
-    """Return a calibration by habit if a file bears it out, or None if the file has no counts.
+def hold_to_file(
+    found: Calibration, nodata: float | None, source: GdalSource, info: RasterInfo
+) -> Calibration | None:
+    """Return a calibration if a file bears it out, or None if it is by habit and finds no counts.
 
     Args:
-        habit: from `calibrate`.
+        found: from `calibrate`.
+        nodata: what the item states, or None.
+        source: of the band in the file.
         info: of the file.
-        index: of the band in it, from 1.
 
     Raises:
-        MetadataError: the file's own scale and offset are others.
+        MetadataError: the file's own scale and offset are others, or the item states a scale of
+            counts and the file holds reflectance.
     """
-    scale, offset = info.scales[index - 1], info.offsets[index - 1]
-    if (scale, offset) == (1.0, 0.0):
-        return None if info.dtypes[index - 1].startswith("float") else habit
-    same = math.isclose(scale, habit.scale, rel_tol=1e-6)
-    if not (same and math.isclose(offset, habit.offset, abs_tol=1e-6)):
+    scale, offset = info.scales[source.index - 1], info.offsets[source.index - 1]
+    if (scale, offset) != (1.0, 0.0):
+        same = math.isclose(scale, found.scale, rel_tol=1e-6)
+        if same and math.isclose(offset, found.offset, abs_tol=1e-6):
+            return found
+        says = f"by {found.scale_from} it is"
+        if found.by_habit:
+            says = f"the item states none, but {found.scale_from}, which usually means"
         raise MetadataError(
-            f"{unsigned(info.path)}: contradiction: the file's tags say scale {scale:g} and offset "
-            f"{offset:g}; the item states none, but {habit.scale_from}, which usually means scale "
-            f"{habit.scale:g} and offset {habit.offset:g}. {_WAY_OUT}"
+            f"{source.name}: contradiction: the file's tags say scale {scale:g} and offset "
+            f"{offset:g}; {says} scale {found.scale:g} and offset {found.offset:g}. {_WAY_OUT}"
         )
-    return habit
+    dtype = info.dtypes[source.index - 1]
+    if not dtype.startswith("float"):
+        return found
+    if found.by_habit:
+        return None
+    counts = found.scale <= _MOST_SCALE_OF_COUNTS
+    empty = info.nodata[source.index - 1] if nodata is None else nodata
+    if counts and are_reflectance(sample_of(source), empty):
+        raise MetadataError(
+            f"{source.name}: contradiction: it holds {dtype} values that are reflectance already "
+            f"(1 = 100 %), but the item says scale {found.scale:g} and offset {found.offset:g} "
+            f"({found.scale_from}). Give the assets' addresses as a list of rasters, with "
+            f"bands, and with scale 1 if they are reflectance."
+        )
+    return found
+
+
+def check_nodata(stated: float | None, source: GdalSource, info: RasterInfo) -> None:
+    """Refuse a file that has another value for no data than its item states.
+
+    Raises:
+        MetadataError: both have one, and they differ.
+    """
+    own = info.nodata[source.index - 1]
+    if stated is None or own is None or not (is_told(stated) and is_told(own)):
+        return
+    if not same_number(stated, own):
+        raise MetadataError(
+            f"{source.name}: contradiction: by the file {own:g} means no data, by the item "
+            f"{stated:g}. If you know which it is, give the assets' addresses as a list of "
+            f"rasters, with bands, scale, offset and nodata."
+        )
 
 
 def _sentinel(layer: Layer, properties: Mapping[str, Any]) -> Calibration | None:
