@@ -106,6 +106,19 @@ def test_a_source_of_a_vrt_that_was_changed_since(model, tmp_path, depth):
         mask_to_folder(top, tmp_path / "out", model=model, options=PLAIN)
 
 
+def test_a_product_that_was_written_since_is_told_and_left(model, folders, tmp_path):
+    """Agencies' products do not change; a copy that was damaged may have been fetched again."""
+    product = replace(opened([str(folders[0] / name) for name in FILES]), sensor="sentinel-2")
+    first = mask_to_folder(product, tmp_path / "out", model=model, options=PLAIN)
+    again = mask_to_folder(product, tmp_path / "out", model=model, options=PLAIN)
+    assert again.skipped and again.notes == first.notes
+    later = first.paths["item"].stat().st_mtime + 1
+    os.utime(folders[0] / "red.tif", (later, later))
+    again = mask_to_folder(product, tmp_path / "out", model=model, options=PLAIN)
+    assert again.skipped
+    assert "red.tif was written after this mask" in again.notes[-1]
+
+
 @pytest.mark.parametrize("content", [{}, {"properties": None, "links": [], "assets": {}}])
 def test_json_of_somebody_else_is_told(model, tmp_path, content):
     (tmp_path / "X1.json").write_text(json.dumps(content))

@@ -12,7 +12,7 @@ from nubila.errors import InputError, OutputError
 from nubila.infer.area import AreaLike, read_area
 from nubila.infer.delivery import Task, check_taken, deliver, mask_in_memory, prepare
 from nubila.infer.engine import Progress, Run, default_threads
-from nubila.infer.finished import finished_item, lost_files
+from nubila.infer.finished import finished_item, lost_files, renewal_notes
 from nubila.infer.mask import CloudMask
 from nubila.infer.operating import given_thresholds
 from nubila.infer.output import FileSet, legend_of, open_files, write_rest
@@ -187,14 +187,15 @@ def mask_to_folder(
 def _skipped(task: Task, files: FileSet, item: Mapping[str, Any]) -> MaskResult:
     """Return the result of an earlier run, as its item tells it."""
     path = files.path("item")
+    # Among them what only the masking itself could tell.
+    notes = tuple(item["properties"].get("nubila:notes", task.notes()))
     return MaskResult(
         scene_id=task.scene.id,
         skipped=True,
         paths={k: files.folder / a["href"] for k, a in item["assets"].items()} | {"item": path},
         statistics=Statistics.from_record(item["properties"]["nubila:statistics"]),
         grid=task.grid,
-        # Among them what only the masking itself could tell.
-        notes=tuple(item["properties"].get("nubila:notes", task.notes())),
+        notes=(*notes, *renewal_notes(task, path)),
     )
 
 

@@ -24,7 +24,7 @@ from nubila.raster.gdal import gdal_env
 from nubila.scenes import Scene
 from nubila.scenes.auxiliary import WarpedSource
 
-__all__ = ["finished_item", "lost_files"]
+__all__ = ["finished_item", "lost_files", "renewal_notes"]
 
 # Of what is the same or not, what people call it.
 _WORDS: Final = {
@@ -199,7 +199,8 @@ def _read_blocks(data: rasterio.DatasetReader) -> None:
 def _changed_since(item: Path, scene: Scene) -> str:
     """Return a raster of a scene that is younger than an item, or ``""``.
 
-    The agencies' products do not change under one name, and are fetched again without a change.
+    The agencies' products do not change under one name, and are fetched again without a change:
+    see `renewal_notes`.
     """
     sources = [file.source for band in scene.bands.values() for file in band.files]
     if scene.sensor != "unknown":
@@ -211,6 +212,23 @@ def _changed_since(item: Path, scene: Scene) -> str:
             if Path(file).stat().st_mtime_ns > made:
                 return file
     return ""
+
+
+def renewal_notes(task: Task, item: Path) -> tuple[str, ...]:
+    """Return a note if a file of a product is younger than an item.
+
+    Most such are copies of the same, but the copy that was masked may have been a damaged one.
+    """
+    made = item.stat().st_mtime_ns
+    sources = (file.source.name for band in task.scene.bands.values() for file in band.files)
+    for name in dict.fromkeys((*task.provenance.inputs, *sources)):
+        # Names may be addresses, or of what is in an archive.
+        if os.path.isfile(name) and Path(name).stat().st_mtime_ns > made:  # noqa: PTH113
+            return (
+                f"{name} was written after this mask was made; if the copy before was damaged, "
+                "use --overwrite to make it again",
+            )
+    return ()
 
 
 def _with_sources(name: str, seen: set[str]) -> Iterator[str]:
