@@ -64,6 +64,34 @@ def test_qa_pixel_of_real_products_agrees_with_its_bits(shared_data):
     assert {0, 1, 3, 255} <= seen
 
 
+def test_0_of_qa_pixel_is_what_warping_fills_gaps_with():
+    assert from_codes(np.zeros((2, 2), np.uint16), "qa_pixel").tolist() == [[255] * 2] * 2
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_whole_numbers_as_floating_point_are_the_same_codes(name):
+    codes = to_codes(OURS, name)
+    whole = np.append(codes, codes).astype(np.float32)
+    whole[: len(codes)] = np.nan
+    classes = from_codes(whole, name)
+    assert (classes[: len(codes)] == 255).all()
+    np.testing.assert_array_equal(classes[len(codes) :], from_codes(codes, name))
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_what_no_scheme_can_have_is_no_data(name):
+    fills = np.array([-9998, -(2**31), 65536, 2**20])
+    assert (from_codes(fills, name) == 255).all()
+    assert (from_codes(np.append(fills, [-3e38, 1e300, np.inf]), name) == 255).all()
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize("codes", [[1.0, 2.5], ["1"], [1 + 0j]])
+def test_what_is_no_whole_number_is_refused(name, codes):
+    with pytest.raises(InputError, match="whole numbers"):
+        from_codes(np.array(codes), name)
+
+
 def test_an_unknown_scheme_suggests_the_nearest():
     with pytest.raises(InputError, match="did you mean 'fmask'"):
         to_codes(OURS, "fmsk")

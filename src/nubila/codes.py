@@ -19,6 +19,8 @@ from nubila.errors import InputError, nearest
 
 __all__ = ["SCHEMES", "CodeScheme", "code_scheme", "from_codes", "to_codes"]
 
+_MOST: Final = 65535  # the highest code that a scheme can have: those of QA_PIXEL have 16 bits
+
 _CLEAR, _CLOUD, _THIN, _SHADOW, _SNOW, _WATER = (int(c) for c in list(ClassCode)[:6])
 
 
@@ -192,22 +194,38 @@ def from_codes(codes: NDArray[Any], scheme: str) -> NDArray[np.uint8]:
     """Return class codes for another product's codes.
 
     Args:
-        codes: integers of any shape.
+        codes: of any shape: integers, or whole numbers as floating point, where NaN and infinity
+            are no data.
         scheme: a name in `SCHEMES`.
 
     Returns:
         uint8 of the same shape; 255 where the product's code says "not known" or is not defined.
 
     Raises:
-        InputError: the scheme is unknown.
+        InputError: the scheme is unknown, or the codes are no whole numbers.
     """
     found = code_scheme(scheme)
+    codes = _whole_numbers(codes)
     if found is _QA_PIXEL:
         return _from_qa_pixel(codes)
     classes = np.full(codes.shape, NO_DATA, np.uint8)
     for theirs, ours in found.back.items():
         classes[codes == theirs] = ours
     return classes
+
+
+def _whole_numbers(codes: NDArray[Any]) -> NDArray[Any]:
+    """Return codes as integers, and as -1, which no scheme defines, what none can be."""
+    codes = np.asarray(codes)
+    if codes.dtype.kind in "biu":
+        return codes
+    if codes.dtype.kind != "f":
+        raise InputError(f"codes of classes must be whole numbers, got {codes.dtype}")
+    broken = np.isfinite(codes) & (codes != np.rint(codes))
+    if broken.any():
+        raise InputError(f"codes of classes must be whole numbers, got {codes[broken][0]}")
+    possible = (codes >= 0) & (codes <= _MOST)
+    return np.where(possible, codes, -1).astype(np.int32)
 
 
 # QA_PIXEL bits and the class that each means, weakest first: a later one overwrites. Dilated cloud
@@ -226,5 +244,6 @@ def _from_qa_pixel(codes: NDArray[Any]) -> NDArray[np.uint8]:
     classes = np.full(codes.shape, _CLEAR, np.uint8)
     for bit, ours in _QA_PIXEL_BITS:
         classes[(codes >> bit) & 1 == 1] = ours
-    classes[codes & 1 == 1] = NO_DATA
+    # Bit 0 is fill, and no pixel that was judged has 0: that is what warping fills gaps with.
+    classes[(codes & 1 == 1) | (codes <= 0) | (codes > _MOST)] = NO_DATA
     return classes

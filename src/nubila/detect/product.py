@@ -68,11 +68,7 @@ def own_mask(spec: SampleSpec) -> NDArray[np.uint8] | None:
     scene = open_scene(spec.images[0])
     for scheme, file in scene.masks.items():
         grid = scene.grid_at(spec.resolution or scene.default_resolution or None)
-        codes = _nearest(file, grid)
-        # A raster with a mask of its own comes as floating point, NaN where it says nothing.
-        silent = np.isnan(codes)
-        classes = from_codes(np.where(silent, 0, codes).astype(np.int64), scheme)
-        classes[silent] = NO_DATA  # 0 of QA_PIXEL would be clear
+        classes = from_codes(_nearest(file, grid), scheme)
         sets = np.where(classes == NO_DATA, 0, 1 << np.minimum(classes, 7).astype(np.int32))
         return sets.astype(np.uint8)
     return None
