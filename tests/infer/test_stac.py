@@ -149,6 +149,16 @@ def test_the_box_of_a_scene_around_a_pole_or_the_globe(model, tmp_path, crs, tra
     assert item.bbox == pytest.approx(bbox, abs=0.02)
 
 
+def test_a_crs_without_a_code_is_told_as_wkt_2(model, tmp_path):
+    crs = CRS.from_string("+proj=laea +lat_0=48 +lon_0=11 +ellps=GRS80 +units=m")
+    grid = Grid(crs, Affine(20, 0, 0, 0, -20, 0), (200, 240))
+    item = item_of(mask_to_folder(scene(grid=grid), tmp_path, model=model))
+    projection = ProjectionExtension.ext(item)
+    assert projection.code is None
+    assert projection.wkt2.startswith("PROJCRS[")
+    assert CRS.from_wkt(projection.wkt2) == crs
+
+
 def test_a_local_crs_has_no_geometry(model, tmp_path):
     crs = CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]')
     grid = Grid(crs, Affine(20, 0, 0, 0, -20, 0), (200, 240))

@@ -141,13 +141,15 @@ def _cover(statistics: Statistics) -> dict[str, Any]:
 
 
 def _properties(provenance: Provenance, grid: Grid) -> dict[str, Any]:
+    code = _code(grid)
+    wkt = grid.crs.to_wkt(version="WKT2_2019") if grid.crs and code is None else None
     found: dict[str, Any] = {
         "title": f"Cloud mask of {provenance.scene_id}",
         "gsd": float(f"{grid.resolution:.8g}"),
         "processing:lineage": f"Masked with model {provenance.card.name} "
         f"{provenance.card.version} by nubila {provenance.version}.",
-        "proj:code": _code(grid),
-        "proj:wkt2": grid.crs.to_wkt() if grid.crs and _code(grid) is None else None,
+        "proj:code": code,
+        "proj:wkt2": wkt,
         "proj:shape": list(grid.shape),
         "proj:transform": list(grid.transform)[:6],
         "proj:bbox": list(grid.bounds),
