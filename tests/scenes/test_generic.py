@@ -348,8 +348,9 @@ def test_reflectance_is_value_times_scale_plus_offset(
     path = write(tmp_path_factory.mktemp("x") / "a.tif", values, names=["red", "nir"])
     scene = open_raster(path, scale=scale, offset=offset, nodata=nodata)
     expected = values.astype(float) * scale + offset
-    if nodata is not None:
-        expected[values == nodata] = np.nan
+    # Where nothing says what means no data, 0 in every band does.
+    empty = np.all(values == 0, axis=0) if nodata is None else values == nodata
+    expected = np.where(empty, np.nan, expected)
     np.testing.assert_allclose(
         scene.read(["red", "nir"]).reflectance, expected, rtol=1e-5, atol=1e-6
     )
@@ -488,6 +489,22 @@ def test_what_a_mask_or_alpha_band_leaves_out_is_no_data(tmp_path, alpha):
     assert (pixels.validity[25:] == Validity.VALID).all()
     np.testing.assert_allclose(pixels.reflectance[:, 25:], values[:, 25:] * 1e-4, rtol=1e-6)
     assert not any("no data" in note for note in scene.notes)
+
+
+@pytest.mark.parametrize("described", [False, True])
+def test_a_named_band_is_no_mask_though_gdal_takes_it_for_alpha(tmp_path, described):
+    values = np.full((4, *SHAPE), 60, np.uint8)
+    values[3, :20] = 0
+    names = ("blue", "green", "red", "nir")
+    path = write(tmp_path / "a.tif", values, names=names if described else ())
+    with rasterio.open(path) as data:
+        assert data.colorinterp[3] == ColorInterp.alpha
+    scene = open_raster(path, bands=None if described else ",".join(names), scale=1 / 255)
+    pixels = scene.read(names)
+    np.testing.assert_allclose(pixels.reflectance, values / 255, atol=1e-6)
+    assert (pixels.validity == Validity.VALID).all()
+    left_out = open_raster(path, bands="blue,green,red,-", scale=1 / 255).read(["red"])
+    np.testing.assert_array_equal(left_out.validity[:20], Validity.NO_DATA)
 
 
 def test_each_band_has_its_own_value_for_no_data(tmp_path):

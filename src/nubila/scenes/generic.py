@@ -89,6 +89,7 @@ def open_raster(
     files = [str(p) for p in ([paths] if isinstance(paths, (str, Path)) else paths)]
     layers = [layer for file in files for layer in _layers(file)]
     names, notes = _names(layers, bands, sensor)
+    layers = _without_false_masks(layers, names)
     found, said = _bands(layers, names, scale, offset, nodata)
     if not found:
         raise BandError(
@@ -121,6 +122,28 @@ def _layers(path: str) -> Iterator[_Layer]:
     for index in range(1, info.count + 1):
         own = replace(source, index=index, masked=info.masked[index - 1])
         yield _Layer(unsigned(path), index, own, info)
+
+
+def _without_false_masks(layers: Sequence[_Layer], names: Sequence[str]) -> list[_Layer]:
+    """Return layers unmasked where the file's alpha band is named as one that holds data.
+
+    Many writers have the fourth band of an 8-bit GeoTIFF marked as alpha, whatever it holds.
+    """
+    named = {
+        layer.path
+        for layer, name in zip(layers, names, strict=True)
+        if name != "-" and _is_alpha(layer)
+    }
+    return [
+        replace(layer, source=replace(layer.source, masked=False)) if layer.path in named else layer
+        for layer in layers
+    ]
+
+
+def _is_alpha(layer: _Layer) -> bool:
+    """Tell whether the other bands' mask is this band: a mask of all would be its mask too."""
+    own = layer.index - 1
+    return any(layer.info.masked) and not layer.info.masked[own] and layer.info.nodata[own] is None
 
 
 def _names(
