@@ -163,6 +163,15 @@ def test_a_dilation_of_less_than_a_pixel_is_noted_in_result_and_item(model, tmp_
     assert not mask_scene(scene(), model=model, dilate=20).notes
 
 
+def test_a_least_area_that_nothing_has_is_noted_in_result_and_item(model, tmp_path):
+    said = "no class covers 1e+09 m2"
+    assert said in mask_scene(scene(), model=model, min_area=1e9).notes[-1]
+    result = mask_to_folder(scene(), tmp_path, model=model, options=MaskOptions(min_area=1e9))
+    (note,) = json.loads(result.paths["item"].read_text())["properties"]["nubila:notes"]
+    assert said in note
+    assert not mask_scene(scene(), model=model, min_area=4000).notes
+
+
 def test_thresholds_change_the_mask(whole, model):
     more = mask_scene(scene(), model=model, thresholds={"cloud": 0.01})
     assert more.cover["cloud"] > whole.cover["cloud"]

@@ -21,7 +21,7 @@ from nubila.infer.decide import (
     scale_probabilities,
     threshold_list,
 )
-from nubila.infer.postprocess import growth_notes, postprocess, postprocess_margin
+from nubila.infer.postprocess import growth_notes, postprocess, postprocess_margin, sieve_notes
 from nubila.raster import Window
 from tests.infer.toy import CLASSES, toy_card
 
@@ -385,6 +385,16 @@ def test_an_object_of_just_the_size_stays_and_all_do_where_none_is_large_enough(
     for area, kept in ((400, True), (400.0001, False), (399, True), (1e12, True)):
         found = postprocess(classes, pixel_size=(10, 10), min_area_m2=area)
         assert (found == 1).any() == kept, area
+
+
+@pytest.mark.parametrize(("area", "noted"), [(0, 0), (400, 0), (7700, 0), (7701, 1), (1e12, 1)])
+def test_that_nothing_is_large_enough_to_fill_with_is_noted(area, noted):
+    classes = np.zeros((9, 9), np.uint8)
+    classes[4, 2:6] = 1
+    how = {"pixel_size": (10, 10), "min_area_m2": area}
+    assert len(sieve_notes(classes, **how)) == noted
+    if noted:
+        np.testing.assert_array_equal(postprocess(classes, **how), classes)
 
 
 def test_small_objects_and_small_holes_are_filled():

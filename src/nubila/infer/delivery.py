@@ -20,7 +20,12 @@ from nubila.infer.engine import Progress, Run, Strip, model_notes, run_scene
 from nubila.infer.mask import CloudMask
 from nubila.infer.operating import point_of
 from nubila.infer.output import PICTURE_SIZE
-from nubila.infer.postprocess import growth_notes, postprocess, postprocess_margin
+from nubila.infer.postprocess import (
+    growth_notes,
+    postprocess,
+    postprocess_margin,
+    sieve_notes,
+)
 from nubila.infer.provenance import MaskOptions, Provenance, provenance_of
 from nubila.infer.statistics import Counter, Statistics
 from nubila.infer.tiles import PreviewGrid
@@ -230,7 +235,7 @@ def deliver(
         progress=progress,
     )
     delivery.finish()
-    notes = (*run.notes, *_scale_notes(run.preview))
+    notes = (*run.notes, *delivery.notes, *_scale_notes(run.preview))
     preview = _inner_preview(run.preview, task) if options.picture else None
     run = replace(run, grid=task.grid, preview=preview, notes=notes)
     return run, delivery.counter.statistics()
@@ -269,6 +274,7 @@ class _Delivery:
     def __init__(self, task: Task, target: Target) -> None:
         height, width = task.grid.pixel_size
         self.counter = Counter(task.model.card.class_codes, height * width)
+        self.notes: tuple[str, ...] = ()
         self._task, self._target = task, target
         self._whole: Arrays | None = None
         if task.point.dilate or task.point.min_area:
@@ -288,6 +294,9 @@ class _Delivery:
         if self._whole is None:
             return
         point, validity = self._task.point, self._whole.validity
+        self.notes = sieve_notes(
+            self._whole.classes, pixel_size=self._task.pixel_size, min_area_m2=point.min_area
+        )
         classes = postprocess(
             self._whole.classes,
             pixel_size=self._task.pixel_size,

@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nubila.classes import NO_DATA, ClassCode
+from nubila.classes import CLASS_NAMES, NO_DATA, ClassCode
 from nubila.errors import InputError
 
-__all__ = ["growth_notes", "postprocess", "postprocess_margin"]
+__all__ = ["growth_notes", "postprocess", "postprocess_margin", "sieve_notes"]
 
 # Rows that grow at a time, so that the work arrays stay small beside the raster.
 _GROWN_ROWS: Final = 1024
@@ -82,6 +82,25 @@ def growth_notes(*, pixel_size: tuple[float, float], dilate_m: float) -> tuple[s
     return (
         f"dilation of {dilate_m:g} m is less than a pixel of {min(pixel_size):.4g} m: nothing "
         f"grows",
+    )
+
+
+def sieve_notes(
+    classes: NDArray[np.uint8], *, pixel_size: tuple[float, float], min_area_m2: float
+) -> tuple[str, ...]:
+    """Return a note if no object can be large enough for `postprocess` to fill others with.
+
+    Args:
+        classes: as of `postprocess`.
+        pixel_size: see classes.
+        min_area_m2: see classes.
+    """
+    pixels = _least_pixels(min_area_m2, pixel_size)
+    if pixels <= 1 or any(np.count_nonzero(classes == code) >= pixels for code in CLASS_NAMES):
+        return ()
+    return (
+        f"no class covers {min_area_m2:g} m2, the least area: there is nothing to fill small "
+        f"objects with, and they stay",
     )
 
 
