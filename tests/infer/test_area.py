@@ -187,6 +187,7 @@ def test_a_scene_without_crs_takes_no_area():
     [
         ((1, 2, 3), "four numbers"),
         ((3, 0, 1, 5), "order is west, south, east, north"),
+        ((90, 0, -90, 5), "order is west, south, east, north"),
         ((0, 0, float("nan"), 1), "four numbers"),
         ({"type": "Point", "coordinates": [1, 2]}, "'Point'"),
         ({"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}, "fewer than four"),
@@ -230,6 +231,22 @@ def test_degrees_beyond_the_180th_meridian_are_degrees():
     here = place_area(read_area((west, north - 0.1, west + 0.1, north)), grid)
     around = place_area(read_area((west + 360, north - 0.1, west + 360.1, north)), grid)
     assert here.window == around.window
+
+
+@pytest.mark.parametrize("code", [4326, 32601])
+def test_bounds_across_the_180th_meridian_in_the_order_of_rfc_7946(code):
+    corner = (179.99, 0.05) if code == 4326 else (166_000, 5_000)
+    side = 1e-4 if code == 4326 else 10
+    grid = Grid(CRS.from_epsg(code), Affine(side, 0, corner[0], 0, -side, corner[1]), (400, 400))
+    across = place_area(read_area((179.995, 0.03, -179.99, 0.04)), grid)
+    plain = place_area(read_area((179.995, 0.03, 180.01, 0.04)), grid)
+    assert across.window == plain.window
+    assert 100 < across.window.width < 400
+
+
+def test_west_above_east_in_metres_is_empty():
+    with pytest.raises(InputError, match="order is west"):
+        read_area((600_000, 0, 500_000, 10), 32632)
 
 
 def test_geojson_with_a_byte_order_mark(tmp_path):

@@ -109,7 +109,8 @@ def read_area(
     Args:
         area: GeoJSON as a path, a text, or a mapping (geometry, Feature or FeatureCollection), an
             object with ``__geo_interface__`` such as a shapely polygon or a GeoDataFrame, or the
-            bounds west, south, east, north.
+            bounds west, south, east, north; in longitude and latitude with west above east across
+            the 180th meridian (RFC 7946, section 5.2).
         crs: whatever `rasterio.crs.CRS.from_user_input` takes. Default: what the object has as its
             ``crs``, or GeoJSON as its ``crs`` member (GeoJSON of 2008), else longitude and
             latitude.
@@ -127,7 +128,8 @@ def read_area(
         return _from_file(area, given)
     if isinstance(area, Mapping):
         return _from_geojson(area, given)
-    return Area(_rectangle(area), given or crs_of(_GEOJSON_CRS), rectangle=True)
+    crs = given or crs_of(_GEOJSON_CRS)
+    return Area(_rectangle(area, in_degrees=crs.is_geographic), crs, rectangle=True)
 
 
 def _from_file(source: str | Path, crs: CRS | None) -> Area:
@@ -242,7 +244,7 @@ def _notes(geometry: Mapping[str, Any], grid: Grid) -> tuple[str, ...]:
     return ("the area of interest reaches beyond the scene; cover is over the part inside",)
 
 
-def _rectangle(values: Sequence[float]) -> dict[str, Any]:
+def _rectangle(values: Sequence[float], *, in_degrees: bool) -> dict[str, Any]:
     try:
         numbers = [float(v) for v in values]
     except (TypeError, ValueError) as error:
@@ -253,11 +255,11 @@ def _rectangle(values: Sequence[float]) -> dict[str, Any]:
     if len(numbers) != 4 or not all(math.isfinite(v) for v in numbers):
         raise InputError(f"bounds are four numbers west, south, east, north; got {values}")
     west, south, east, north = numbers
+    # Across the 180th meridian; what would be wider than half the Earth is in the wrong order.
+    if in_degrees and west - east > 180:
+        east += 360
     if west >= east or south >= north:
-        raise InputError(
-            f"bounds {numbers} are empty; the order is west, south, east, north "
-            "(an area across the 180th meridian must be split in two)"
-        )
+        raise InputError(f"bounds {numbers} are empty; the order is west, south, east, north")
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     return {"type": "Polygon", "coordinates": [ring]}
 
