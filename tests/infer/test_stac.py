@@ -2,6 +2,9 @@ import json
 import os
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+from urllib.request import url2pathname
 
 import pytest
 from affine import Affine
@@ -181,6 +184,24 @@ def test_what_cannot_be_told_of_fails_before_there_is_a_file(model, tmp_path):
         with pytest.raises((OverflowError, ValueError)):
             mask_scene(source, model=model).write(tmp_path)
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_names_that_say_more_in_an_address_are_encoded(model, tmp_path, earlier):
+    raster = write_raster(tmp_path / "50% #1?.tif")
+    first = mask_to_folder(open_scene(raster), tmp_path / "out", model=model)
+    path = first.paths["item"]
+    item = json.loads(path.read_text(encoding="utf-8"))
+    assert item["links"][0]["href"] == "../50%25%20%231%3F.tif"
+    for asset in item["assets"].values():
+        place = urlsplit(urljoin(path.as_uri(), asset["href"]))
+        assert Path(url2pathname(place.path)).is_file()
+        assert not place.query and not place.fragment
+    if earlier:  # as before names were encoded
+        path.write_text(unquote(path.read_text(encoding="utf-8")), encoding="utf-8")
+    again = mask_to_folder(open_scene(raster), tmp_path / "out", model=model)
+    assert again.skipped
+    assert again.paths == first.paths
 
 
 def test_an_input_below_a_folder_whose_name_is_not_utf_8(model, tmp_path, monkeypatch):

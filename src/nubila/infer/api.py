@@ -17,6 +17,7 @@ from nubila.infer.mask import CloudMask
 from nubila.infer.operating import given_thresholds
 from nubila.infer.output import FileSet, legend_of, open_files, write_rest
 from nubila.infer.provenance import MaskOptions
+from nubila.infer.stac import asset_path
 from nubila.infer.statistics import Statistics
 from nubila.models_io import Model
 from nubila.raster import Grid
@@ -192,7 +193,7 @@ def _skipped(task: Task, files: FileSet, item: Mapping[str, Any]) -> MaskResult:
     return MaskResult(
         scene_id=task.scene.id,
         skipped=True,
-        paths={k: files.folder / a["href"] for k, a in item["assets"].items()} | {"item": path},
+        paths={k: asset_path(a, files.folder) for k, a in item["assets"].items()} | {"item": path},
         statistics=Statistics.from_record(item["properties"]["nubila:statistics"]),
         grid=task.grid,
         notes=(*notes, *renewal_notes(task, path)),

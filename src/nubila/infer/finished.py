@@ -19,7 +19,7 @@ from nubila.errors import OutputError
 from nubila.infer.delivery import Task
 from nubila.infer.output import FileSet
 from nubila.infer.provenance import MaskOptions, Provenance
-from nubila.infer.stac import identity, input_hrefs, is_same_scene
+from nubila.infer.stac import asset_path, identity, input_hrefs, is_same_scene
 from nubila.raster.gdal import gdal_env
 from nubila.scenes import Scene
 from nubila.scenes.auxiliary import WarpedSource
@@ -157,7 +157,7 @@ def lost_files(item: Mapping[str, Any], folder: Path) -> list[str]:
     """
     lost, changed = [], []
     for kind, asset in item["assets"].items():
-        path = folder / asset["href"]
+        path = asset_path(asset, folder)
         if not path.is_file():
             lost.append(path.name)
             continue

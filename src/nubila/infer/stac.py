@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from rasterio.features import bounds as geometry_bounds
 from rasterio.warp import transform
@@ -24,7 +24,7 @@ from nubila.infer.statistics import Statistics
 from nubila.raster import Grid
 from nubila.scenes.footprint import footprint_geometry
 
-__all__ = ["identity", "input_hrefs", "is_same_scene", "item_frame", "stac_item"]
+__all__ = ["asset_path", "identity", "input_hrefs", "is_same_scene", "item_frame", "stac_item"]
 
 _EXTENSIONS: Final = (
     "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
@@ -105,7 +105,9 @@ def identity(provenance: Provenance) -> dict[str, Any]:
 
 def is_same_scene(item: Mapping[str, Any], provenance: Provenance, folder: Path) -> bool:
     """Tell whether an item in `folder` is of the same files, in the same order."""
-    return input_hrefs(item) == [link["href"] for link in _derived_from(provenance, folder)]
+    # Earlier versions wrote paths as they are.
+    plain = [_relative(path, folder) if _is_local(path) else path for path in provenance.inputs]
+    return input_hrefs(item) in (_input_hrefs_of(provenance, folder), plain)
 
 
 def input_hrefs(item: Mapping[str, Any]) -> list[str]:
@@ -113,16 +115,21 @@ def input_hrefs(item: Mapping[str, Any]) -> list[str]:
     return [link["href"] for link in item.get("links", []) if link["rel"] == "derived_from"]
 
 
-def _local_href(path: str, folder: Path) -> str:
-    """Return a path relative to `folder` if it is one of this machine, otherwise as it is."""
-    if not _is_local(path):
-        return path
-    relative = Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
-    try:
-        relative.encode()
-    except UnicodeEncodeError:  # the name of a folder above, which JSON cannot hold as it is
-        return quote(os.fsencode(relative))
-    return relative
+def asset_path(asset: Mapping[str, Any], folder: Path) -> Path:
+    """Return the file of an asset of an item in `folder`."""
+    href = asset["href"]
+    plain = folder / href  # earlier versions wrote names as they are
+    # Not Path.exists, which raises for what is too long to be a name.
+    return plain if os.path.lexists(plain) else folder / os.fsdecode(unquote_to_bytes(href))
+
+
+def _href(path: str) -> str:
+    """Return a path as a URI reference (RFC 3986), in which ``#``, ``%`` and ``?`` say more."""
+    return quote(os.fsencode(path))
+
+
+def _relative(path: str, folder: Path) -> str:
+    return Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
 
 
 def _is_local(path: str) -> bool:
@@ -243,8 +250,14 @@ def _bbox(geometry: Mapping[str, Any]) -> list[float]:
 
 
 def _derived_from(provenance: Provenance, folder: Path) -> list[dict[str, str]]:
+    hrefs = _input_hrefs_of(provenance, folder)
+    return [{"rel": "derived_from", "href": href} for href in hrefs]
+
+
+def _input_hrefs_of(provenance: Provenance, folder: Path) -> list[str]:
+    """Return paths of this machine relative to `folder`, and everything else as it is."""
     return [
-        {"rel": "derived_from", "href": _local_href(path, folder)} for path in provenance.inputs
+        _href(_relative(path, folder)) if _is_local(path) else path for path in provenance.inputs
     ]
 
 
@@ -283,7 +296,7 @@ def _assets(
     }
     return {
         name: {
-            "href": f"./{path.relative_to(folder).as_posix()}",
+            "href": f"./{_href(path.relative_to(folder).as_posix())}",
             **details[name],
             "file:size": path.stat().st_size,
         }
