@@ -11,6 +11,7 @@ import rasterio
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.shutil import copy as copy_raster
 
@@ -489,6 +490,21 @@ def test_what_a_mask_or_alpha_band_leaves_out_is_no_data(tmp_path, alpha):
     assert (pixels.validity[25:] == Validity.VALID).all()
     np.testing.assert_allclose(pixels.reflectance[:, 25:], values[:, 25:] * 1e-4, rtol=1e-6)
     assert not any("no data" in note for note in scene.notes)
+
+
+def test_a_raster_that_lies_nowhere_is_noted(tmp_path):
+    corners = [(0, 0), (0, 60), (50, 0), (50, 60)]
+    points = [GroundControlPoint(r, c, 5e5 + 10 * c, 5e6 - 10 * r) for r, c in corners]
+    values = np.full((2, *SHAPE), 0.3, np.float32)
+    write(tmp_path / "points.tif", values, crs="EPSG:32633", transform=None, gcps=points)
+    write(tmp_path / "none.tif", values, crs=None, transform=None)
+    write(tmp_path / "crs.tif", values, crs=None)
+    for name, said in (("points", "control points"), ("none", "1 m wide"), ("crs", "no CRS, so")):
+        scene = open_raster(tmp_path / f"{name}.tif", bands="red,nir")
+        assert said in scene.notes[0]
+        assert "no CRS" in scene.notes[0]
+    here = open_raster(write(tmp_path / "here.tif", values), bands="red,nir")
+    assert not any("no CRS" in note for note in here.notes)
 
 
 @pytest.mark.parametrize("described", [False, True])

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from affine import Affine
 
 from nubila.bands import BANDS, SENSORS, band_name, label_names, parse_bands, plain_label
 from nubila.errors import BandError, InputError, MetadataError, nearest
 from nubila.raster.gdal import GdalSource, RasterInfo, open_source
+from nubila.raster.grid import Grid
 from nubila.scenes.fill import FILL_NOTE, FILL_SWITCH, filled_with_0, is_told
 from nubila.scenes.grids import common_grid
 from nubila.scenes.location import gdal_path, unsigned
@@ -105,7 +107,7 @@ def open_raster(
         bands=found,
         grid=grid,
         default_resolution=grid.resolution,
-        notes=(*notes, *said),
+        notes=(*_place_notes(grid), *notes, *said),
         files=shown if len(shown) > 1 else (),
     )
 
@@ -115,6 +117,18 @@ def _check_sensor(sensor: str | None) -> None:
         raise InputError(
             f"unknown sensor {sensor!r}{nearest(sensor, SENSORS)} (known: {', '.join(SENSORS)})"
         )
+
+
+def _place_notes(grid: Grid) -> Iterator[str]:
+    """Say what is assumed where nothing says where on Earth the pixels lie."""
+    if grid.crs is None and grid.transform == Affine.identity():
+        yield (
+            "no CRS and no transform, so each pixel is taken as 1 m wide and the mask lies "
+            "nowhere; ground control points and RPCs are not used (bring the file to a CRS with "
+            "gdalwarp first)"
+        )
+    elif grid.crs is None:
+        yield "no CRS, so the transform is taken to be in metres, and the mask has no CRS either"
 
 
 def _layers(path: str) -> Iterator[_Layer]:
