@@ -169,8 +169,8 @@ def _in_folder(product: ProductInfo, folder: str, where: str) -> Sequence[Granul
         return chosen
     listed = "".join(f"\n  {_folder_of(granule)}" for granule in product.granules)
     raise InputError(
-        f"{where}: no granule in the folder {folder!r} is listed; choose one with --granule, or "
-        f"give its folder the name that the product has for it:{listed}"
+        f"{where}: no granule in the folder {folder!r} is listed; give "
+        f"the product itself, or the folder by the name that the product has for it:{listed}"
     )
 
 
