@@ -241,3 +241,31 @@ def test_a_tar_that_says_it_is_compressed_and_is_not(folder: Path, name: str) ->
     archive = pack(folder, "tar").rename(folder.parent / name)
     with pytest.raises(ProductError, match="not compressed; rename it"):
         open_tree(archive)
+
+
+@pytest.mark.parametrize(
+    ("method", "called"), [(zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "LZMA")]
+)
+def test_a_zip_compressed_as_gdal_does_not_read_it(folder: Path, method: int, called: str) -> None:
+    archive = folder.parent / "packed.zip"
+    with zipfile.ZipFile(archive, "w", method) as data:
+        data.write(folder / "MTD.xml", "MTD.xml")
+    with pytest.raises(ProductError, match=rf"'MTD.xml'.*compressed with {called}.*deflate"):
+        open_tree(archive)
+
+
+def test_folders_that_are_links(folder: Path, tmp_path: Path) -> None:
+    (folder / "Granule").rename(tmp_path / "elsewhere")
+    (folder / "Granule").symlink_to(tmp_path / "elsewhere")
+    assert open_tree(folder).names == ("Granule/B2.TIF", "MTD.xml")
+
+
+def test_links_that_lead_in_a_circle(folder: Path, tmp_path: Path) -> None:
+    (folder / "Granule" / "up").symlink_to(folder)
+    (folder / "Granule" / "here").symlink_to(".")
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    (other / "back").symlink_to(folder)
+    (folder / "out").symlink_to(other)
+    names = open_tree(folder).names
+    assert names == ("Granule/B2.TIF", "MTD.xml")

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,6 +111,15 @@ def test_a_folder_of_products(tmp_path: Path, name: str) -> None:
     touch(tmp_path / "a" / "b" / "T33UUU_20170216T102101_B02.jp2")
     with pytest.raises(ProductError, match=r"deeper.*\n  a/b"):
         open_scene(tmp_path)
+
+
+def test_an_archive_of_products(tmp_path: Path) -> None:
+    """No path can be given of what is in an archive."""
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as data:
+        for product in ("S2A", "S2B"):
+            data.writestr(f"a/{product}.SAFE/MTD_MSIL2A.xml", "<a/>")
+    with pytest.raises(ProductError, match=r"unpack it and give one:\n  a/S2A\.SAFE"):
+        open_scene(tmp_path / "two.zip")
 
 
 @pytest.mark.parametrize("name", ["letter.json", "letter.geojson"])

@@ -30,6 +30,8 @@ _TAR_BLOCK: Final = 512
 _ZIP: Final = b"PK\x03\x04"
 _GZIP: Final = b"\x1f\x8b"
 _UNREAD: Final = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+# Numbers by PKWARE's APPNOTE.TXT, section 4.4.5.
+_UNREAD_METHODS: Final = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz"}
 _BROKEN: Final = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError)
 
 
@@ -184,7 +186,8 @@ def _depth(name: str) -> tuple[int, str]:
 
 def _folder_names(folder: Path) -> tuple[str, ...]:
     names: list[str] = []
-    for parent, _, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = _without_loops(Path(parent), folders)
         relative = Path(parent).relative_to(folder)
         places = ((relative / file).as_posix() for file in files)
         names.extend(place for place in places if not _is_of_macos(place))
@@ -195,12 +198,25 @@ def _folder_names(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def _without_loops(parent: Path, folders: Iterable[str]) -> list[str]:
+    """Return a folder's own folders without links to it, or to one that it lies in."""
+    above = {place.resolve() for place in (parent, *parent.absolute().parents)}
+    places = ((name, parent / name) for name in folders)
+    return [name for name, at in places if not (at.is_symlink() and at.resolve() in above)]
+
+
 def _zip_names(archive: Path) -> tuple[str, ...]:
     with zipfile.ZipFile(archive) as data:
         members = data.infolist()
     for member in members:
         if stat.S_ISLNK(member.external_attr >> 16):
             raise _trick(archive, member.filename, "is a link")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            method = _UNREAD_METHODS.get(member.compress_type, f"method {member.compress_type}")
+            raise ProductError(
+                f"{archive}: {member.filename!r} in it is compressed with {method}, which is not "
+                f"read; unpack it, or zip it anew with deflate, which is the usual"
+            )
     return _checked(archive, ((m.orig_filename, m.is_dir()) for m in members))
 
 

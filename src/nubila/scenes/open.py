@@ -183,7 +183,9 @@ def _refuse_deeper(tree: Tree) -> None:
     if found:
         listed = "".join(f"\n  {name}" for name in sorted(found)[:10])
         more = f"\n  and {len(found) - 10} more" if len(found) > 10 else ""
-        raise ProductError(f"{tree.path}: products lie deeper in it; give one:{listed}{more}")
+        # No path leads into an archive.
+        advice = "give one" if Path(tree.path).is_dir() else "unpack it and give one"
+        raise ProductError(f"{tree.path}: products lie deeper in it; {advice}:{listed}{more}")
 
 
 def _product_above(folder: Path) -> Path | None:
