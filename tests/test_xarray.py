@@ -502,3 +502,11 @@ def test_attributes_that_make_no_reflectance_are_refused_before_anything_is_comp
         lazy.nubila.mask(model=model, scale=[1, 2])
     with pytest.raises(MetadataError, match="variable 'blue': _FillValue is 'none'"):
         dataset(counts, scale_factor=1e-4, _FillValue="none").nubila.mask(model=model)
+
+
+@pytest.mark.parametrize("dim", ["y", "x"])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_an_image_without_pixels_is_refused(model, reflectance, dim, lazy):
+    empty = dataset(reflectance).isel({dim: slice(0, 0)})
+    with pytest.raises(InputError, match="there are no pixels: y, x are of sizes"):
+        (empty.chunk() if lazy else empty).nubila.mask(model=model)

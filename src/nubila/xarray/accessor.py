@@ -8,7 +8,7 @@ from typing import Any, Final
 import xarray as xr
 
 from nubila.classes import CLASS_NAMES, NO_DATA
-from nubila.errors import GridError
+from nubila.errors import GridError, InputError
 from nubila.infer.decide import threshold_list
 from nubila.infer.engine import absence_notes
 from nubila.infer.operating import given_thresholds
@@ -71,9 +71,9 @@ class NubilaAccessor:
             GridError: there are no two spatial dimensions.
             MetadataError: bands differ in scale, offset or nodata, and it is not given, or an
                 attribute that tells one is no number.
-            InputError: scale, offset or nodata is no usable number; a threshold is wrong; or
-                without a scale, values are integers or too high for reflectance (of Dask
-                arrays the latter is found when a block is computed).
+            InputError: there are no pixels; scale, offset or nodata is no usable number; a
+                threshold is wrong; or without a scale, values are integers or too high for
+                reflectance (of Dask arrays the latter is found when a block is computed).
             ModelError: there is no such model.
         """
         card = known_model(model).card
@@ -120,6 +120,9 @@ def _attributes(model: str) -> dict[str, Any]:
 def _spatial(stack: xr.DataArray) -> tuple[str, str]:
     for rows, columns in _SPATIAL:
         if rows in stack.dims and columns in stack.dims:
+            sides = stack.sizes[rows], stack.sizes[columns]
+            if 0 in sides:
+                raise InputError(f"there are no pixels: {rows}, {columns} are of sizes {sides}")
             return rows, columns
     raise GridError(f"no spatial dimensions among {stack.dims}; expected y and x")
 
