@@ -401,6 +401,14 @@ def test_an_area_meets_a_grid_of_degrees_on_both_sides(left, across, bounds, col
     )
 
 
+def test_an_outline_that_is_only_a_point_is_told_as_such():
+    ring = [[600_500, 5_299_500]] * 4
+    with pytest.raises(InputError, match="only a point, at 600500 5299500"):
+        read_area({"type": "Polygon", "coordinates": [ring]}, 32632)
+    beside = {"type": "MultiPolygon", "coordinates": [[ring], TRIANGLE["coordinates"]]}
+    assert read_area(beside).geometry["type"] == "MultiPolygon"
+
+
 def test_a_polygon_without_rings_is_none():
     with pytest.raises(InputError, match="must hold polygons"):
         read_area({"type": "Polygon", "coordinates": []})

@@ -116,6 +116,11 @@ def polygons_of(value: Any) -> dict[str, Any]:  # noqa: ANN401 (JSON)
     for ring in (ring for part in clean for ring in part):
         if ring[0] != ring[-1]:  # against RFC 7946, and clear all the same
             ring.append(ring[0])
+    if all(position == part[0][0] for part in clean for position in part[0]):
+        x, y = clean[0][0][0]
+        raise InputError(
+            f"the area of interest holds nothing: its outline is only a point, at {x:.8g} {y:.8g}"
+        )
     if len(clean) == 1:
         return {"type": "Polygon", "coordinates": clean[0]}
     return {"type": "MultiPolygon", "coordinates": clean}
