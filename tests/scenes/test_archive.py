@@ -269,3 +269,18 @@ def test_links_that_lead_in_a_circle(folder: Path, tmp_path: Path) -> None:
     (folder / "out").symlink_to(other)
     names = open_tree(folder).names
     assert names == ("Granule/B2.TIF", "MTD.xml")
+
+
+def test_a_tar_with_names_that_gdal_does_not_read(folder: Path) -> None:
+    name = f"{'a' * 60}/{'b' * 60}/B2.TIF"
+    trees = {}
+    for style in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        archive = folder.parent / f"packed{style}.tar"
+        with tarfile.open(archive, "w", format=style) as data:
+            data.add(folder / "Granule" / "B2.TIF", name)
+        trees[style] = open_tree(archive)
+        assert trees[style].names == (name,)
+    with pytest.raises(ProductError, match=r"pax header.*unpack"):
+        trees[tarfile.PAX_FORMAT].gdal_path(name)
+    with rasterio.open(trees[tarfile.GNU_FORMAT].gdal_path(name)) as data:
+        np.testing.assert_array_equal(data.read(1), COUNTS)

@@ -48,6 +48,7 @@ class Tree:
     names: tuple[str, ...]
     _prefix: str = field(repr=False)
     _read: Callable[[str], bytes] = field(repr=False)
+    _nameless: frozenset[str] = field(default=frozenset(), repr=False)  # to GDAL
 
     def glob(self, pattern: str) -> tuple[str, ...]:
         """Return the files that match, in any letter case, the shallowest first.
@@ -84,7 +85,16 @@ class Tree:
             raise DamagedFileError(f"{self.path}: cannot read {name!r}: {error}") from error
 
     def gdal_path(self, name: str) -> str:
-        """Return what GDAL calls a file, ``/vsizip/{...}`` or ``/vsitar/{...}`` in an archive."""
+        """Return what GDAL calls a file, ``/vsizip/{...}`` or ``/vsitar/{...}`` in an archive.
+
+        Raises:
+            ProductError: GDAL cannot find it by its name.
+        """
+        if name in self._nameless:
+            raise ProductError(
+                f"{self.path}: {name!r} has its name in a pax header, for it is long, and GDAL "
+                f"does not read those; unpack the archive and give the folder"
+            )
         return f"{self._prefix}/{name}"
 
     @cached_property
@@ -112,9 +122,9 @@ def open_tree(path: str | Path) -> Tree:
             prefix = _gdal_prefix(place, "zip", str(place))
             return Tree(str(path), names, prefix, partial(_read_zip, place))
         if is_archive(place) and not place.name.lower().endswith(".zip"):
-            names = _tar_names(place)
+            names, nameless = _tar_names(place)
             prefix = _gdal_prefix(place, "tar", _plain_tar(place))
-            return Tree(str(path), names, prefix, partial(_read_tar, place))
+            return Tree(str(path), names, prefix, partial(_read_tar, place), nameless)
     except (*_BROKEN, OSError) as error:
         raise DamagedFileError(f"{place}: damaged or cut short: {error}; fetch it again") from error
     raise DamagedFileError(
@@ -220,7 +230,12 @@ def _zip_names(archive: Path) -> tuple[str, ...]:
     return _checked(archive, ((m.orig_filename, m.is_dir()) for m in members))
 
 
-def _tar_names(archive: Path) -> tuple[str, ...]:
+def _tar_names(archive: Path) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return the files' names, and which of them GDAL does not find.
+
+    Those are in a pax header (POSIX.1-2001), which GDAL's /vsitar/ passes over. Some writers put
+    those that are not ASCII into both headers.
+    """
     with tarfile.open(archive) as data:
         members = data.getmembers()
         # tarfile stops without a word at a header that it cannot read; a whole archive has zeros
@@ -235,7 +250,12 @@ def _tar_names(archive: Path) -> tuple[str, ...]:
             raise _trick(archive, member.name, f"is a link to {member.linkname!r}")
         if not (member.isfile() or member.isdir()):
             raise _trick(archive, member.name, "is neither a file nor a folder")
-    return _checked(archive, ((m.name, m.isdir()) for m in members))
+    nameless = frozenset(
+        member.name.removeprefix("./")
+        for member in members
+        if "path" in member.pax_headers and member.name.isascii()
+    )
+    return _checked(archive, ((m.name, m.isdir()) for m in members)), nameless
 
 
 def _checked(archive: Path, members: Iterable[tuple[str, bool]]) -> tuple[str, ...]:
