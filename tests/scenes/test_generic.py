@@ -719,3 +719,11 @@ def test_the_scale_that_is_suggested_fits_the_values(tmp_path, high, advice):
     path = write(tmp_path / "a.tif", values, names=["red"])
     with pytest.raises(MetadataError, match=f"--scale {advice}"):
         open_raster(path)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex_int16"])
+def test_complex_numbers_are_refused(tmp_path, dtype):
+    values = np.full((2, *SHAPE), 0.3, "complex64")
+    write(tmp_path / "a.tif", values, dtype=dtype, names=["red", "nir"])
+    with pytest.raises(InputError, match=rf"a\.tif: band 1 \(red\) holds {dtype}.*real numbers"):
+        open_raster(tmp_path / "a.tif", scale=1e-4)

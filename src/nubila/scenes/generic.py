@@ -81,7 +81,8 @@ def open_raster(
         BandError: a band's name is unknown, or no band can be named.
         MetadataError: there is no scale, one that no reflectance has, or the values cannot be
             reflectance.
-        InputError: scale, offset or nodata is no usable number, or the sensor is unknown.
+        InputError: scale, offset or nodata is no usable number, the sensor is unknown, or a
+            raster holds complex numbers.
         GridError: the files differ in CRS or extent, or are turned against north.
         MissingFileError: a file is not there (or the server says so).
         DamagedFileError: GDAL cannot open a file.
@@ -273,6 +274,11 @@ def _band(
     info, index = layer.info, layer.index - 1
     own = info.scales[index], info.offsets[index]
     dtype, own_nodata = info.dtypes[index], info.nodata[index]
+    if dtype.startswith("complex"):
+        raise InputError(
+            f"{layer.path}: band {layer.index} ({name}) holds {dtype} values; a raster must hold "
+            f"real numbers"
+        )
     band = Band(
         name=name,
         label=layer.label,
