@@ -112,6 +112,8 @@ def test_times(tmp_path):
     assert zoned.acquired == datetime(2024, 7, 5, 10, 10, tzinfo=UTC)
     plain = open_stac(item(tmp_path, properties={"datetime": "2024-07-05T12:10:00"}))
     assert plain.acquired == datetime(2024, 7, 5, 12, 10, tzinfo=UTC)
+    lower = open_stac(item(tmp_path, properties={"datetime": "2024-07-05t12:10:00z"}))
+    assert lower.acquired == datetime(2024, 7, 5, 12, 10, tzinfo=UTC)
 
 
 def test_instruments_and_roles_are_lists(tmp_path):

@@ -90,7 +90,7 @@ def time_of(item: Json, name: str) -> datetime | None:
     if text is None:
         return None
     try:
-        time = datetime.fromisoformat(str(text))
+        time = datetime.fromisoformat(str(text).upper())  # RFC 3339 allows t and z, too
         time = time if time.tzinfo else time.replace(tzinfo=UTC)
         time.astimezone(UTC)  # fails in the first and the last hours that there are
     except (ValueError, OverflowError) as error:
