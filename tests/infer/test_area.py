@@ -296,7 +296,8 @@ SCENES = {
 
 def star(rng, longitude, latitude, reach):
     """A polygon of many corners around a place, with a hole, straight between them in degrees."""
-    angles = np.sort(rng.uniform(0, 2 * np.pi, 12))
+    # All around the place: with a gap of 180 degrees the hole would lie outside of the polygon.
+    angles = (np.arange(12) + rng.uniform(0, 1, 12)) * np.pi / 6
     far = rng.uniform(0.3, 1, 12)
     rings = []
     for share in (1, 0.3):
