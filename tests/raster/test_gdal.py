@@ -264,6 +264,29 @@ def test_a_server_that_hands_out_whole_files_only(tmp_path):
     assert not isinstance(caught.value, DamagedFileError)
 
 
+def test_bytes_that_do_not_come_over_the_network_may_be_a_lost_connection(tmp_path):
+    values = np.random.default_rng(1).integers(1, 9999, (900, 900)).astype(np.uint16)
+    content = Path(write(tmp_path / "a.tif", "GTiff", values)).read_bytes()
+
+    def answer(request):
+        there = request.headers.get("Range", "bytes=0-")[6:].split("-")
+        first, last = int(there[0]), int(there[1] or len(content) - 1)
+        part = content[first : last + 1] if first < 500_000 else b""
+        partly = request.command == "GET"
+        request.send_response(206 if partly else 200)
+        request.send_header("Accept-Ranges", "bytes")
+        request.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        request.send_header("Content-Length", str(len(part) if partly else len(content)))
+        request.end_headers()
+        if partly:
+            request.wfile.write(part)
+
+    with answering(answer) as address:
+        source, _ = open_source(f"/vsicurl/{address}")
+        with pytest.raises(DamagedFileError, match="connection was lost, or the file is damaged"):
+            source.read(1, Window(800, 0, 100, 900))
+
+
 def test_a_server_that_never_answers_is_given_up(monkeypatch):
     with gdal_env():
         assert rasterio.env.getenv()["GDAL_HTTP_LOW_SPEED_TIME"] == 30

@@ -83,11 +83,14 @@ BUCKETS: Final = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
 os.environ.setdefault("OPJ_NUM_THREADS", "0")
 
 
+def _is_remote(path: str) -> bool:
+    systems = [system.rstrip("/") for system in BUCKETS.values()]  # /vsis3_streaming/ is one too
+    return path.startswith(("/vsicurl", *systems, "http://", "https://", "s3://"))
+
+
 def _options_for(path: str) -> dict[str, str]:
     """Let GDAL look for a local raster's overviews and georeference in files beside it."""
-    systems = [system.rstrip("/") for system in BUCKETS.values()]  # /vsis3_streaming/ is one too
-    remote = ("/vsicurl", *systems, "http://", "https://", "s3://")
-    return {} if path.startswith(remote) else {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
+    return {} if _is_remote(path) else {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
 
 
 @contextmanager
@@ -281,9 +284,15 @@ def read_together(sources: Sequence[GdalSource], factor: int, window: Window) ->
     except RasterioError as error:
         shown = _shown(path)
         _raise_of_network(shown, error, _reason(error))
+        # Of a connection that was lost under way GDAL's drivers say only that bytes are missing.
+        advice = (
+            "the connection was lost, or the file is damaged? Try again later."
+            if _is_remote(path)
+            else "damaged or cut short? Fetch the file again."
+        )
         raise DamagedFileError(
             f"{shown}: rows {window.row} to {window.stop_row} of level 1/{factor} cannot "
-            f"be decoded ({_reason(error)}); damaged or cut short? Fetch the file again."
+            f"be decoded ({_reason(error)}); {advice}"
         ) from error
 
 
