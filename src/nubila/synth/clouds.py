@@ -276,6 +276,8 @@ def draw_sky(
             kind, cover = "heaps", exceeded_by(uniform(0.5, 0.97))
         return (CloudLayer(kind, seed, cell, cover, thickness, base, depth, phase),)
     if sky == "thin stratus":
+        # Stratus, stratocumulus or altostratus through which the ground shows (translucidus: WMO,
+        # International Cloud Atlas, 2017); low enough not to be seen at 1.375 um, but for some.
         base, cell = between(100, 5000), between(800, 8000)
         kind = str(generator.choice(["veil", "sheet", "cells", "fibres"]))
         phase = "ice" if base > 3500 else "liquid"

@@ -6,8 +6,6 @@ collection reads this. Pixels are synthetic scenes with exact truth, names are m
 
 from __future__ import annotations
 
-import csv
-import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,21 +22,29 @@ from rasterio.vrt import WarpedVRT
 
 from nubila.errors import InputError, OutputError, nearest
 from nubila.raster.atomic import make_folder
-from nubila.raster.gdal import gdal_env
 from nubila.scenes.sun import sun_elevation
+from nubila.synth.collection_files import (
+    Codes,
+    Floats,
+    coded,
+    letters,
+    level_1,
+    safe_name,
+    save_array,
+    to_counts,
+    write_csv,
+    write_image,
+    write_mtl,
+)
 from nubila.synth.instrument import SENSOR_BANDS
 from nubila.synth.safe import write_safe
 from nubila.synth.scene import make_scene, random_chip
 
 __all__ = ["GENERATED", "write_collection"]
 
-Floats = NDArray[np.float32]
-Codes = NDArray[np.uint8]
-
 _LEAST = 16
 _RGBN = ("blue", "green", "red", "nir")
 _OLI = ("blue", "green", "red", "nir08")
-_UTM: Final = CRS.from_epsg(32632)
 _BIOMES: Final = ("barren", "forest", "grass_crops", "shrubland", "snow_ice", "urban", "water",
                   "wetlands")  # fmt: skip
 
@@ -110,13 +116,13 @@ def _s2cmc(order: _Order) -> None:
         image, truth = order.chip(
             random, bands=SENSOR_BANDS["sentinel-2-msi"], resolution=20, level="L1C"
         )
-        name = _safe_name(number, date(2018, 1, 5) + timedelta(days=number))
-        classes = _coded(truth, {1: 1, 2: 1, 3: 2}, no_data=0)
-        _save(order.folder / f"subscenes/{name}.npy", np.moveaxis(np.nan_to_num(image), 0, -1))
-        _save(order.folder / f"masks/{name}.npy", np.eye(3, dtype=bool)[classes])
+        name = safe_name(number, date(2018, 1, 5) + timedelta(days=number))
+        classes = coded(truth, {1: 1, 2: 1, 3: 2}, no_data=0)
+        save_array(order.folder / f"subscenes/{name}.npy", np.moveaxis(np.nan_to_num(image), 0, -1))
+        save_array(order.folder / f"masks/{name}.npy", np.eye(3, dtype=bool)[classes])
         marked = number % 5 != 4  # as in the catalogue, where shadow was not always drawn
         table.append({"index": number, "scene": name, "shadows_marked": int(marked)})
-    _write_csv(order.folder / "classification_tags.csv", table)
+    write_csv(order.folder / "classification_tags.csv", table)
 
 
 def _cloud38(order: _Order) -> None:
@@ -142,8 +148,8 @@ def _cloud_patches(order: _Order, folder: str, start: str, end: str, numbers: ra
         scene = make_scene(
             shape, resolution=30, sensor="landsat-oli", bands=_OLI, seed=1000 * order.seed + number
         )
-        counts = _level_1(scene.reflectance, sun_elevation(row, day))
-        mask = _coded(scene.truth, {1: 255, 2: 255}, no_data=0)
+        counts = level_1(scene.reflectance, sun_elevation(row, day))
+        mask = coded(scene.truth, {1: 255, 2: 255}, no_data=0)
         layers = [*counts, mask]
         for index in range(4):
             place = index // 2, index % 2
@@ -153,12 +159,12 @@ def _cloud_patches(order: _Order, folder: str, start: str, end: str, numbers: ra
                 if kind == "gt" and start == "test":
                     continue
                 path = base / f"{start}_{kind}{end}" / f"{kind}_{patch}.TIF"
-                _write(path, _patch(layer, place, size)[None])
+                write_image(path, _patch(layer, place, size)[None])
         if start == "test":
-            _write(base / f"Entire_scene_gts/edited_corrected_gts_{scene_id}.TIF", mask[None])
+            write_image(base / f"Entire_scene_gts/edited_corrected_gts_{scene_id}.TIF", mask[None])
     kind = "test_patches" if start == "test" else "training_patches"
     if names:
-        _write_csv(base / f"{kind}_{'95-cloud' if end else '38-Cloud'}.csv", names)
+        write_csv(base / f"{kind}_{'95-cloud' if end else '38-Cloud'}.csv", names)
 
 
 def _patch(layer: NDArray[Any], place: tuple[int, int], size: int) -> NDArray[Any]:
@@ -171,19 +177,19 @@ def _patch(layer: NDArray[Any], place: tuple[int, int], size: int) -> NDArray[An
 def _oncloudn(order: _Order) -> None:
     table = []
     for number, random in order.numbers():
-        chip = _letters(number)
+        chip = letters(number)
         image, truth = order.chip(random, bands=_RGBN, resolution=10, level="L2A")
-        for label, plane in zip(("B02", "B03", "B04", "B08"), _counts(image), strict=True):
-            _write(order.folder / f"train_features/{chip}/{label}.tif", plane[None], 10)
-        mask = _coded(truth, {1: 1, 2: 1}, no_data=0)
-        _write(order.folder / f"train_labels/{chip}.tif", mask[None], 10)
+        for label, plane in zip(("B02", "B03", "B04", "B08"), to_counts(image), strict=True):
+            write_image(order.folder / f"train_features/{chip}/{label}.tif", plane[None], 10)
+        mask = coded(truth, {1: 1, 2: 1}, no_data=0)
+        write_image(order.folder / f"train_labels/{chip}.tif", mask[None], 10)
         table.append({
             "chip_id": chip,
             "location": f"Place {number // 2}",
             "datetime": f"2020-{1 + number % 12:02d}-15T10:00:00Z",
             "cloudpath": f"az://./train_features/{chip}",
         })  # fmt: skip
-    _write_csv(order.folder / "train_metadata.csv", table)
+    write_csv(order.folder / "train_metadata.csv", table)
 
 
 def _alps(order: _Order) -> None:
@@ -206,11 +212,13 @@ def _alps(order: _Order) -> None:
 def _alps_mask(folder: Path, truth: Path) -> None:
     with rasterio.open(truth) as data:
         codes, profile = data.read(), data.profile
-    mask = _coded(codes, {1: 2, 2: 4, 4: 1, 5: 3}, no_data=0)
+    mask = coded(codes, {1: 2, 2: 4, 4: 1, 5: 3}, no_data=0)
     coverage = (codes != 255).astype(np.uint8)
     coverage[:, :, : codes.shape[2] // 8] = 0
     for name, values in (("mask", mask), ("coverage", coverage)):
-        _write(folder / f"{name}.tif", values, crs=profile["crs"], transform=profile["transform"])
+        write_image(
+            folder / f"{name}.tif", values, crs=profile["crs"], transform=profile["transform"]
+        )
 
 
 def _alps_elevation(folder: Path, truth: Path) -> None:
@@ -220,7 +228,7 @@ def _alps_elevation(folder: Path, truth: Path) -> None:
     shape = max(2, rows // 4), max(2, columns // 4)
     metres = 800 + 1500 * np.add.outer(np.linspace(0, 1, shape[0]), np.linspace(0, 0.5, shape[1]))
     values = metres.astype(np.float32)[None]
-    _write(folder / "elevation.tif", values, crs=CRS.from_epsg(4326), transform=coarse)
+    write_image(folder / "elevation.tif", values, crs=CRS.from_epsg(4326), transform=coarse)
 
 
 def _cloudsen12(order: _Order) -> None:
@@ -232,11 +240,11 @@ def _cloudsen12(order: _Order) -> None:
         place, day = f"ROI_{number + 1:04d}", date(2019, 1, 3) + timedelta(days=7 * number)
         image_id = f"{day:%Y%m%d}T103021_{day:%Y%m%d}T103515_T32TNS"
         folder = order.folder / "high" / place / image_id
-        _write(folder / "S2L1C.tif", _counts(image), 10)
-        _write(folder / "labels/manual_hq.tif", _coded(truth, {1: 1, 2: 2, 3: 3}, 99)[None], 10)
+        write_image(folder / "S2L1C.tif", to_counts(image), 10)
+        write_image(folder / "labels/manual_hq.tif", coded(truth, {1: 1, 2: 2, 3: 3}, 99)[None], 10)
         split = ("train", "train", "val", "test")[number % 4]
         table.append({"roi_id": place, "s2_id_gee": image_id, "split": split})
-    _write_csv(order.folder / "metadata.csv", table)
+    write_csv(order.folder / "metadata.csv", table)
 
 
 def _sparcs(order: _Order) -> None:
@@ -248,11 +256,11 @@ def _sparcs(order: _Order) -> None:
         name = f"LC8{10 + number:03d}{30 + number:03d}2014{60 + number:03d}LGN00_18"
         start = order.folder / "sending" / name
         thermal = np.full((2, *truth.shape), 25000, np.uint16)
-        counts = np.concatenate([_level_1(image, 50.0), thermal])
-        _write(start.with_name(f"{start.name}_data.tif"), counts, 30)
-        mask = _coded(truth, {0: 4, 1: 5, 2: 5, 3: 0, 4: 3, 5: 2}, no_data=4)
-        _write(start.with_name(f"{start.name}_mask.png"), mask[None])
-        _write_mtl(start.with_name(f"{start.name}_mtl.txt"), 50.0)
+        counts = np.concatenate([level_1(image, 50.0), thermal])
+        write_image(start.with_name(f"{start.name}_data.tif"), counts, 30)
+        mask = coded(truth, {0: 4, 1: 5, 2: 5, 3: 0, 4: 3, 5: 2}, no_data=4)
+        write_image(start.with_name(f"{start.name}_mask.png"), mask[None])
+        write_mtl(start.with_name(f"{start.name}_mtl.txt"), 50.0)
 
 
 def _l8_biome(order: _Order) -> None:
@@ -264,12 +272,12 @@ def _l8_biome(order: _Order) -> None:
         )
         name = f"LC8{20 + number:03d}{40 + number:03d}2013{100 + number:03d}LGN00"
         folder = order.folder / _BIOMES[number % len(_BIOMES)] / name
-        for label, plane in zip(labels, _level_1(image, 40.0), strict=True):
-            _write(folder / f"{name}_B{label}.TIF", plane[None], 30)
+        for label, plane in zip(labels, level_1(image, 40.0), strict=True):
+            write_image(folder / f"{name}_B{label}.TIF", plane[None], 30)
         shadow = 64 if number % 3 == 0 else 128  # drawn in a third of the scenes
-        mask = _coded(truth, {0: 128, 1: 255, 2: 192, 3: shadow, 4: 128, 5: 128}, no_data=0)
-        _write(folder / f"{name}_fixedmask.img", mask[None], 30, driver="ENVI")
-        _write_mtl(folder / f"{name}_MTL.txt", 40.0)
+        mask = coded(truth, {0: 128, 1: 255, 2: 192, 3: shadow, 4: 128, 5: 128}, no_data=0)
+        write_image(folder / f"{name}_fixedmask.img", mask[None], 30, driver="ENVI")
+        write_mtl(folder / f"{name}_MTL.txt", 40.0)
 
 
 def _calgary(order: _Order) -> None:
@@ -280,10 +288,10 @@ def _calgary(order: _Order) -> None:
         values = np.clip(np.nan_to_num(image), 0, 1)
         folder = order.folder / day.isoformat()
         colours = np.minimum(np.rint(values[:3] * 2.5 * 255), 255).astype(np.uint8)
-        _write(folder / "RGB.tif", colours, 30)
-        _write(folder / "B08.tif", np.rint(values[3:] * 65535).astype(np.uint16), 30)
+        write_image(folder / "RGB.tif", colours, 30)
+        write_image(folder / "B08.tif", np.rint(values[3:] * 65535).astype(np.uint16), 30)
         painted = np.where(truth == 3, np.array([[[0]], [[255]], [[0]]]), colours // 2 + 40)
-        _write(folder / "shadowBaseline.tif", painted.astype(np.uint8), 30)
+        write_image(folder / "shadowBaseline.tif", painted.astype(np.uint8), 30)
 
 
 def _synth(order: _Order) -> None:
@@ -291,8 +299,8 @@ def _synth(order: _Order) -> None:
     bands = SENSOR_BANDS["sentinel-2-msi"]
     for number, random in order.numbers():
         image, truth = order.chip(random, bands=bands, resolution=20, level="L1C")
-        _write(order.folder / f"images/scene_{number:04d}.tif", _counts(image), 20)
-        _write(order.folder / f"masks/scene_{number:04d}.tif", truth[None], 20)
+        write_image(order.folder / f"images/scene_{number:04d}.tif", to_counts(image), 20)
+        write_image(order.folder / f"masks/scene_{number:04d}.tif", truth[None], 20)
         table.append({
             "image": f"images/scene_{number:04d}.tif",
             "mask": f"masks/scene_{number:04d}.tif",
@@ -304,7 +312,7 @@ def _synth(order: _Order) -> None:
             "level": "L1C",
             "group": f"scene_{number:04d}",
         })  # fmt: skip
-    _write_csv(order.folder / "manifest.csv", table)
+    write_csv(order.folder / "manifest.csv", table)
 
 
 GENERATED: Final[Mapping[str, Callable[[_Order], None]]] = {
@@ -320,83 +328,3 @@ GENERATED: Final[Mapping[str, Callable[[_Order], None]]] = {
     "pairs": _synth,
     "synth": _synth,
 }
-
-
-def _coded(truth: NDArray[Any], table: Mapping[int, int], no_data: int) -> Codes:
-    """Return a collection's codes for ours; classes that are not named become 0."""
-    codes = np.zeros(256, np.uint8)
-    codes[255] = no_data
-    for ours, theirs in table.items():
-        codes[ours] = theirs
-    coded: Codes = codes[truth]
-    return coded
-
-
-def _counts(reflectance: Floats) -> NDArray[np.uint16]:
-    """Return reflectance x 10000, 0 for no data."""
-    values = np.clip(np.rint(reflectance * 1e4), 1, 65535)
-    return np.where(np.isnan(reflectance), 0, values).astype(np.uint16)
-
-
-def _level_1(reflectance: Floats, elevation: float) -> NDArray[np.uint16]:
-    """Return Landsat 8 Level-1 counts: (reflectance x sin(sun elevation) + 0.1) / 2e-5."""
-    values = (reflectance * math.sin(math.radians(elevation)) + 0.1) / 2e-5
-    whole = np.clip(np.rint(values), 1, 65535)
-    return np.where(np.isnan(reflectance), 0, whole).astype(np.uint16)
-
-
-def _write(
-    path: Path,
-    values: NDArray[Any],
-    resolution: float | None = None,
-    *,
-    driver: str | None = None,
-    crs: CRS | None = None,
-    transform: Affine | None = None,
-) -> None:
-    """Write (bands, rows, columns), with a georeference where a resolution is given."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if resolution is not None:
-        crs, transform = _UTM, Affine(resolution, 0, 500000, 0, -resolution, 5200000)
-    place = {"crs": crs, "transform": transform} if crs else {}
-    count, height, width = values.shape
-    packed = {} if driver or path.suffix == ".png" else {"compress": "deflate"}
-    kind = driver or ("PNG" if path.suffix == ".png" else "GTiff")
-    with (
-        gdal_env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"),  # ENVI writes a header beside it
-        rasterio.open(
-            path, "w", driver=kind, count=count, height=height, width=width, dtype=values.dtype,
-            **packed, **place,
-        ) as data,
-    ):  # fmt: skip
-        data.write(values)
-
-
-def _save(path: Path, values: NDArray[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, np.ascontiguousarray(values))
-
-
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _write_mtl(path: Path, elevation: float) -> None:
-    lines = [f"  REFLECTANCE_{k}_BAND_{n} = {v}" for n in range(1, 10)
-             for k, v in (("MULT", "2.0000E-05"), ("ADD", "-0.100000"))]  # fmt: skip
-    start, end = "GROUP = L1_METADATA_FILE", "END_GROUP = L1_METADATA_FILE"
-    text = [start, f"  SUN_ELEVATION = {elevation:.8f}", *lines, end, "END", ""]
-    path.write_text("\n".join(text))
-
-
-def _safe_name(number: int, day: date) -> str:
-    tile = f"T{1 + number % 60:02d}{_letters(number)[-3:].upper()}"
-    return f"S2A_MSIL1C_{day:%Y%m%d}T101021_N0206_R022_{tile}_{day:%Y%m%d}T121320"
-
-
-def _letters(number: int) -> str:
-    """Return four letters, another for each number: ``aaaa``, ``aaab`` ..."""
-    return "".join(chr(ord("a") + number // 26**power % 26) for power in (3, 2, 1, 0))
