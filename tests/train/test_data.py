@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from torch.utils.data import DataLoader
 
@@ -351,7 +352,17 @@ def test_a_store_of_what_is_no_longer_listed_is_not_trained_from(toy: Path) -> N
     # Neither another column nor the time of a file makes other tiles.
     head, *rows = before.splitlines()
     table.write_text("\n".join([f"{head},note", *(f"{row},x" for row in rows)]) + "\n")
-    (toy.parent / "places/mask0.tif").touch()
+    mask = toy.parent / "places/mask0.tif"
+    mask.touch()
+    load_split(recipe, "train")
+    # A label painted over is another one, though its file is as large.
+    drawn, size = mask.read_bytes(), mask.stat().st_size
+    with rasterio.open(mask, "r+") as raster:
+        raster.write(1 - raster.read())
+    assert mask.stat().st_size == size
+    with pytest.raises(ManifestError, match="was cut from other samples or labels of split"):
+        load_split(recipe, "train")
+    mask.write_bytes(drawn)
     load_split(recipe, "train")
     table.write_text(before.replace("1=cloud", "1=clowd"))
     with pytest.raises(ManifestError, match="clowd"):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from nubila.datasets import SampleSpec
+from nubila.datasets.content import content_hash
 
 __all__ = ["image_digest", "sample_digest"]
 
@@ -29,7 +29,7 @@ def sample_digest(spec: SampleSpec) -> str:
     under one name. A file that is not there counts as such, for whoever reads it to tell.
     """
     how = [getattr(spec, name) for name in _READ]
-    drawn = [path and _content(path) for path in (spec.mask, spec.coverage)]
+    drawn = [path and content_hash(path) for path in (spec.mask, spec.coverage)]
     return _digest([how, _images(spec), drawn, _auxiliary(spec)])
 
 
@@ -44,28 +44,12 @@ def _digest(parts: Sequence[object]) -> str:
 
 
 def _images(spec: SampleSpec) -> list[object]:
-    return [_product(path) if spec.scene else _content(path) for path in spec.images]
+    return [_product(path) if spec.scene else content_hash(path) for path in spec.images]
 
 
 def _auxiliary(spec: SampleSpec) -> list[tuple[str, str | None]]:
-    return [(name, _content(path)) for name, path in spec.auxiliary]
+    return [(name, content_hash(path)) for name, path in spec.auxiliary]
 
 
 def _product(path: Path) -> tuple[str, int | None]:
     return path.name, path.stat().st_size if path.is_file() else None
-
-
-def _content(path: Path) -> str | None:
-    try:
-        status = path.stat()
-        return _hashed(path, status.st_size, status.st_mtime_ns)
-    except OSError:
-        return None
-
-
-# Many images share one large mask or map of heights, and every network of a step asks for all
-# images in turn: each file is read once. With fewer places than images none would be found again.
-@lru_cache(maxsize=1 << 16)
-def _hashed(path: Path, _size: int, _changed: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

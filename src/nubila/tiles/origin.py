@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nubila.datasets import SampleSpec
+from nubila.datasets.content import content_hash
 from nubila.errors import ManifestError
 from nubila.tiles.cut import TilingPlan
 from nubila.tiles.split import assign_splits
@@ -77,20 +78,19 @@ def listing(specs: Sequence[SampleSpec], splits: Sequence[str]) -> dict[str, tup
         splits: of each.
 
     Returns:
-        Split -> hash of what the rows say, and the same with the sizes of masks; the latter is
+        Split -> hash of what the rows say, and the same with the contents of masks; the latter is
         empty where a mask is not at hand.
     """
-    by_split: dict[str, list[tuple[str, list[int | None]]]] = {}
+    by_split: dict[str, list[tuple[str, list[str | None]]]] = {}
     for spec, split in zip(specs, splits, strict=True):
         said = {name: getattr(spec, name) for name in _SAID}
         text = json.dumps(said, sort_keys=True, default=_named)
         masks = [path for path in (spec.mask, spec.coverage) if path is not None]
-        sizes = [path.stat().st_size if path.is_file() else None for path in masks]
-        by_split.setdefault(split, []).append((text, sizes))
+        by_split.setdefault(split, []).append((text, [content_hash(path) for path in masks]))
     found = {}
     for split, rows in by_split.items():
         rows.sort(key=lambda row: row[0])
-        absent = any(None in sizes for _, sizes in rows)
+        absent = any(None in contents for _, contents in rows)
         found[split] = (_hash([text for text, _ in rows]), "" if absent else _hash(rows))
     return found
 

@@ -222,7 +222,7 @@ def fill_tiles(recipe: Recipe, report: Callable[[str], None]) -> Path | None:
 def check_tiles(recipe: Recipe) -> None:
     """Check the tile store `data.tiles`, if it is there, against what is listed now.
 
-    As `load_split` does of one split: rows and the sizes of masks count. Files that were touched
+    As `load_split` does of one split: rows and the contents of masks count. Files that were touched
     or copied are the same, and those that are not at hand are not asked for.
 
     Raises:
@@ -273,8 +273,8 @@ def _is_current(store: TileStore, recipe: Recipe, *splits: str) -> bool:
         return True
     now = listing(*samples_of_tiling(_all_specs(recipe, present=False), recipe.tiling))
     return all(
-        split in now and now[split][0] == rows and now[split][1] in ("", sized)
-        for split, (rows, sized) in known.items()
+        split in now and now[split][0] == rows and now[split][1] in ("", labelled)
+        for split, (rows, labelled) in known.items()
     )
 
 
