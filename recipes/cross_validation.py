@@ -153,15 +153,19 @@ def train(given: argparse.Namespace, table: Path) -> Path:
     return trained(given.recipe, given.output / table.stem, [f"{k}={v}" for k, v in values.items()])
 
 
-def trained(recipe: Path, run: Path, settings: Sequence[str]) -> Path:
+def trained(
+    recipe: Path, run: Path, settings: Sequence[str], *, start_from: Path | None = None
+) -> Path:
     """Return the model of a run beside it; a run that is finished is not done again.
 
-    It starts from new weights whatever the recipe says: those that a second run starts from have
-    seen what is to be judged. A folder that holds a run of another recipe or other data is refused
-    by `nubila train`.
+    It starts from the weights of another run that is given, or from new ones, whatever the recipe
+    says: those that a second run starts from have seen what is to be judged. A folder that holds a
+    run of another recipe or other data is refused by `nubila train`.
     """
     model = run.with_name(f"{run.name}.onnx")
-    options = [part for one in [*settings, "finetune.start_from=null"] for part in ("--set", one)]
+    start = "null" if start_from is None else os.path.relpath(start_from, recipe.parent)
+    settings = [*settings, f"finetune.start_from={start}"]
+    options = [part for one in settings for part in ("--set", one)]
     nubila("train", recipe, "-o", run, *options)
     best = run / "best.ckpt"
     if not model.exists() or model.stat().st_mtime < best.stat().st_mtime:

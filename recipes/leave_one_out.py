@@ -1,20 +1,25 @@
 """Train without each source in turn: what it adds, and how its images fare unseen.
 
-    python recipes/leave_one_out.py recipes/small.yaml FOLDER --steps 700 -o runs/sources
+    python recipes/leave_one_out.py recipes/small.yaml --root FOLDER --steps 700 -o runs/sources
+    python recipes/leave_one_out.py recipes/default-first.yaml recipes/default.yaml --root FOLDER \
+        --without l8_biome,38-Cloud,on_cloud_n \
+        --without s2_cloud_mask_catalogue_rgb,s2_shadow_calgary --beside compact -o runs/unseen
 
-FOLDER is as for default_manifest.py, and the labels of the recipe are there. One network is
-trained on all sources, one more with another seed (what is chance), and one without each of the
-sources and without synthetic scenes. All are judged on the validation images; the one without a
-source, beside that with all and ukis-csmask, also on every image of the source that a person
-labelled, of which it alone has seen none. Networks are judged as they are after the last step. Run
-again, it goes on.
+FOLDER is as for default_manifest.py, and the labels of the recipe are there. Of several recipes
+each goes on from the weights of the one before. One network is trained on all sources, one more
+with another seed (what is chance), and one without each of the sources and without synthetic
+scenes. All are judged on the validation images; the one without a source, beside that with all and
+ukis-csmask, also on every image of the source that a person labelled, of which it alone has seen
+none. With `--without`, only networks without these sources are trained, and judged on them.
+Networks are judged as they are after the last step. Run again, it goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,48 +32,90 @@ from nubila.recipe import load_recipe
 
 RECIPES = Path(__file__).resolve().parent
 DRAWN = RECIPES / "default.csv"
-PEERS = ("ukis-csmask", "ukis-csmask-4")
+PEERS = ("ukis-csmask", "ukis-csmask-4", "ukis-csmask-4-native")
 SYNTHETIC = "synth"
 ALL, AGAIN = "all", "all, another seed"
 CLASSES = ("cloud", "cloud shadow")
 
+# A recipe's file to the settings by which it is trained.
+Plan = Callable[[Path], list[str]]
+
 
 def main() -> None:
-    """Train, judge, and write both tables."""
+    """Train, judge, and write the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("root", type=Path, help="folder of the sources")
-    parser.add_argument("--steps", type=int, required=True, help="of each training")
+    parser.add_argument("recipes", type=Path, nargs="+")
+    parser.add_argument("--root", type=Path, required=True, help="folder of the sources")
+    parser.add_argument("--steps", type=int, help="of each training; default as the recipe says")
+    parser.add_argument(
+        "--without", action="append", type=lambda text: text.split(","), metavar="SOURCE,SOURCE"
+    )
+    parser.add_argument("--beside", default="compact", help="with --without: a model to compare")
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
-    data = load_recipe(given.recipe).data
-    sources = sorted(
-        {spec.folder for spec in read_manifest(labels_of(given.recipe), root=data.root)}
-    )
-    plans = {ALL: [], AGAIN: ["seed=2"]}
-    plans |= {source: [without(source, data.weights)] for source in sources}
-    plans[SYNTHETIC] = ["synth.share=0"]
-    networks = {}
-    for name, settings in plans.items():
-        run = given.output / name.replace(", ", "-").replace(" ", "-")
-        steps = [f"steps={given.steps}", f"validate_every={given.steps}"]
-        model = trained(given.recipe, run, [*steps, *settings])
-        (networks[name],) = open_detectors([str(model)]).values()
-    found = {
-        "validation": on_validation(networks, given.root),
-        "unseen": {s: d for s in sources if (d := on_source(s, networks, given.root))},
-    }
+    found = some(given) if given.without else each(given)
     path = given.output / "scores.json"
     path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    print("\n".join([*validation_table(found["validation"]), "", *unseen_table(found["unseen"])]))
+    if "validation" in found:
+        print("\n".join([*validation_table(found["validation"]), ""]))
+    print("\n".join(unseen_table(found["unseen"])))
     print(path)
 
 
-def without(source: str, weights: Mapping[str, float]) -> str:
-    """Return the setting that leaves a source out, the images of it that are named too."""
-    of_it = [source, *(name for name in weights if name.startswith(f"{source}/"))]
-    return "data.weights=" + json.dumps({**weights, **dict.fromkeys(of_it, 0.0)})
+def each(given: argparse.Namespace) -> dict[str, Any]:
+    """Train with all, with all again, and without each source; return both kinds of scores."""
+    data = load_recipe(given.recipes[-1]).data
+    manifest = labels_of(given.recipes[-1])
+    sources = sorted({spec.folder for spec in read_manifest(manifest, root=data.root)})
+    plans: dict[str, Plan] = {ALL: lambda _: [], AGAIN: lambda _: ["seed=2"]}
+    plans |= {source: partial(left_out, [source]) for source in sources}
+    plans[SYNTHETIC] = lambda _: ["synth.share=0"]
+    networks = {name: network(name, plan, given) for name, plan in plans.items()}
+    unseen = {
+        source: scores
+        for source in sources
+        if (scores := on_source(source, networks[source], networks[ALL], given.root))
+    }
+    return {"validation": on_validation(networks, given.root), "unseen": unseen}
+
+
+def some(given: argparse.Namespace) -> dict[str, Any]:
+    """Train without some sources at a time; return the scores on these."""
+    (beside,) = open_detectors([given.beside]).values()
+    unseen = {}
+    for sources in given.without:
+        own = network("without " + " ".join(sources), partial(left_out, sources), given)
+        for source in sources:
+            unseen[source] = on_source(source, own, beside, given.root)
+    return {"unseen": unseen}
+
+
+def network(name: str, plan: Plan, given: argparse.Namespace) -> Detector:
+    """Train a network by all recipes in turn, each with its own settings of a plan."""
+    folder = given.output / name.replace(", ", "-").replace(" ", "-")
+    before: Path | None = None
+    for place, recipe in enumerate(given.recipes, start=1):
+        last = place == len(given.recipes)
+        run = folder if last else folder.with_name(f"{folder.name}-run{place}")
+        steps = given.steps or load_recipe(recipe).steps
+        lengths = [f"steps={steps}", f"validate_every={steps}"]
+        model = trained(recipe, run, [*lengths, *plan(recipe)], start_from=before)
+        before = run
+    (found,) = open_detectors([str(model)]).values()
+    return found
+
+
+def left_out(sources: Sequence[str], recipe: Path) -> list[str]:
+    """Return the settings of a recipe that leave sources out."""
+    weights = load_recipe(recipe).data.weights
+    return [without(sources, weights)]
+
+
+def without(sources: Sequence[str], weights: Mapping[str, float]) -> str:
+    """Return the setting that leaves sources out, the images of them that are named too."""
+    named = [name for name in weights if name.partition("/")[0] in sources]
+    return "data.weights=" + json.dumps({**weights, **dict.fromkeys([*sources, *named], 0.0)})
 
 
 def on_validation(networks: Mapping[str, Detector], root: Path) -> dict[str, Any]:
@@ -98,12 +145,12 @@ def _classes(scores: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def on_source(source: str, networks: Mapping[str, Detector], root: Path) -> dict[str, Any]:
+def on_source(source: str, own: Detector, beside: Detector, root: Path) -> dict[str, Any]:
     """Return the scores on all that people labelled of a source; {} if that is nothing."""
     specs = [spec for spec in read_manifest(DRAWN, root=root) if spec.folder == source]
     if not specs:
         return {}
-    detectors = {"without": networks[source], "with": networks[ALL], **open_detectors(PEERS)}
+    detectors = {"without": own, "with": beside, **open_detectors(PEERS)}
     comparison = compare_detectors(detectors, specs)
     overall = {name: scores["overall"] for name, scores in comparison.scores().items()}
     return {

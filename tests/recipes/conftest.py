@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -12,7 +12,7 @@ RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 
 @pytest.fixture(scope="session")
-def load_script() -> Callable[[str], ModuleType]:
+def load_script() -> Iterator[Callable[[str], ModuleType]]:
     """Import a script of `recipes`, which is no package, by its name."""
 
     def load(name: str) -> ModuleType:
@@ -24,4 +24,7 @@ def load_script() -> Callable[[str], ModuleType]:
         spec.loader.exec_module(module)
         return module
 
-    return load
+    # Python looks beside a script for what it imports.
+    sys.path.insert(0, str(RECIPES))
+    yield load
+    sys.path.remove(str(RECIPES))
