@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from rasterio.crs import CRS
 from rio_cogeo.cogeo import cog_validate
 
 from nubila.classes import COLOURS, Validity
-from nubila.errors import GridError, InputError, MissingFileError, OutputError
+from nubila.errors import DamagedFileError, GridError, InputError, MissingFileError, OutputError
 from nubila.infer.api import mask_scene, mask_to_folder
 from nubila.infer.area import read_area
 from nubila.infer.decide import scale_probabilities
@@ -25,6 +26,7 @@ from tests.infer.fixed import write_fixed
 from tests.infer.scenes import BANDS, GRID, counts, scene, write_raster
 from tests.infer.test_area import TRIANGLE
 from tests.infer.toy import write_toy
+from tests.scenes.landsat_product import LandsatProduct
 from tests.scenes.range_server import serve
 
 
@@ -641,3 +643,22 @@ def test_a_scene_with_a_name_that_is_too_long_for_a_file_is_told_before_any_work
     with pytest.raises(OutputError, match="too long"):
         mask_to_folder(spied, tmp_path, model=model)
     assert not seen
+
+
+def test_a_zip_whose_bytes_changed_is_not_masked(model, tmp_path):
+    product = LandsatProduct()
+    folder = product.write(tmp_path / product.id)
+    archive = tmp_path / f"{product.id}.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as data:
+        for file in sorted(folder.iterdir()):
+            data.write(file, file.name)
+    mask_to_folder(archive, tmp_path / "whole", model=model)
+    content = bytearray(archive.read_bytes())
+    red = product.counts["4"].tobytes()
+    content[content.index(red) + len(red) // 2] ^= 4
+    archive.write_bytes(content)
+    with pytest.raises(
+        DamagedFileError, match=r"'.*_B4.TIF' in it is damaged.*fetch it"
+    ):
+        mask_to_folder(archive, tmp_path / "out", model=model)
+    assert not [file for file in (tmp_path / "out").rglob("*") if file.is_file()]

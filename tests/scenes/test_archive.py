@@ -16,7 +16,7 @@ from affine import Affine
 
 from nubila.errors import DamagedFileError, MissingFileError, ProductError
 from nubila.raster.gdal import gdal_env
-from nubila.scenes.archive import open_tree
+from nubila.scenes.archive import check_member, open_tree
 
 COUNTS = np.arange(12, dtype=np.uint16).reshape(3, 4)
 
@@ -173,6 +173,23 @@ def test_a_wrong_byte_in_a_zip_member(folder: Path) -> None:
     archive.write_bytes(content)
     with pytest.raises(DamagedFileError, match=r"MTD\.xml"):
         open_tree(archive).read("MTD.xml")
+
+
+def test_a_member_is_held_to_its_checksum(folder: Path) -> None:
+    archive = folder.with_name("packed.zip")
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as data:
+        data.write(folder / "Granule" / "B2.TIF", "./Granule/B2.TIF")
+    path = open_tree(archive).gdal_path("Granule/B2.TIF")
+    check_member(path)
+    content = bytearray(archive.read_bytes())
+    place = content.index(COUNTS.tobytes())
+    content[place] ^= 1
+    archive.write_bytes(content)
+    with rasterio.open(path) as data:  # to GDAL it is a file like any other
+        assert data.read(1)[0, 0] == 1
+    with pytest.raises(DamagedFileError, match=r"packed.zip: 'Granule/B2.TIF' in it is damaged"):
+        check_member(path)
+    check_member(str(folder / "Granule" / "B2.TIF"))  # not in an archive
 
 
 def test_nothing_there(tmp_path: Path) -> None:

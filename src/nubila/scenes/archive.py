@@ -18,7 +18,7 @@ from typing import Final
 
 from nubila.errors import DamagedFileError, MissingFileError, ProductError
 
-__all__ = ["Tree", "is_archive", "is_zip", "open_tree"]
+__all__ = ["Tree", "check_member", "is_archive", "is_zip", "open_tree"]
 
 # A Sentinel-2 product of many granules has some thousand files; the metadata files that are read
 # whole are below 2 MB. Both limits only keep a wrong or hostile path from filling the memory.
@@ -32,6 +32,9 @@ _GZIP: Final = b"\x1f\x8b"
 _UNREAD: Final = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 # Numbers by PKWARE's APPNOTE.TXT, section 4.4.5.
 _UNREAD_METHODS: Final = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz"}
+# As `_gdal_prefix` writes it, but for archives with a brace in their names.
+_IN_ZIP: Final = re.compile(r"/vsizip/\{([^{}]+)\}/(.+)", re.DOTALL)
+_CHUNK: Final = 2**20
 _BROKEN: Final = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError)
 
 
@@ -130,6 +133,33 @@ def open_tree(path: str | Path) -> Tree:
     raise DamagedFileError(
         f"{place}: neither a folder nor a whole zip or tar (cut short?); fetch it again"
     )
+
+
+def check_member(gdal_path: str) -> None:
+    """Hold a file within a zip to its checksum, which GDAL does not when it reads here and there.
+
+    A JPEG 2000 decoder makes wrong pixels of wrong bytes more often than it complains.
+
+    Args:
+        gdal_path: as of `Tree.gdal_path`; what is not in a zip has no checksum, and passes.
+
+    Raises:
+        DamagedFileError: its bytes are not those that were packed.
+    """
+    inside = _IN_ZIP.fullmatch(gdal_path)
+    if inside is None:
+        return
+    archive, name = inside.groups()
+    try:
+        with zipfile.ZipFile(archive) as data:
+            (member,) = (m for m in data.infolist() if m.orig_filename.removeprefix("./") == name)
+            with data.open(member) as stream:
+                while stream.read(_CHUNK):
+                    pass
+    except (*_BROKEN, OSError) as error:
+        raise DamagedFileError(
+            f"{archive}: {name!r} in it is damaged: {error}; fetch it again"
+        ) from error
 
 
 def is_archive(path: str | Path) -> bool:
