@@ -174,6 +174,11 @@ def test_an_alpha_band_tells_what_is_no_data(manifest: WriteManifest, folder: Pa
     sample = _load(manifest(row))
     assert np.argwhere(np.isnan(sample.image[0])).tolist() == [[2, 3]]
     assert sample.label[2, 3] == 0
+    # Named as a band it is one, as GDAL marks the fourth of an 8-bit GeoTIFF whatever it holds.
+    sample = _load(manifest(row | {"bands": "red;green;blue;nir"}))
+    assert np.isfinite(sample.image).all()
+    assert sample.image[3, 2, 3] == 0
+    assert sample.label[2, 3] != 0
 
 
 @pytest.mark.parametrize("bands_first", [True, False])

@@ -14,7 +14,7 @@ from rasterio.errors import RasterioError
 from nubila.datasets.codes import NO_CODE
 from nubila.datasets.local import local_env
 from nubila.datasets.spec import SampleSpec
-from nubila.raster.gdal import masked_bands
+from nubila.raster.gdal import alpha_band, masked_bands
 from nubila.raster.grid import Grid
 
 __all__ = ["Raster", "raster_codes", "read_image", "read_raster", "size_told", "undecodable"]
@@ -28,12 +28,14 @@ class Raster:
         nodata: of each band, or empty.
         empty: (rows, columns) for each band, where a mask or an alpha band says that there are no
             data, or None; or empty.
+        alpha: place of the alpha band, or None.
         grid: where the pixels lie, or None for an .npy.
     """
 
     values: NDArray[Any]
     nodata: tuple[float | None, ...] = ()
     empty: tuple[NDArray[np.bool_] | None, ...] = ()
+    alpha: int | None = None
     grid: Grid | None = None
 
     @property
@@ -53,11 +55,13 @@ def read_raster(spec: SampleSpec, column: str, path: Path) -> Raster:
         if path.suffix.lower() == ".npy":
             return Raster(np.load(path, mmap_mode="r", allow_pickle=False))
         with local_env(), rasterio.open(path) as data:
-            masked = enumerate(masked_bands(data), 1)
+            masked = masked_bands(data)
+            places = enumerate(masked, 1)
             return Raster(
                 values=data.read(),
                 nodata=data.nodatavals,
-                empty=tuple(data.read_masks(i) == 0 if is_so else None for i, is_so in masked),
+                empty=tuple(data.read_masks(i) == 0 if is_so else None for i, is_so in places),
+                alpha=alpha_band(masked, data.nodatavals),
                 grid=Grid(data.crs, data.transform, (data.height, data.width)),
             )
     except (RasterioError, ValueError, EOFError, OSError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -279,12 +279,17 @@ def _reflectance(
             "bands", f"{len(spec.bands)} names for {found} bands in the image; write - to leave out"
         )
     file_of = [i for i, n in enumerate(counts) for _ in range(n)]
-    place = [(raster, i) for raster, n in zip(rasters, counts, strict=True) for i in range(n)]
+    within = [i for n in counts for i in range(n)]
     used = [i for i, band in enumerate(spec.bands) if band != LEFT_OUT]
+    # A band that is named holds data, and is no mask, whatever the file has marked it as.
+    false = {file_of[i] for i in used if within[i] == rasters[file_of[i]].alpha}
+    rasters = [
+        replace(raster, empty=()) if i in false else raster for i, raster in enumerate(rasters)
+    ]
     image = np.empty((len(used), *rasters[0].values.shape[1:]), np.float32)
     holes: list[NDArray[np.bool_] | None] = []
     for target, i in zip(image, used, strict=True):
-        raster, index = place[i]
+        raster, index = rasters[file_of[i]], within[i]
         nodata = _of(spec.nodata, i, file_of) if spec.nodata else None
         empty = _without_data(raster, index, nodata)
         scale, offset = _of(spec.scale, i, file_of), _of(spec.offset, i, file_of)

@@ -26,6 +26,7 @@ __all__ = [
     "BUCKETS",
     "GdalSource",
     "RasterInfo",
+    "alpha_band",
     "gdal_env",
     "masked_bands",
     "open_source",
@@ -176,6 +177,21 @@ def read_info(path: str) -> RasterInfo:
 def masked_bands(data: DatasetReader) -> tuple[bool, ...]:
     """Tell for each band of an open raster whether a mask or an alpha band says where data are."""
     return tuple(MaskFlags.per_dataset in flags for flags in data.mask_flag_enums)
+
+
+def alpha_band(masked: Sequence[bool], nodata: Sequence[float | None]) -> int | None:
+    """Return the place of the band that is the others' mask, or None.
+
+    A mask beside the bands would be that band's too. Many writers have the fourth band of an 8-bit
+    GeoTIFF marked as alpha, whatever it holds: who names it as data should leave the mask alone.
+
+    Args:
+        masked: of each band, as of `masked_bands`.
+        nodata: of each band.
+    """
+    own = [i for i, (one, count) in enumerate(zip(masked, nodata, strict=True))
+           if not one and count is None]  # fmt: skip
+    return own[0] if any(masked) and own else None
 
 
 def _shown(path: str) -> str:

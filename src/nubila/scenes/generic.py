@@ -13,7 +13,7 @@ from affine import Affine
 
 from nubila.bands import BANDS, SENSORS, band_name, label_names, parse_bands, plain_label
 from nubila.errors import BandError, InputError, MetadataError, nearest
-from nubila.raster.gdal import GdalSource, RasterInfo, open_source
+from nubila.raster.gdal import GdalSource, RasterInfo, alpha_band, open_source
 from nubila.raster.grid import Grid
 from nubila.scenes.fill import FILL_NOTE, FILL_SWITCH, filled_with_0, is_told
 from nubila.scenes.grids import common_grid
@@ -140,25 +140,16 @@ def _layers(path: str) -> Iterator[_Layer]:
 
 
 def _without_false_masks(layers: Sequence[_Layer], names: Sequence[str]) -> list[_Layer]:
-    """Return layers unmasked where the file's alpha band is named as one that holds data.
-
-    Many writers have the fourth band of an 8-bit GeoTIFF marked as alpha, whatever it holds.
-    """
+    """Return layers unmasked where the file's alpha band is named as one that holds data."""
     named = {
         layer.path
         for layer, name in zip(layers, names, strict=True)
-        if name != "-" and _is_alpha(layer)
+        if name != "-" and layer.index - 1 == alpha_band(layer.info.masked, layer.info.nodata)
     }
     return [
         replace(layer, source=replace(layer.source, masked=False)) if layer.path in named else layer
         for layer in layers
     ]
-
-
-def _is_alpha(layer: _Layer) -> bool:
-    """Tell whether the other bands' mask is this band: a mask of all would be its mask too."""
-    own = layer.index - 1
-    return any(layer.info.masked) and not layer.info.masked[own] and layer.info.nodata[own] is None
 
 
 def _names(
