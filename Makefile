@@ -26,7 +26,7 @@ types: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/scene.py
 
-# The shipped weights again: labels, three trainings, exports, scores; two hours on two cores, and what
+# The shipped weights again: labels, three trainings, exports, scores; an hour on two idle cores, and what
 # is there already is not done anew (docs/models.md). An 8-bit file is kept whatever the clock says of
 # it on a busy machine; ship.py looks at its score.
 LABELS := recipes/default.csv recipes/default-unlabelled.csv --root ../shared/data --split train \
