@@ -10,7 +10,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from functools import reduce
+from operator import or_
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,15 @@ from nubila.infer.layout import Tile
 from nubila.infer.needs import Need
 from nubila.infer.plan import Plan, make_plan
 from nubila.infer.strips import Strip, StripBuilder
-from nubila.infer.tiles import VISIBLE, Answer, Buffers, Job, PreviewGrid, run_tiles
+from nubila.infer.tiles import (
+    VISIBLE,
+    Answer,
+    Buffers,
+    Job,
+    PreviewGrid,
+    Treated,
+    run_tiles,
+)
 from nubila.models_io import Model, ModelCard
 from nubila.raster import Grid, Window
 from nubila.raster.gdal import GdalSource
@@ -42,6 +52,10 @@ __all__ = [
     "model_notes",
     "run_scene",
 ]
+
+_RAISED_NOTE: Final = (
+    "pixels that are saturated in visible bands are taken to be as bright there as in near infrared"
+)
 
 
 @dataclass(frozen=True)
@@ -141,7 +155,8 @@ def run_scene(
         preview=builder.preview(),
         notes=(
             *model_notes(scene, model.card, plan.resolution),
-            *(_fill_notes(scene) if schedule.filled else ()),
+            *(_fill_notes(scene) if schedule.treated.filled else ()),
+            *((_RAISED_NOTE,) if schedule.treated.raised else ()),
         ),
         decode_seconds=schedule.decode_seconds,
         tile_seconds=schedule.tile_seconds,
@@ -222,8 +237,8 @@ class _Schedule:
     """What may run next: decoding goes a few batches of tiles ahead of those being run.
 
     A block is decoded before the first batch that needs it and dropped after the last, so what is
-    held is about the blocks that a row of tiles needs, and some more. `filled` tells whether a
-    pixel of 0 in every band that is read was taken as no data.
+    held is about the blocks that a row of tiles needs, and some more. `treated` is what was done to
+    the reflectance of any tile.
     """
 
     def __init__(
@@ -232,7 +247,7 @@ class _Schedule:
         self.job, self.cache = job, cache
         self.stopped = threading.Event()
         self.decode_seconds = self.tile_seconds = self.model_seconds = 0.0
-        self.filled = False
+        self.treated = Treated()
         self._batches = batches
         self._blocks = deque((i, b) for i, blocks in enumerate(cache.arriving) for b in blocks)
         self._missing = [len(blocks) for blocks in cache.arriving]
@@ -261,7 +276,7 @@ class _Schedule:
         if done.answers:
             self.tile_seconds += done.tile_seconds
             self.model_seconds += done.model_seconds
-            self.filled |= any(answer.filled for answer in done.answers)
+            self.treated = reduce(or_, (answer.treated for answer in done.answers), self.treated)
             self._unfinished[done.batch] = False
             while self._current < len(self._unfinished) and not self._unfinished[self._current]:
                 for block in self.cache.leaving[self._current]:

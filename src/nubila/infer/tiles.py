@@ -122,10 +122,27 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Treated:
+    """What was done to reflectance before the model saw it.
+
+    Attributes:
+        filled: pixels were 0 in every band, and so no data.
+        raised: pixels that are saturated in visible bands were taken to be as bright there as in
+            near infrared.
+    """
+
+    filled: bool = False
+    raised: bool = False
+
+    def __or__(self, other: Treated) -> Treated:
+        return Treated(self.filled or other.filled, self.raised or other.raised)
+
+
+@dataclass(frozen=True)
 class Answer:
     """What became of a tile's core.
 
-    `filled` tells whether pixels of what the tile saw were 0 in every band, and so no data.
+    `treated` says what was done to the reflectance of what the tile saw.
     """
 
     core: Window
@@ -133,7 +150,7 @@ class Answer:
     validity: NDArray[np.uint8]
     probabilities: NDArray[Any] | None
     thumbnail: Thumbnail | None
-    filled: bool
+    treated: Treated
 
 
 def run_tiles(job: Job, tiles: Sequence[Tile]) -> tuple[list[Answer], float]:
@@ -156,41 +173,74 @@ def run_tiles(job: Job, tiles: Sequence[Tile]) -> tuple[list[Answer], float]:
     return answers, seconds
 
 
-def _cut(job: Job, tile: Tile, target: NDArray[np.float32]) -> tuple[NDArray[np.uint8], bool]:
-    """Read what a tile sees into `target`; return its core's validity, and if pixels were filled.
+def _cut(job: Job, tile: Tile, target: NDArray[np.float32]) -> tuple[NDArray[np.uint8], Treated]:
+    """Read what a tile sees into `target`; return its core's validity, and what was done.
 
     Some rows at a time, so that what is made on the way stays in the processor's cache.
     """
     window = tile.seen.intersect(Window.whole(job.plan.scene_shape))
     target[:, window.height :] = np.nan
     target[:, :, window.width :] = np.nan
-    validity, filled = np.empty(window.shape, np.uint8), False
+    validity, treated = np.empty(window.shape, np.uint8), Treated()
     for top in range(0, window.height, _CUT_ROWS):
         rows = min(_CUT_ROWS, window.height - top)
         part = Window(window.row + top, window.column, rows, window.width)
         inner = slice(top, top + rows)
         validity[inner], some = _read(job, part, target[:, inner, : window.width])
-        filled |= some
-    return validity[_inside(tile)].copy(), filled
+        treated |= some
+    return validity[_inside(tile)].copy(), treated
 
 
-def _read(job: Job, window: Window, target: NDArray[np.float32]) -> tuple[NDArray[np.uint8], bool]:
+def _read(
+    job: Job, window: Window, target: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], Treated]:
     """Read a window in the card's order of bands; return its validity over the needed bands.
 
-    And whether pixels were left out because they are 0 in every band. What `Scene.read` does, but
-    straight into the model's input: a copy less of every pixel.
+    And what was done to it. What `Scene.read` does, but straight into the model's input: a copy
+    less of every pixel.
     """
     saturated: NDArray[np.bool_] | None = None
+    limits: dict[int, NDArray[np.bool_]] = {}
     for number, place in enumerate(target):
         if number not in job.levels:
             place.fill(np.nan)
             continue
         limit = read_band(*job.levels[number], job.plan.scene_grid, window, place)
-        if limit is not None and number in job.needed:
+        if limit is None:
+            continue
+        limits[number] = limit
+        if number in job.needed:
             saturated = limit if saturated is None else saturated | limit
     bands = {number: band for number, (band, _, _) in job.levels.items()}
     filled = leave_out_fill(bands, target)
-    return validity_of(target[job.needed], saturated), filled
+    raised = _raise_saturated([use.name for use in job.plan.card.bands], target, limits)
+    return validity_of(target[job.needed], saturated), Treated(filled, raised)
+
+
+def _raise_saturated(
+    names: Sequence[str], target: NDArray[np.float32], limits: Mapping[int, NDArray[np.bool_]]
+) -> bool:
+    """Raise visible bands to near infrared where they are saturated; tell whether any was.
+
+    A saturated value is the least that it can be, and what saturates in visible light is white, so
+    hardly darker there than in near infrared. Left as it is, cloud that ends at 0.4 (ETM+ at high
+    gain) and has 0.8 in near infrared looks like leaves.
+
+    Args:
+        names: of the bands of `target`.
+        target: (bands, rows, columns), changed in place.
+        limits: place of a band -> where it is saturated.
+    """
+    infrared = [target[n] for n, name in enumerate(names) if name in ("nir", "nir08")]
+    raised = False
+    for number, limit in limits.items():
+        if names[number] not in VISIBLE or not infrared:
+            continue
+        # Of NaN in either nothing is known, and the comparison says no.
+        lower = limit & (target[number] < infrared[0])
+        np.copyto(target[number], infrared[0], where=lower)
+        raised |= bool(lower.any())
+    return raised
 
 
 def _inside(tile: Tile) -> tuple[slice, slice]:
@@ -201,11 +251,11 @@ def _inside(tile: Tile) -> tuple[slice, slice]:
 def _answer(
     job: Job,
     tile: Tile,
-    cut: tuple[NDArray[np.uint8], bool],
+    cut: tuple[NDArray[np.uint8], Treated],
     seen: NDArray[np.float32],
     thumbnail: Thumbnail | None,
 ) -> Answer:
-    validity, filled = cut
+    validity, treated = cut
     core = seen[:, *_inside(tile)]
     classes = decide(core, job.plan.card, job.thresholds)
     blank = ~judged(validity)
@@ -218,7 +268,7 @@ def _answer(
     elif job.probabilities == "float32":
         probabilities = core.copy()
         probabilities[:, classes == NO_DATA] = np.nan
-    return Answer(tile.core, classes, validity, probabilities, thumbnail, filled)
+    return Answer(tile.core, classes, validity, probabilities, thumbnail, treated)
 
 
 def _thumbnail(job: Job, tile: Tile, reflectance: NDArray[np.float32]) -> Thumbnail | None:
