@@ -44,6 +44,10 @@ def test_an_installation_without_weights_says_so(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", sorted(list_models()))
 def test_shipped_files_are_named_after_their_cards(name):
-    card = load_model(find_model(name)).card
+    card = load_model(name).card
     assert card.name == name
     assert card.summary and card.training
+
+
+def test_without_a_name_the_default_is_loaded():
+    assert load_model().card.name == next(iter(list_models()))

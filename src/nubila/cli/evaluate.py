@@ -74,7 +74,7 @@ def evaluate(
     from nubila.evaluate import evaluate_together, parse_buffer, write_report
     from nubila.evaluate.strata import check_columns
     from nubila.infer import MaskOptions
-    from nubila.models_io import find_model, load_model
+    from nubila.models_io import load_model
     from nubila.raster.atomic import make_folder
 
     distance = parse_buffer(buffer)
@@ -82,7 +82,7 @@ def evaluate(
     specs = samples_of(data, root, split, shown)
     check_columns(specs, by or ())
     named: list[str | None] = [*(models or ()), *(model or ())]
-    loaded = [load_model(find_model(name)) for name in named or [None]]
+    loaded = [load_model(name) for name in named or [None]]
     make_folder(output)
     with progress_bar(len(specs)) as progress:
         evaluations = evaluate_together(

@@ -233,7 +233,7 @@ def mask(
     from nubila.errors import InputError
     from nubila.infer.batch import mask_many
     from nubila.infer.provenance import MaskOptions
-    from nubila.models_io import find_model, load_model
+    from nubila.models_io import load_model
 
     if not output.strip():  # a shell's variable that is not set; as a path, the working folder
         raise InputError("--output is an empty name; name a folder, '.' for the working folder")
@@ -260,7 +260,7 @@ def mask(
             outcomes = mask_many(
                 scenes,
                 output,
-                model=load_model(find_model(model), provider=provider),
+                model=load_model(model, provider=provider),
                 options=options,
                 opening={key: value for key, value in opening.items() if value is not None},
                 auxiliary=_auxiliary(auxiliary or []),

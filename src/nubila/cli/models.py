@@ -63,7 +63,7 @@ def show(
     """List the models that ship with nubila, or print what one is for, is worth, and is bad at."""
     from nubila.cli.model_card import print_card
     from nubila.errors import InputError
-    from nubila.models_io import find_model, list_models, load_model
+    from nubila.models_io import list_models, load_model
 
     if name is None:
         if full:
@@ -71,7 +71,7 @@ def show(
         found = [load_model(path) for path in list_models().values()]
         _print_list(found, as_json)
         return
-    model = load_model(find_model(name))
+    model = load_model(name)
     if as_json:
         typer.echo(json.dumps(_record(model), indent=2))
     else:

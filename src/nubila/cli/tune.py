@@ -50,14 +50,14 @@ def tune(
     from nubila.evaluate.tune import check_split
     from nubila.evaluate.tune import tune as search
     from nubila.evaluate.tune_report import write_tuned
-    from nubila.models_io import find_model, load_model
+    from nubila.models_io import load_model
     from nubila.raster.atomic import make_folder
 
     check_onnx(output)
     check_split(split, ())
     specs = samples_of(data, root, split)
     check_split(split, specs)
-    loaded = load_model(find_model(model))
+    loaded = load_model(model)
     keep_inputs(output, [loaded.path, data])
     make_folder(output.parent)
     with progress_bar(len(specs)) as progress:

@@ -29,7 +29,7 @@ from nubila.infer.postprocess import (
 from nubila.infer.provenance import MaskOptions, Provenance, provenance_of
 from nubila.infer.statistics import Counter, Statistics
 from nubila.infer.tiles import PreviewGrid
-from nubila.models_io import Model, ModelCard, OperatingPoint, find_model, load_model
+from nubila.models_io import Model, ModelCard, OperatingPoint, load_model
 from nubila.raster import Grid, Window
 from nubila.scenes import Scene
 
@@ -105,7 +105,7 @@ def prepare(
 
         scene = open_scene(scene)
     if not isinstance(model, Model):
-        model = load_model(find_model(model))
+        model = load_model(model)
     point = point_of(options, model.card)
     _check_output(model, options, point)
     grid = scene.grid_at(_resolution(scene, options))

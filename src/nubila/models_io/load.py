@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from nubila.errors import InputError, ModelError
 from nubila.models_io.card import CARD_KEY, ModelCard
+from nubila.models_io.registry import find_model
 
 __all__ = ["Model", "load_model"]
 
@@ -131,20 +132,20 @@ def _to_probabilities(found: NDArray[Any], card: ModelCard, out: NDArray[np.floa
         out[:, place] = found == code
 
 
-def load_model(path: str | Path, *, provider: str = "cpu", threads: int = 1) -> Model:
-    """Load a nubila ONNX file.
+def load_model(
+    model: str | Path | None = None, *, provider: str = "cpu", threads: int = 1
+) -> Model:
+    """Load a shipped model, or a nubila ONNX file.
 
     Args:
-        path: the ONNX file.
+        model: name of a shipped model, or path of an ONNX file; default the first that ships.
         provider: ``cpu``, ``cuda`` or ``openvino``.
         threads: threads inside one run; the engine uses 1 and runs several tiles side by side.
 
     Raises:
-        ModelError: no such file, not ONNX, cut short, no card, or the provider is not installed.
+        ModelError: no such model, not ONNX, cut short, no card, or the provider is not installed.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise ModelError(f"{file}: no such model file")
+    file = find_model(model)
     session = _session(file, _provider(provider), threads)
     card = _card(file, session.get_modelmeta().custom_metadata_map)
     _check_graph(file, session, card)
