@@ -150,6 +150,14 @@ def test_cloud_cover_is_that_of_the_masks(manifest: Path) -> None:
     assert [kind.split(" to ")[0] for kind in kinds] == quarters
 
 
+def test_folds_are_even_in_ranges_of_large_numbers(tmp_path: Path) -> None:
+    days = [f"2020{month:02d}{day:02d}" for month in range(1, 13) for day in (3, 17)]
+    rows = [(n, {"image": f"{n}.tif", "day": day}) for n, day in enumerate(days, 2)]
+    found = make_folds("m", rows, tmp_path, 3, by=["day"], together=[]).report["columns"]["day"]
+    assert list(found["counts"].values()) == [[2, 2, 2]] * 4
+    assert found["at_random"] > 0
+
+
 def test_an_unknown_column_is_told(manifest: Path) -> None:
     with pytest.raises(InputError, match="no column 'yaer'; did you mean 'year'"):
         make_folds("m", manifest_rows(manifest), manifest.parent, 2, by=["yaer"])

@@ -8,7 +8,7 @@ import pytest
 
 from nubila.datasets import read_manifest
 from nubila.errors import InputError
-from nubila.evaluate.strata import strata, tags_of
+from nubila.evaluate.strata import range_of, strata, tags_of
 from nubila.evaluate.tally import SampleTally
 
 
@@ -56,6 +56,26 @@ def test_other_measurements_at_quartiles() -> None:
     assert [len(group) for group in found.values()] == [25, 25, 25, 25]
     few = strata(_samples(cover=["1", "2", "10", "2", "1", "1"]))["cover"]
     assert list(few) == ["1", "2", "10"]
+
+
+def test_ranges_of_large_numbers_go_by_names_of_their_own() -> None:
+    days = [f"2020{month:02d}{day:02d}" for month in range(1, 13) for day in (3, 17)]
+    found = strata(_samples(day=days))["day"]
+    assert [len(group) for group in found.values()] == [6, 6, 6, 6]
+    assert next(iter(found)).startswith("20200103 to ")
+
+
+@pytest.mark.parametrize(
+    ("edges", "names"),
+    [
+        ([0, 2.5, 123.456], ["0 to 2.5", "2.5 to 123.5"]),
+        ([4512345.6, 4698765.4, 5e6], ["4512346 to 4698765", "4698765 to 5000000"]),
+        ([0.123451, 0.123456, 7], ["0.12345 to 0.12346", "0.12346 to 7"]),
+        ([1, 1 + 2**-52, 2], ["1 to 1.0000000000000002", "1.0000000000000002 to 2"]),
+    ],
+)
+def test_edges_have_the_digits_that_tell_them_apart(edges: list[float], names: list[str]) -> None:
+    assert [range_of(low, edges) for low in edges[:-1]] == names
 
 
 def test_columns_asked_for() -> None:

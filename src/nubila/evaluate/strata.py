@@ -19,6 +19,8 @@ __all__ = ["check_columns", "measured", "range_of", "strata", "tags_of"]
 _MOST_VALUES: Final = 24
 # So many different numbers are a measurement, which is cut into ranges.
 _MEASURED: Final = 9
+# Digits that tell any two floats apart.
+_EXACT: Final = 17
 _MONTHS: Final = ("Dec to Feb", "Mar to May", "Jun to Aug", "Sep to Nov")
 
 
@@ -108,9 +110,21 @@ def _ranges(name: str, values: Sequence[str]) -> list[str]:
 
 
 def range_of(number: float, edges: Sequence[float]) -> str:
-    """Return in words which of the ranges between rising edges a number is in."""
+    """Return in words which of the ranges between rising edges a number is in.
+
+    Edges have as many digits as tell them apart, so that no two ranges go by one name.
+    """
     place = min(max(int(np.searchsorted(edges, number, "right")) - 1, 0), len(edges) - 2)
-    return f"{edges[place]:.4g} to {edges[place + 1]:.4g}"
+    names = _names(edges)
+    return f"{names[place]} to {names[place + 1]}"
+
+
+def _names(edges: Sequence[float]) -> list[str]:
+    """Return different numbers as different texts: their whole part, and four digits or more."""
+    whole = len(str(int(max(map(abs, edges)))))
+    digits = range(min(max(4, whole), _EXACT), _EXACT + 1)
+    choices = ([f"{edge:.{count}g}" for edge in edges] for count in digits)
+    return next(names for names in choices if len(set(names)) == len(edges))
 
 
 def measured(text: str) -> float | None:
