@@ -20,7 +20,7 @@ def _track(toy: Path, run: Path, to: str, *, steps: tuple[int, ...], start: int 
     recipe = load_recipe(toy, [f"track.to=[{to}]"])
     with Trackers(recipe, run, start, lines.append) as trackers:
         for step in steps:
-            trackers.log(step, {"loss": 1 / step, "iou/thin cloud": 0.5})
+            trackers.log(step, {"loss": 1 / step, "iou/thin cloud": 0.5, "cloud_iou/.": 0.75})
             trackers.picture(step, run / "picture.png")
     return lines
 
@@ -35,6 +35,8 @@ def test_mlflow_goes_on_with_its_run(toy: Path, tmp_path: Path) -> None:
     assert run.info.status == "FINISHED" and run.data.params["optim.lr"] == "0.01"
     history = client.get_metric_history(run.info.run_id, "loss")
     assert [(m.step, m.value) for m in history] == [(1, 1.0), (2, 0.5), (4, 0.25)]
+    # MLflow takes no path with a shorter form; images beside their manifest are of the folder ".".
+    assert run.data.metrics["cloud_iou/-"] == 0.75
     assert list((tmp_path / "mlflow-artifacts").rglob("picture.png"))
 
 
@@ -56,11 +58,11 @@ def test_tensorboard_has_figures_and_pictures(toy: Path, tmp_path: Path) -> None
     assert (events.Images("samples")[0].width, events.Images("samples")[0].height) == (8, 6)
 
 
-def test_a_tracker_that_fails_is_a_warning_at_the_end(
+def test_a_tracker_that_fails_is_a_warning_at_once_and_at_the_end(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full:
-        calls = 0
+        calls = closed = 0
 
         def __init__(self, *_: object) -> None:
             pass
@@ -69,15 +71,26 @@ def test_a_tracker_that_fails_is_a_warning_at_the_end(
             Full.calls += 1
             raise OSError("disk full")
 
+        def close(self, failed: bool) -> None:
+            Full.closed += 1
+
     def closed(*_: object) -> None:
         raise ConnectionError("no server")
 
     kinds = {"mlflow": Full, "wandb": closed}
     monkeypatch.setattr(trackers_module, "_KINDS", kinds)
-    lines = _track(toy, tmp_path / "run", "mlflow, wandb", steps=(1, 2))
-    assert Full.calls == 1
-    assert sorted(line.split()[1] for line in lines) == ["mlflow", "wandb"]
-    assert any("disk full" in line for line in lines)
+    lines: list[str] = []
+    recipe = load_recipe(toy, ["track.to=[mlflow, wandb]"])
+    with Trackers(recipe, tmp_path, 0, lines.append) as trackers:
+        assert [line.split()[1:3] for line in lines] == [["wandb", "failed,"]]
+        trackers.log(1, {"loss": 1.0})
+        assert "mlflow failed" in lines[1] and "disk full" in lines[1]
+        trackers.log(2, {"loss": 0.5})
+    assert (Full.calls, Full.closed) == (1, 1)
+    assert sorted(line.split()[1:4] for line in lines[2:]) == [
+        ["mlflow", "did", "not"],
+        ["wandb", "did", "not"],
+    ]
 
 
 def test_a_missing_package_is_an_error_up_front(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

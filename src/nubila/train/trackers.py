@@ -51,13 +51,13 @@ def check_trackers(recipe: Recipe) -> None:
 
 
 class Trackers:
-    """All trackers of a run as one; one that fails is left out from then on, with a warning.
+    """All trackers of a run as one; one that fails is told no more, but closed with the others.
 
     Args:
         recipe: its `track` says which.
         folder: the run folder.
         step: from which the run goes on.
-        report: called with each warning, at the end.
+        report: called with each warning, when a tracker fails and at the end.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Trackers:
             try:
                 self._open[name] = _KINDS[name](recipe, folder, step)
             except Exception as error:  # a database, a server, a full disk: none may end a run
-                self._failures[name] = error
+                self._fail(name, error)
 
     def __enter__(self) -> Trackers:
         return self
@@ -81,7 +81,11 @@ class Trackers:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._each(lambda tracker: tracker.close(failed=kind is not None))
+        for name, tracker in self._open.items():
+            try:
+                tracker.close(failed=kind is not None)
+            except Exception as unclosed:  # as above
+                self._failures.setdefault(name, unclosed)
         for name, failure in self._failures.items():
             self._report(f"warning: {name} did not take everything: {failure!r}")
 
@@ -94,12 +98,17 @@ class Trackers:
         self._each(lambda tracker: tracker.picture(step, path))
 
     def _each(self, call: Callable[[Tracker], None]) -> None:
-        for name, tracker in list(self._open.items()):
+        for name, tracker in self._open.items():
+            if name in self._failures:
+                continue
             try:
                 call(tracker)
             except Exception as error:  # as above
-                self._failures[name] = error
-                del self._open[name]
+                self._fail(name, error)
+
+    def _fail(self, name: str, error: Exception) -> None:
+        self._failures[name] = error
+        self._report(f"warning: {name} failed, and is told nothing more: {error!r}")
 
 
 class _MLflow:
@@ -235,5 +244,9 @@ def _flat(recipe: Recipe) -> dict[str, str]:
 
 
 def _plain(name: str) -> str:
-    """Return a name with the characters that MLflow takes."""
-    return "".join(c if c.isalnum() or c in "_-./ " else "-" for c in name)
+    """Return a name as MLflow takes it: of some characters, and no path that has a shorter form.
+
+    Images beside their manifest are of the folder ``.``, whose scores are of ``-`` there.
+    """
+    known = "".join(c if c.isalnum() or c in "_-./ " else "-" for c in name)
+    return "/".join("-" if part in ("", ".", "..") else part for part in known.split("/"))
