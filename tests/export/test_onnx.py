@@ -17,7 +17,7 @@ from nubila.classes import CLASS_NAMES, SCORED, class_set
 from nubila.errors import InputError, ManifestError, NubilaError, RecipeError
 from nubila.export import export_onnx
 from nubila.export import onnx as onnx_module
-from nubila.export.calibrate import _golden_section, fit_calibration
+from nubila.export.calibrate import Calibration, _golden_section, fit_calibration
 from nubila.models_io import load_model
 from nubila.nn import CompactUNet, Segmenter
 from nubila.train import fit, load_recipe
@@ -212,6 +212,20 @@ def test_calibration_undoes_overconfidence_and_a_shifted_mixture() -> None:
     assert set(fitted.ece_after) == set(fitted.ece_before) == set(SCORED)
     for name, error in fitted.ece_after.items():
         assert error < 0.02 < fitted.ece_before[name]
+
+
+def test_a_temperature_at_the_end_of_the_range_is_told() -> None:
+    random = np.random.default_rng(0)
+    label = (1 << random.integers(0, 6, (64, 64))).astype(np.uint8)
+    noise = random.normal(0, 5, (7, 64, 64)).astype(np.float16)  # it knows nothing, and is sure
+    classes = {name: (name,) for name in CLASS_NAMES.values()}
+    network = Segmenter(_Fixed((16, 16)), None, bands=list("abcdefg"), classes=tuple(classes))
+    known = fit_calibration(network.eval(), classes, [Labelled(noise, label, "x")], (0,) * 6)
+    assert known.at_end and known.temperature == pytest.approx(4, rel=2e-3)
+    told = onnx_module._describe(known, tuple(classes))
+    assert "at the end of the range searched" in told
+    within = Calibration(2.5, (0,) * 6)
+    assert not within.at_end and "range" not in onnx_module._describe(within, tuple(classes))
 
 
 def test_calibration_takes_points_that_the_sparse_grid_misses() -> None:

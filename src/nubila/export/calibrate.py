@@ -26,6 +26,7 @@ __all__ = ["Calibration", "fit_calibration"]
 
 _EVERY: Final = 4  # neighbouring pixels say the same; a sixteenth of them is plenty
 _RANGE: Final = (0.25, 4.0)
+_PRECISION: Final = 1e-3  # of the temperature's logarithm
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Calibration:
     after: float = float("nan")
     ece_before: Mapping[str, float] = field(default_factory=dict)
     ece_after: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the temperature is at an end of the range searched: the best may lie beyond."""
+        return any(abs(math.log(self.temperature / end)) < _PRECISION for end in _RANGE)
 
     def apply(self, logits: Tensor) -> Tensor:
         """Return calibrated logits (C, ...) for logits (C, ...)."""
@@ -145,11 +151,11 @@ def _statistics(network: Segmenter, sample: Labelled) -> Tensor | None:
 
 
 def _golden_section(function: Callable[[float], float], low: float, high: float) -> float:
-    """Return where a function with one minimum has it, to 1e-3 (Kiefer 1953)."""
+    """Return where a function with one minimum has it, to `_PRECISION` (Kiefer 1953)."""
     ratio = (math.sqrt(5) - 1) / 2
     left, right = high - ratio * (high - low), low + ratio * (high - low)
     at_left, at_right = function(left), function(right)
-    while high - low > 1e-3:
+    while high - low > _PRECISION:
         if at_left < at_right:
             high, right, at_right = right, left, at_left
             left = high - ratio * (high - low)

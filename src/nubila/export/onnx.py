@@ -220,6 +220,8 @@ def _error(recipe: Recipe, fitted: Calibration) -> CalibrationError:
 def _describe(fitted: Calibration, classes: Sequence[str]) -> str:
     named = zip(classes, fitted.biases, strict=True)
     biases = ", ".join(f"{name} {bias:+g}" for name, bias in named if bias)
-    return f"temperature {fitted.temperature:.4f} fitted on the validation split" + (
-        f", after biases of the recipe: {biases}" if biases else ""
+    return (
+        f"temperature {fitted.temperature:.4f} fitted on the validation split"
+        + (", at the end of the range searched: the best may lie beyond" if fitted.at_end else "")
+        + (f", after biases of the recipe: {biases}" if biases else "")
     )
