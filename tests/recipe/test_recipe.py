@@ -151,6 +151,25 @@ def test_the_recipes_of_the_shipped_weights_hold(name: str) -> None:
     assert set(yaml.safe_load(path.read_text())) <= known
 
 
+@pytest.mark.parametrize(
+    "cutting",
+    [
+        "resolution=20",
+        "overlap=8",
+        "windows=5",
+        "dates=[2020-01-01]",
+        "least_valid=0.5",
+        "least_share={snow: 0.1}",
+    ],
+)
+def test_how_tiles_are_cut_is_an_error_where_none_are(tmp_path: Path, cutting: str) -> None:
+    path, key = _write(tmp_path, _GOOD), cutting.partition("=")[0]
+    with pytest.raises(RecipeError, match=rf"tiling\.{key}: .* data\.tiles names no tile store"):
+        load_recipe(path, [f"tiling.{cutting}"])
+    load_recipe(path, [f"tiling.{cutting}", "data.tiles=tiles"])
+    load_recipe(path, ["tiling.splits={train: 1}", "tiling.seed=3", "tiling.size=64"])
+
+
 @pytest.mark.parametrize("section", ["class_weights={thin cloud: 5}", "export.biases={snow: -4}"])
 def test_weights_of_classes_that_the_network_does_not_tell_are_an_error(
     tmp_path: Path, section: str

@@ -78,12 +78,13 @@ class Data(Section):
 
 
 class Tiling(Section):
-    """How samples are cut into the tiles of a store.
+    """How samples are cut into the tiles of a store (`Data.tiles`).
 
     Attributes:
         size: rows and columns of a tile.
         overlap: rows and columns that neighbours share.
-        resolution: metres that samples are brought to first; default their own.
+        resolution: metres that samples are brought to first; default their own. Scores of whole
+            images are at their own in any case.
         least_valid: tiles with a smaller share of pixels that have data are left out.
         least_share: class name -> tiles with a smaller share of the class are left out.
         windows: in place of a lattice, this many random windows an image; 0 for the lattice.
