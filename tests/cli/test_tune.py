@@ -35,7 +35,7 @@ def tuned(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     source.with_suffix(".stac.json").write_text(json.dumps(item))
     target = folder / "made" / "tuned.onnx"
-    given = ("--data", write_scenes(folder, split="validation"), "--trials", 8, "-o", target)
+    given = ("--data", write_scenes(folder, split="validation"), "--trials", 16, "-o", target)
     result = _run("tune", source, *given)
     assert result.exit_code == 0, result.output
     (folder / "printed.txt").write_text(result.output)

@@ -90,6 +90,23 @@ def test_a_better_threshold_is_found_and_again_the_same(model: Model, tmp_path: 
     assert again.points == tuned.points
 
 
+def test_a_point_that_is_to_keep_clear_pixels_only_takes_clouds_away(
+    model: Model, tmp_path: Path
+) -> None:
+    specs = read_manifest(write_scenes(tmp_path, shadows=5))
+    goal = GOALS["permissive"]
+    tuned = tune(model, specs, trials=8)
+    allowed = tuned.allowed(goal)
+    assert 8 < len(allowed) < len(tuned.trials)
+    for trial in allowed:
+        assert all(least >= 0.5 for least in trial.point.thresholds.values())
+        assert trial.point.dilate == 0
+    assert goal.allows(tuned.points["permissive"])
+    for thresholds, dilate in (({"cloud": 0.48}, 0), ({}, 10)):
+        assert not goal.allows(OperatingPoint(thresholds=thresholds, dilate=dilate))
+        assert GOALS["conservative"].allows(OperatingPoint(thresholds=thresholds, dilate=dilate))
+
+
 def test_shadow_is_tuned_where_enough_scenes_have_it(model: Model, tmp_path: Path) -> None:
     specs = read_manifest(write_scenes(tmp_path, shadows=5))
     tuned = tune(model, specs, trials=2)

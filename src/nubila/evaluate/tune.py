@@ -21,7 +21,7 @@ from nubila.evaluate.run import graded
 from nubila.evaluate.scores import by_scene
 from nubila.evaluate.tally import SampleTally
 from nubila.evaluate.tune_bench import Bench
-from nubila.evaluate.tune_goals import GOALS, SHADOW_SCENES, Goal, held_out
+from nubila.evaluate.tune_goals import GOALS, SHADOW_SCENES, TAKING, Goal, held_out
 from nubila.models_io import Model, OperatingPoint
 
 __all__ = ["Trial", "Tuned", "check_split", "tune"]
@@ -70,11 +70,16 @@ class Tuned:
         Where it gains nothing on scenes that are held out, what it gains on all of them is chance,
         and the most probable class stays.
         """
-        plain, counts = self.trials[0], [trial.counts for trial in self.trials]
+        plain, allowed = self.trials[0], self.allowed(goal)
+        counts = [trial.counts for trial in allowed]
         apart = Trial(plain.point, held_out(goal, counts, self.shadow))
         if _score(goal, apart, self.shadow) <= _score(goal, plain, self.shadow):
             return plain
-        return max(self.trials, key=lambda trial: _score(goal, trial, self.shadow))
+        return max(allowed, key=lambda trial: _score(goal, trial, self.shadow))
+
+    def allowed(self, goal: Goal) -> list[Trial]:
+        """Return the trials that a goal may choose from, the most probable class first."""
+        return [trial for trial in self.trials if goal.allows(trial.point)]
 
 
 def check_split(split: str, specs: Sequence[SampleSpec]) -> None:
@@ -176,18 +181,19 @@ def _search(goal: Goal, tried: _Tried, trials: int, shadow: bool, seed: int) -> 
         from optuna.distributions import FloatDistribution, IntDistribution
 
         low, high, step = _THRESHOLD
+        low = TAKING if goal.taking else low
         space: dict[str, Any] = {n: FloatDistribution(low, high, step=step) for n in tried.classes}
         space |= {
             # Places in the tables, whose order means something.
             "min_area": IntDistribution(0, len(_AREAS) - 1),
-            "dilate": IntDistribution(0, len(_DILATIONS) - 1),
+            "dilate": IntDistribution(0, 0 if goal.taking else len(_DILATIONS) - 1),
         }
         study = optuna.create_study(
             direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed)
         )
         study.enqueue_trial(dict.fromkeys(tried.classes, 0.5) | {"min_area": 0, "dilate": 0})
         for parameters, trial in tried.trials.items():
-            if parameters:
+            if parameters and goal.allows(trial.point):
                 known = optuna.trial.create_trial(
                     params=dict(parameters),
                     distributions=space,

@@ -118,7 +118,7 @@ def _goal_words(tuned: Tuned) -> str:
 def _goal(tuned: Tuned, name: str) -> dict[str, Any]:
     goal, shadow = GOALS[name], tuned.shadow
     plain, best = tuned.trials[0].counts, tuned.chosen(goal).counts
-    apart = held_out(goal, [trial.counts for trial in tuned.trials], shadow)
+    apart = held_out(goal, [trial.counts for trial in tuned.allowed(goal)], shadow)
     gain, interval = difference(goal, best, plain, shadow)
     gain_apart, interval_apart = difference(goal, apart, plain, shadow)
     scores = (float(goal.score(c.sum(axis=0), shadow)) for c in (plain, best, apart))
