@@ -190,6 +190,15 @@ def test_an_ensemble_says_what_any_member_suffers_without_a_band(three: list[Pat
     assert _band("nir", True, told).without == ""
 
 
+def test_an_ensemble_claims_no_licence_that_a_member_lacks(three: list[Path]) -> None:
+    from nubila.curate.ensemble_graph import _licence
+
+    card = load_model(three[0]).card
+    cards = [card.model_copy(update={"licence": own}) for own in ("MIT", "CC0-1.0", "MIT", "")]
+    assert _licence(cards[:3]) == "MIT AND CC0-1.0"
+    assert _licence(cards) == ""
+
+
 def test_the_table_of_members_and_pairs(data: Path, tmp_path: Path) -> None:
     models = [_write(tmp_path / f"{n}.onnx", ("red", "nir")) for n in ("red", "nir")]
     folders = [_kept(tmp_path / "p0", data, (2,), 0), _kept(tmp_path / "p1", data, (3,), 1)]

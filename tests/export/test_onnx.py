@@ -137,6 +137,7 @@ def test_scores_of_another_decision_are_not_put_on_a_card(run: Path, tmp_path: P
     item = json.loads(model.with_suffix(".stac.json").read_text())
     (told,) = item["properties"]["mlm:output"]
     assert load_model(model).card.decision == "kind"
+    assert "license" not in item["properties"], "the recipe claims none"
     assert told["description"].startswith("Decide first between ground")
 
 

@@ -43,6 +43,19 @@ def test_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
     assert load_recipe(_write(folder, recipe.to_yaml())) == recipe
 
 
+@pytest.mark.parametrize(
+    ("file", "name"), [("My Clouds_2.yaml", "my-clouds-2"), ("-é-.yaml", "model")]
+)
+def test_what_is_trained_calls_itself_no_model_that_ships(
+    tmp_path: Path, file: str, name: str
+) -> None:
+    path = tmp_path / file
+    path.write_text(_GOOD, encoding="utf-8")
+    export = load_recipe(path, ["export.summary=Mine."]).export
+    assert (export.name, export.summary, export.licence) == (name, "Mine.", "")
+    assert load_recipe(path, ["export.name=mine"]).export.name == "mine"
+
+
 @pytest.mark.parametrize(("given", "now"), [("true", "any cloud"), ("false", "thin cloud")])
 def test_a_key_of_before_is_read_as_what_it_is_called_now(
     tmp_path: Path, given: str, now: str

@@ -140,10 +140,16 @@ def _card(plan: _Plan, combination: Combination, name: str) -> ModelCard:
         recipe=_recipe(plan, combination),
         measured=tuple(n for n in cards[0].measured if all(n in card.measured for card in cards)),
         limits=tuple(dict.fromkeys(limit for card in cards for limit in card.limits)),
-        licence=" AND ".join(dict.fromkeys(card.licence for card in cards if card.licence)),
+        licence=_licence(cards),
         parameters=sum(card.parameters for card in cards),
         flops_per_pixel=sum(card.flops_per_pixel for card in cards),
     )
+
+
+def _licence(cards: Sequence[ModelCard]) -> str:
+    """Return the licences of all members; empty where one's owner has not said."""
+    told = [card.licence for card in cards]
+    return " AND ".join(dict.fromkeys(told)) if all(told) else ""
 
 
 def _band(name: str, required: bool, cards: Sequence[ModelCard]) -> BandUse:

@@ -243,7 +243,7 @@ def mlm_item(
         "properties": {
             "datetime": when.astimezone(UTC).isoformat().replace("+00:00", "Z"),
             "description": card.summary,
-            "license": card.licence,
+            **({"license": card.licence} if card.licence else {}),
             "mlm:name": card.name,
             "mlm:architecture": architecture,
             "mlm:tasks": ["semantic-segmentation"],

@@ -17,6 +17,11 @@ class Export(Section):
     """What the exported model takes and gives, and says of itself.
 
     Attributes:
+        name: of the model and of its file in the run folder; `load_recipe` takes the recipe file's
+            name where there is none.
+        version: of the weights.
+        summary: a sentence for people.
+        licence: of the weights; empty where their owner has not said.
         output: what the graph gives; see `nubila.models_io.card`.
         decision: ``kind`` asks first whether a pixel is cloud, shadow or ground, by the sums of
             their classes, as a network should that learnt much from labels which leave open what
@@ -29,10 +34,10 @@ class Export(Section):
             the class is on Earth than in the training mixture.
     """
 
-    name: str = Field(default="compact", pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(default="model", pattern=r"^[a-z0-9][a-z0-9-]*$")
     version: str = "1"
     summary: str = ""
-    licence: str = "Apache-2.0"
+    licence: str = ""
     output: Literal["probabilities", "logits", "classes", "mask"] = "probabilities"
     decision: DecisionRule = "class"
     size: int | None = Field(default=None, ge=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ __all__ = ["is_weights_file", "load_recipe"]
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read and check a recipe; paths in it, relative to its folder, come out absolute.
+
+    Where it gives its model no name (`export.name`), that is the file's.
 
     Args:
         path: YAML file.
@@ -45,7 +48,17 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise RecipeError(_explain(file, node, given, error)) from error
-    return _placed(recipe, file.parent)
+    return _placed(_named(recipe, file.stem), file.parent)
+
+
+def _named(recipe: Recipe, stem: str) -> Recipe:
+    """Return the recipe with a name for its model: what is trained is no model that ships."""
+    if "name" in recipe.export.model_fields_set:
+        return recipe
+    name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")
+    if not name:  # of a file in other letters
+        return recipe
+    return recipe.model_copy(update={"export": recipe.export.model_copy(update={"name": name})})
 
 
 def _placed(recipe: Recipe, folder: Path) -> Recipe:
