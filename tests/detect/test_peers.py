@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from nubila.detect import View, open_detector
+from nubila.detect import View, open_detector, version_of
 from nubila.detect import cloudsen12 as cloudsen12_room
 from nubila.errors import BandError, MissingFileError, ModelError
 
@@ -86,6 +86,17 @@ def test_omnicloudmask_sees_red_green_nir_and_0_for_no_data(
     assert detector.lacks(View(image, RGBN, resolution=60.0)) == "no resolution of 50 m or finer"
     with pytest.raises(BandError, match="no resolution of 50 m or finer"):
         detector.detect(View(image, RGBN, resolution=60.0))
+
+
+def test_omnicloudmask_is_told_by_its_weights(omnicloudmask: ModuleType, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"first")
+    detector = open_detector("omnicloudmask", weights=tmp_path)
+    before = version_of(detector)
+    (tmp_path / "old.safetensors").touch()  # which is not asked
+    assert version_of(detector) == before
+    (tmp_path / "two.safetensors").write_bytes(b"second")
+    assert version_of(detector) != before
 
 
 # Name and file of weights as release 1.0.2 has them; before, L2A's file was named as its network.

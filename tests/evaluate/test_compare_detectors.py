@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +10,12 @@ import pytest
 
 from nubila.classes import class_set
 from nubila.datasets import read_manifest
-from nubila.detect import Detection, Output, View, as_detection
+from nubila.detect import Detection, Output, View, as_detection, flipped
 from nubila.errors import InputError, ModelError
 from nubila.evaluate import Buffer, compare, evaluate_together
 from nubila.evaluate.compare_detectors import compare_detectors, open_detectors
 from nubila.evaluate.compare_panels import disputed_samples, draw_disputed, make_disputed
+from nubila.evaluate.compare_report import write_comparison
 from nubila.models_io import load_model
 from tests.evaluate.conftest import write_model
 
@@ -177,6 +179,28 @@ def test_a_first_that_can_judge_nothing_is_told_before_the_others_run(specs) -> 
     blue = Threshold("blue", 0.5, band="blue")  # of the last sample alone
     compare_detectors({"blue": blue, "other": other}, specs)
     assert len(asked) == len(specs)
+
+
+@dataclass(frozen=True)
+class Released(Threshold):
+    version: str = "1.0.0"
+
+
+def test_the_record_tells_the_version_of_each(specs, tmp_path: Path) -> None:
+    (model,) = open_detectors([str(write_model(tmp_path / "one.onnx"))]).values()
+    detectors = {
+        "peer": Released("peer", 0.5),
+        "peer+four": flipped(Released("peer", 0.5), "four"),
+        "one+four": flipped(model, "four"),
+        "rule": Threshold("rule", 0.5),
+    }
+    found = compare_detectors(detectors, specs)
+    paths = write_comparison(found, detectors, specs, tmp_path / "out")
+    told = json.loads(paths["scores"].read_text())["protocol"]["detectors"]
+    assert told["peer"]["version"] == told["peer+four"]["version"] == "1.0.0"
+    assert told["one+four"]["sha256"] == model.model.sha256
+    assert "version" not in told["rule"]
+    assert "peer: version 1.0.0; peer+four" in paths["report"].read_text(encoding="utf-8")
 
 
 def test_merged_classes_are_not_scored_as_single_ones(specs) -> None:

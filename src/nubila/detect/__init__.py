@@ -12,6 +12,7 @@ from nubila.detect.detector import (
 from nubila.detect.flipped import FLIPS, Flipped, flipped
 from nubila.detect.product import own_mask
 from nubila.detect.registry import DETECTORS, open_detector
+from nubila.detect.version import version_of
 
 __all__ = [
     "DETECTORS",
@@ -26,5 +27,6 @@ __all__ = [
     "open_detector",
     "own_mask",
     "refusal",
+    "version_of",
     "view_of",
 ]

@@ -23,6 +23,7 @@ from nubila.bands import SENSORS
 from nubila.codes import from_codes
 from nubila.detect.detector import Detection, Output, View, as_detection, refusal
 from nubila.detect.scale import at_resolution, is_coarser, nearest_to
+from nubila.detect.version import peer_version
 from nubila.detect.weights import check_weights, peer_package, weights_folder
 from nubila.errors import ModelError
 
@@ -108,6 +109,12 @@ class CloudSen12:
     def name(self) -> str:
         """What reports call it."""
         return "cloudsen12"
+
+    @property
+    def version(self) -> str:
+        """The release of the package, and a hash of the weights that are there."""
+        folder = self._folder() or Path()
+        return peer_version("cloudsen12_models", (folder / n.file for n in self._there()))
 
     @property
     def outputs(self) -> tuple[Output, ...]:

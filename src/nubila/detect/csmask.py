@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nubila.detect.detector import Detection, Output, View, refusal
 from nubila.detect.scale import at_resolution, back_to
+from nubila.detect.version import peer_version
 from nubila.errors import MissingExtraError
 
 __all__ = ["Csmask"]
@@ -59,6 +60,11 @@ class Csmask:
         """What reports call it."""
         bands = "" if self.bands is None else f"-{self.bands}"
         return f"ukis-csmask{bands}{'-native' if self.resolution is None else ''}"
+
+    @property
+    def version(self) -> str:
+        """The release of the package, which brings its weights."""
+        return peer_version("ukis-csmask")
 
     @property
     def outputs(self) -> tuple[Output, ...]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nubila.detect.detector import Detection, Output, View, refusal
 from nubila.detect.scale import at_resolution, back_to, coarser
+from nubila.detect.version import peer_version
 from nubila.detect.weights import check_weights, peer_package, weights_folder
 
 __all__ = ["OmniCloudMask"]
@@ -60,6 +61,12 @@ class OmniCloudMask:
         return "omnicloudmask"
 
     @property
+    def version(self) -> str:
+        """The release of the package, and a hash of the weights."""
+        folder, files, _ = _check(self.weights)
+        return peer_version("omnicloudmask", (folder / name for name in files))
+
+    @property
     def outputs(self) -> tuple[Output, ...]:
         """What it tells apart."""
         return _OUTPUTS
@@ -86,7 +93,7 @@ class OmniCloudMask:
         empty = np.isnan(image).any(axis=0)
         coarse = at_resolution(image, view.resolution, _FINEST)
         filled = np.where(np.isnan(coarse), np.float32(0), np.maximum(coarse, _LEAST))
-        folder, version = _check(self.weights)
+        folder, _, version = _check(self.weights)
         found = _package().predict_from_array(
             filled,
             inference_device="cpu",
@@ -113,11 +120,11 @@ def _package() -> ModuleType:
     return peer_package("omnicloudmask", "omnicloudmask")
 
 
-def _check(weights: Path | None) -> tuple[Path, float]:
-    """Return the folder of the newest weights that the package knows, and their version."""
+def _check(weights: Path | None) -> tuple[Path, list[str], float]:
+    """Return folder, files and version of the newest weights that the package knows."""
     _package()
     table = resources.files("omnicloudmask") / "model_download_links.csv"
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     version = max(float(row["version"]) for row in rows)
     files = [row["file_name"] for row in rows if float(row["version"]) == version]
-    return check_weights("omnicloudmask", weights_folder(weights), files), version
+    return check_weights("omnicloudmask", weights_folder(weights), files), files, version

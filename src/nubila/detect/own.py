@@ -35,6 +35,11 @@ class ModelDetector:
         return self.model.card.name
 
     @property
+    def version(self) -> str:
+        """The first digits of the file's SHA-256."""
+        return self.model.sha256[:12]
+
+    @property
     def outputs(self) -> tuple[Output, ...]:
         """What it tells apart."""
         card = self.model.card

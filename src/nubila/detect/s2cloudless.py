@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nubila.detect.detector import Detection, Output, View, as_detection, refusal
 from nubila.detect.scale import at_resolution, nearest_to
+from nubila.detect.version import peer_version
 from nubila.errors import MissingExtraError
 
 __all__ = ["S2Cloudless"]
@@ -54,6 +55,11 @@ class S2Cloudless:
     def name(self) -> str:
         """What reports call it."""
         return "s2cloudless"
+
+    @property
+    def version(self) -> str:
+        """The release of the package, which brings its weights."""
+        return peer_version("s2cloudless")
 
     @property
     def outputs(self) -> tuple[Output, ...]:

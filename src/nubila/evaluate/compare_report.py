@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from nubila._version import __version__
 from nubila.datasets import SampleSpec
-from nubila.detect import Detector
+from nubila.detect import Detector, Flipped
 from nubila.detect.own import ModelDetector
+from nubila.detect.version import Versioned
 from nubila.evaluate.compare_detectors import BASELINES, Comparison
 from nubila.evaluate.compare_panels import disputed_section, draw_disputed, make_disputed
 from nubila.evaluate.gallery import scene_section
@@ -165,21 +166,26 @@ def _judged(samples: Sequence[Any], of: int, lacking: Mapping[str, int]) -> dict
 
 
 def _about(detector: Detector) -> dict[str, Any]:
-    """Return what a detector is, for the record."""
+    """Return what a detector is, for the record; its name tells its flips."""
+    if isinstance(detector, Flipped):
+        return _about(detector.detector)
     known: dict[str, Any] = {
         "outputs": [{"code": o.code, "stands_for": list(o.stands_for)} for o in detector.outputs]
     }
     if isinstance(detector, ModelDetector):
         card = detector.model.card
         known |= {"version": card.version, "sha256": detector.model.sha256}
+    elif isinstance(detector, Versioned):
+        known["version"] = detector.version
     return known
 
 
 def _files(about: Mapping[str, Mapping[str, Any]]) -> str:
     return "; ".join(
-        f"{name}: version {a['version']}, SHA-256 {a['sha256'][:16]}"
+        f"{name}: version {a['version']}"
+        + (f", SHA-256 {a['sha256'][:16]}" if "sha256" in a else "")
         for name, a in about.items()
-        if "sha256" in a
+        if "version" in a
     )
 
 
