@@ -41,7 +41,7 @@ def _some(seed: int) -> np.ndarray:
 
 
 def test_what_is_kept_is_read_back(tmp_path: Path, specs: tuple[SampleSpec, ...]) -> None:
-    writer = PredictionWriter(tmp_path / "kept", OUTPUTS, {"detector": "toy"})
+    writer = PredictionWriter(tmp_path / "kept", OUTPUTS)
     wanted = _some(0)
     wanted[:, 2, 3:5] = np.nan
     grid = Grid(rasterio.CRS.from_epsg(32633), Affine(10, 0, 5e5, 0, -10, 5e6), (5, 7))
@@ -50,7 +50,6 @@ def test_what_is_kept_is_read_back(tmp_path: Path, specs: tuple[SampleSpec, ...]
     row = found[specs[0].id]
     assert (row.model, row.fold, row.line) == ("toy@1", "2", specs[0].line)
     assert found.outputs == OUTPUTS
-    assert found.about == {"detector": "toy"}
     np.testing.assert_allclose(found.read(row.id), wanted, atol=0.002)
     with rasterio.open(found.folder / row.file) as data:
         assert data.crs == grid.crs
@@ -91,6 +90,45 @@ def test_a_killed_run_goes_on(tmp_path: Path, specs: tuple[SampleSpec, ...]) -> 
     np.testing.assert_allclose(found.read(specs[0].id), _some(2), atol=0.0021)
 
 
+@pytest.mark.parametrize(("model", "digest"), [("b", "1"), ("a", "2")])
+def test_a_run_that_is_killed_before_its_row_leaves_the_earlier_prediction_whole(
+    model: str,
+    digest: str,
+    tmp_path: Path,
+    specs: tuple[SampleSpec, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = tmp_path / "kept"
+    PredictionWriter(kept, OUTPUTS).write(specs[0], _some(0), model="a", digest="1")
+    with monkeypatch.context() as killed:
+        killed.setattr(PredictionWriter, "_add", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            PredictionWriter(kept, OUTPUTS).write(specs[0], _some(1), model=model, digest=digest)
+    again = PredictionWriter(kept, OUTPUTS)
+    assert again.done(specs[0].id, "a", "1")
+    assert not again.done(specs[0].id, model, digest)
+    np.testing.assert_allclose(open_predictions(kept).read(specs[0].id), _some(0), atol=0.0021)
+    row = again.write(specs[0], _some(1), model=model, digest=digest)
+    np.testing.assert_allclose(open_predictions(kept).read(specs[0].id), _some(1), atol=0.0021)
+    assert [path.name for path in (kept / "rasters").iterdir()] == [Path(row.file).name]
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_table_that_names_files_elsewhere_gets_none_of_them_deleted(
+    tmp_path: Path, specs: tuple[SampleSpec, ...]
+) -> None:
+    mine, kept = tmp_path / "mine.tif", tmp_path / "kept"
+    mine.touch()
+    row = PredictionWriter(kept, OUTPUTS).write(specs[0], _some(0), model="a")
+    table = kept / "predictions.csv"
+    table.write_text(table.read_text().replace(row.file, "../mine.tif"))
+    PredictionWriter(kept, OUTPUTS).write(specs[0], _some(0), model="b")
+    assert mine.is_file()
+
+
 def test_two_writers_at_once_both_show(tmp_path: Path, specs: tuple[SampleSpec, ...]) -> None:
     first, second = (PredictionWriter(tmp_path / "kept", OUTPUTS) for _ in range(2))
     first.write(specs[0], _some(0), model="a", fold="0")
@@ -114,12 +152,12 @@ def test_a_table_of_before_there_were_digests_is_read_and_mended(
     kept = tmp_path / "kept"
     PredictionWriter(kept, OUTPUTS).write(specs[0], _some(0), model="a", fold="1")
     table = kept / "predictions.csv"
-    table.write_text("".join(f"{s.rpartition(',')[0]}\n" for s in table.read_text().splitlines()))
+    table.write_text("".join(f"{s.rsplit(',', 2)[0]}\n" for s in table.read_text().splitlines()))
     assert open_predictions(kept)[specs[0].id].fold == "1"
     writer = PredictionWriter(kept, OUTPUTS)
     assert not writer.done(specs[0].id, "a", image_digest(specs[0]))
     writer.write(specs[1], _some(1), model="a", digest="1")
-    assert {line.count(",") for line in table.read_text().splitlines()} == {6}
+    assert {line.count(",") for line in table.read_text().splitlines()} == {7}
     found = open_predictions(kept)
     assert [found[spec.id].digest for spec in specs[:2]] == ["", "1"]
 
@@ -154,7 +192,9 @@ def test_what_an_image_or_its_reading_changed_is_predicted_anew_and_nothing_else
     after = _bright(data)
     assert KeptDetector(open_predictions(data / "kept")).version != teacher
     assert after[specs[0].id] > before[specs[0].id]
-    assert sum(path.stat().st_mtime_ns != when for path, when in rasters.items()) == 1
+    now = {path: path.stat().st_mtime_ns for path in (data / "kept/rasters").iterdir()}
+    assert len(now) == len(rasters)
+    assert len(now.items() & rasters.items()) == 2
     rows = [cells for _, cells in manifest_rows(data / "manifest.csv")]
     write_manifest(data / "manifest.csv", [rows[0], rows[1] | {"scale": "0.5"}, rows[2]])
     assert _bright(data)[specs[1].id] < after[specs[1].id]

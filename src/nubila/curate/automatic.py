@@ -25,11 +25,10 @@ from nubila.curate.predictions import raster_name
 from nubila.curate.pseudo import Sureness, mean_detection, sure_sets, sure_share
 from nubila.curate.shadow import lit, shadow_sets
 from nubila.curate.surface import SURFACE, snow_line, surface_sets
-from nubila.curate.teachers import teacher_version
 from nubila.curate.thickness import thickness_sets, under_cirrus
 from nubila.datasets import SampleSpec, load_sample
 from nubila.datasets.sample import unseen
-from nubila.detect import Detection, Detector, View, view_of
+from nubila.detect import Detection, Detector, View, version_of, view_of
 from nubila.errors import InputError
 from nubila.raster.atomic import atomic_path
 
@@ -188,7 +187,7 @@ class Means:
     @property
     def told(self) -> str:
         """The same in words: masks carry it, so that those made in another way are made anew."""
-        names = ", ".join(teacher_version(detector) for detector in self.detectors) or "none"
+        names = ", ".join(version_of(detector) for detector in self.detectors) or "none"
         rules = f"indices {self.indices and _RULES}" + ("" if self.cirrus else ", no cirrus")
         return f"{names}; flips {self.flips}; {self.sureness}; {rules}; replace {self.replace}"
 

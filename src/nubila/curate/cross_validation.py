@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nubila.classes import class_set
-from nubila.curate.network import network_probabilities
+from nubila.curate.network import network_probabilities, network_version
 from nubila.curate.origin import image_digest
 from nubila.curate.predictions import Output, PredictionWriter, open_predictions
 from nubila.curate.tallies import sample_tally
@@ -97,17 +96,16 @@ def train_fold(
     best = fit(own, target / f"fold-{fold}", resume=resume, report=report)
     specs = read_manifest(str(own.data.manifest), root=own.data.root, split=own.data.validation)
     outputs = [Output(name, class_set(members)) for name, members in own.classes.items()]
-    version = f"{target.name}/fold-{fold}@{hashlib.sha256(best.read_bytes()).hexdigest()[:12]}"
-    about = {"recipe": recipe.export.name, "manifest": str(recipe.data.manifest)}
     decision = recipe.export.decision
-    writer = PredictionWriter(target / _PREDICTIONS, outputs, about, decision=decision)
+    version = network_version(f"{target.name}/fold-{fold}", best, decision)
+    writer = PredictionWriter(target / _PREDICTIONS, outputs)
     left = writer.left(specs, version)
     if left:
         network = load_weights(best)
         for spec in left:
             digest = image_digest(spec)  # before it is read, for it may change meanwhile
             found = sample_probabilities(network, own, spec)
-            writer.write(spec, found, model=version, fold=fold, digest=digest)
+            writer.write(spec, found, model=version, fold=fold, decision=decision, digest=digest)
     report(f"fold {fold}: {len(specs)} predictions in {writer.folder}")
     return best
 

@@ -64,10 +64,9 @@ class Members:
         order = tuple(tuple(one.outputs.index(output) for output in first) for one in found)
         return cls(names, found, first, order)
 
-    @property
-    def decision(self) -> DecisionRule:
+    def decision(self, sample_id: str) -> DecisionRule:
         """How classes follow: by kind as soon as one member decides so, as the graph does."""
-        return "kind" if any(one.decision == "kind" for one in self.kept) else "class"
+        return "kind" if any(one[sample_id].decision == "kind" for one in self.kept) else "class"
 
     def read(self, sample_id: str) -> NDArray[np.float32]:
         """Return (members, outputs, rows, columns), NaN where one of them did not judge.
@@ -147,21 +146,20 @@ def study(
     tallies: dict[tuple[int, ...], list[SampleTally]] = {group: [] for group in groups}
     same = dict.fromkeys(combinations(range(number), 2), 0)
     codes = [class_code(output.name) for output in members.outputs]
-    kinds = kinds_of(codes, members.decision)
     labelled = 0
     parts = _parts(specs)
     moments = [_nothing(len(outputs), number)] * (max(parts) + 1)
     for spec, part, label, found in _samples(members, specs, parts):
         judged = (label != 0) & ~np.isnan(found[0, 0])
+        decision = members.decision(spec.id)
+        kinds = kinds_of(codes, decision)
         labelled += int(judged.sum())
         called = [likeliest(np.nan_to_num(one), kinds)[1] for one in found]
         for one, other in same:
             same[one, other] += int((called[one] == called[other])[judged].sum())
         for group in groups:
             mixed = found[list(group)].mean(axis=0)
-            tallies[group].append(
-                sample_tally(spec, label, mixed, members.outputs, members.decision)
-            )
+            tallies[group].append(sample_tally(spec, label, mixed, members.outputs, decision))
         if kind != "mean":
             moments[part] = moments[part] + Moments.of(found, label, outputs)
     lines = []
@@ -176,7 +174,13 @@ def study(
     if len(moments) > 1:
         fitted = [fit_weights(total - own, kind, per_class=per_class) for own in moments]
         held_out = [
-            sample_tally(spec, label, fitted[part].apply(found), members.outputs, members.decision)
+            sample_tally(
+                spec,
+                label,
+                fitted[part].apply(found),
+                members.outputs,
+                members.decision(spec.id),
+            )
             for spec, part, label, found in _samples(members, specs, parts)
         ]
         lines.append(Line(f"all, {kind} weights", _summary(held_out, members)))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nubila.classes import class_code
+from nubila.classes import DecisionRule, class_code
 from nubila.datasets.order import order_bands
 from nubila.datasets.sample import unseen
 from nubila.detect import Detection, Output, View, refusal
@@ -21,7 +21,7 @@ from nubila.scenes.statistics import scene_statistics
 from nubila.train.state import load_weights
 from nubila.train.validate import logits_of, statistics_of
 
-__all__ = ["NetworkDetector", "network_probabilities"]
+__all__ = ["NetworkDetector", "network_probabilities", "network_version"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class NetworkDetector:
     """The averaged weights of a checkpoint; in PyTorch, so that nothing has to be exported.
 
     Attributes:
-        name: what tells it from any other: its folder, and a hash of the file.
+        name: what tells it from any other, as `network_version` with its folder gives it.
         network: in evaluation mode.
         recipe: for bands and classes.
     """
@@ -45,8 +45,8 @@ class NetworkDetector:
         Raises:
             NubilaError: there is no such file, or it is no checkpoint of nubila's.
         """
-        digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-        return cls(f"{checkpoint.parent.name}@{digest[:12]}", load_weights(checkpoint), recipe)
+        name = network_version(checkpoint.parent.name, checkpoint, recipe.export.decision)
+        return cls(name, load_weights(checkpoint), recipe)
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -67,6 +67,12 @@ class NetworkDetector:
             raise refusal(self, view)
         found = network_probabilities(self.network, self.recipe, view.image, view.bands)
         return Detection(found, self.outputs, decision=self.recipe.export.decision)
+
+
+def network_version(name: str, checkpoint: Path, decision: DecisionRule) -> str:
+    """Return what tells a network from others, and from itself with classes decided otherwise."""
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    return f"{name}@{digest[:12]}{'-kind' if decision == 'kind' else ''}"
 
 
 def network_probabilities(

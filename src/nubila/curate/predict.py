@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from nubila.classes import CLASS_NAMES, DecisionRule
+from nubila.classes import CLASS_NAMES
 from nubila.curate.origin import image_digest
 from nubila.curate.predictions import Output, Predictions, PredictionWriter, open_predictions
 from nubila.datasets import SampleSpec, load_sample
-from nubila.detect import Detector, Flipped, view_of
-from nubila.detect.own import ModelDetector
+from nubila.detect import Detector, version_of, view_of
 
-__all__ = ["detector_version", "keep_predictions"]
+__all__ = ["keep_predictions"]
 
 
 def keep_predictions(
@@ -44,8 +43,8 @@ def keep_predictions(
         OutputError: the folder cannot be written.
     """
     outputs = [Output(CLASS_NAMES[o.code], o.bits) for o in detector.outputs]
-    version = detector_version(detector)
-    writer = PredictionWriter(folder, outputs, {"detector": version}, decision=_decision(detector))
+    version = version_of(detector)
+    writer = PredictionWriter(folder, outputs)
     left = writer.left(specs, version)
 
     def predict(spec: SampleSpec) -> str:
@@ -54,8 +53,10 @@ def keep_predictions(
         view = view_of(load_sample(spec))
         if lacking := detector.lacks(view):
             return f"{spec.id}: {detector.name} cannot judge it: {lacking}"
-        found = detector.detect(view).probabilities
-        writer.write(spec, found, model=version, digest=digest)
+        found = detector.detect(view)
+        writer.write(
+            spec, found.probabilities, model=version, decision=found.decision, digest=digest
+        )
         return ""
 
     done = {spec.id for spec in specs}
@@ -69,19 +70,3 @@ def keep_predictions(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return open_predictions(folder).only(done)
-
-
-def _decision(detector: Detector) -> DecisionRule:
-    """Return how a detector's classes follow from its probabilities."""
-    if isinstance(detector, Flipped):
-        return _decision(detector.detector)
-    return detector.model.card.decision if isinstance(detector, ModelDetector) else "class"
-
-
-def detector_version(detector: Detector) -> str:
-    """Return the detector's name, and of a model file what tells it from another of that name."""
-    if isinstance(detector, Flipped):
-        return f"{detector_version(detector.detector)}+{detector.flips}"
-    if isinstance(detector, ModelDetector):
-        return f"{detector.name}@{detector.model.sha256[:12]}"
-    return detector.name

@@ -2,13 +2,15 @@
 
 ::
 
-    predictions.json   what each output is, how classes follow, and what made the predictions
-    predictions.csv    a row a sample: id, line, manifest, file, model, fold, digest
+    predictions.json   what each output is
+    predictions.csv    a row a sample: id, line, manifest, file, model, fold, decision, digest
     rasters/*.tif      a file a sample: one band an output, as `nubila mask --probabilities` has it
 
 Each raster is written whole or not at all, and its row only once it is there; the table is only
-ever added to, and a later row of a sample stands in for an earlier one. So a killed run goes on
-where it stopped, and folds may be predicted by processes side by side.
+ever added to, and a later row of a sample stands in for an earlier one. A raster by another model,
+or of an image that has changed, has another name, and the earlier one goes once its row is out of
+force. So a killed run goes on where it stopped, no row is ever told of another's pixels, and folds
+may be predicted by processes side by side.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from threading import Lock
@@ -37,6 +40,7 @@ from nubila.curate.origin import image_digest
 from nubila.datasets import SampleSpec
 from nubila.errors import InputError, NubilaError
 from nubila.infer.decide import PROBABILITY_NO_DATA, PROBABILITY_SCALE, scale_probabilities
+from nubila.infer.provenance import VERSION_TAG
 from nubila.raster import Grid
 from nubila.raster.atomic import atomic_path, make_folder
 from nubila.raster.cog import CogLook, write_cog
@@ -54,8 +58,9 @@ __all__ = [
 _ABOUT: Final = "predictions.json"
 _TABLE: Final = "predictions.csv"
 _RASTERS: Final = "rasters"
-_COLUMNS: Final = ("id", "line", "manifest", "file", "model", "fold", "digest")
-_FORMAT: Final = 2  # 1: without digests
+_COLUMNS: Final = ("id", "line", "manifest", "file", "model", "fold", "decision", "digest")
+_LATER: Final = ("decision", "digest")  # columns that earlier formats lack
+_FORMAT: Final = 3  # 1: without digests; 2: with one decision for all, in predictions.json
 _NAME_LENGTH: Final = 60
 
 
@@ -81,8 +86,9 @@ class PredictionRow:
         line: of the manifest, 0 for none.
         manifest: where the sample is listed.
         file: of the raster, relative to the folder.
-        model: what made it; a prediction is made anew when this changes.
+        model: what made it, weights and decision; a prediction is made anew when this changes.
         fold: the fold that was left out of the model's training, or empty.
+        decision: how classes follow from the probabilities, as of `ModelCard.decision`.
         digest: of the image and how it was read, as `origin.image_digest` gives it; a prediction
             is made anew when this changes. Empty where nobody said.
     """
@@ -93,6 +99,7 @@ class PredictionRow:
     file: str
     model: str
     fold: str
+    decision: DecisionRule = "class"
     digest: str = ""
 
 
@@ -102,20 +109,12 @@ class Predictions(Mapping[str, PredictionRow]):
     Attributes:
         folder: where they lie.
         outputs: what each band is the probability of.
-        about: what made them, as their writer said.
-        decision: how classes follow from probabilities, as of `ModelCard.decision`.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        outputs: Sequence[Output],
-        about: Mapping[str, Any],
-        rows: Mapping[str, PredictionRow],
-        decision: DecisionRule = "class",
+        self, folder: Path, outputs: Sequence[Output], rows: Mapping[str, PredictionRow]
     ) -> None:
-        self.folder, self.outputs, self.about = folder, tuple(outputs), dict(about)
-        self.decision: DecisionRule = decision
+        self.folder, self.outputs = folder, tuple(outputs)
         self._rows = dict(rows)
 
     def __getitem__(self, sample_id: str) -> PredictionRow:
@@ -127,10 +126,15 @@ class Predictions(Mapping[str, PredictionRow]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def decision(self) -> DecisionRule:
+        """How classes follow where one rule is wanted for all: by kind as soon as one does so."""
+        return "kind" if any(row.decision == "kind" for row in self._rows.values()) else "class"
+
     def only(self, ids: Collection[str]) -> Predictions:
         """Return the predictions of some samples alone."""
         rows = {name: row for name, row in self._rows.items() if name in ids}
-        return Predictions(self.folder, self.outputs, self.about, rows, self.decision)
+        return Predictions(self.folder, self.outputs, rows)
 
     def read(self, sample_id: str) -> NDArray[np.float32]:
         """Return (outputs, rows, columns) probabilities, NaN where nothing was judged.
@@ -165,22 +169,13 @@ class PredictionWriter:
     Args:
         folder: made if it is not there.
         outputs: what each band is the probability of.
-        about: what makes the predictions, for the record; anything that JSON knows.
-        decision: how classes follow from probabilities, as of `ModelCard.decision`.
 
     Raises:
         InputError: the folder holds predictions of other outputs.
         OutputError: the folder cannot be written.
     """
 
-    def __init__(
-        self,
-        folder: str | Path,
-        outputs: Sequence[Output],
-        about: Mapping[str, Any] | None = None,
-        *,
-        decision: DecisionRule = "class",
-    ) -> None:
+    def __init__(self, folder: str | Path, outputs: Sequence[Output]) -> None:
         self.folder = make_folder(folder)
         self.outputs = tuple(outputs)
         self._lock = Lock()
@@ -190,8 +185,8 @@ class PredictionWriter:
         else:
             self._rows = {}
             (self.folder / _TABLE).unlink(missing_ok=True)
-        _write_about(self.folder / _ABOUT, self.outputs, about or {}, decision)
-        self._mend_table()
+        self._mend_table()  # first, for what is written next holds no decision any more
+        _write_about(self.folder / _ABOUT, self.outputs)
 
     def done(self, sample_id: str, model: str, digest: str) -> bool:
         """Tell whether a sample's prediction by this model is there, of this very image."""
@@ -218,6 +213,7 @@ class PredictionWriter:
         *,
         model: str,
         fold: str = "",
+        decision: DecisionRule = "class",
         digest: str = "",
         grid: Grid | None = None,
     ) -> PredictionRow:
@@ -227,8 +223,9 @@ class PredictionWriter:
             spec: the sample.
             probabilities: (outputs, rows, columns), NaN where nothing was judged. They are kept in
                 steps of 0.4 %.
-            model: what made it.
+            model: what made it, by a name that changes with its weights and with its decision.
             fold: the fold that was left out of the model's training.
+            decision: how classes follow from the probabilities, as of `ModelCard.decision`.
             digest: of the image and how it is read, told before it was read.
             grid: where the pixels lie; None for no georeference.
 
@@ -241,17 +238,22 @@ class PredictionWriter:
                 f"probabilities of shape {probabilities.shape} for {len(self.outputs)} outputs"
             )
         shape = probabilities.shape[1], probabilities.shape[2]
-        file = f"{_RASTERS}/{raster_name(spec.id)}"
+        file = f"{_RASTERS}/{raster_name(spec.id, model, digest)}"
         look = CogLook(
             nodata=PROBABILITY_NO_DATA,
             overviews="average",
             descriptions=[output.name for output in self.outputs],
             scale=PROBABILITY_SCALE,
-            tags={"NUBILA_SAMPLE": spec.id, "NUBILA_MODEL": model, "NUBILA_FOLD": fold},
+            tags={
+                VERSION_TAG: __version__,
+                "NUBILA_SAMPLE": spec.id,
+                "NUBILA_MODEL": model,
+                "NUBILA_FOLD": fold,
+            },
         )
         where = grid or Grid(None, Affine.identity(), shape)
         write_cog(self.folder / file, scale_probabilities(probabilities), grid=where, look=look)
-        row = PredictionRow(spec.id, spec.line, spec.manifest, file, model, fold, digest)
+        row = PredictionRow(spec.id, spec.line, spec.manifest, file, model, fold, decision, digest)
         self._add(row)
         return row
 
@@ -270,7 +272,7 @@ class PredictionWriter:
         content = path.read_bytes() if path.is_file() else b""
         if not content:
             _append(path, header)
-        elif not content.startswith(header.encode()):  # of before there were digests
+        elif not content.startswith(header.encode()):  # of an earlier format
             with atomic_path(path) as temporary:
                 rows = [header, *map(_row_line, self._rows.values())]
                 temporary.write_text("".join(rows), encoding="utf-8", newline="")
@@ -279,8 +281,13 @@ class PredictionWriter:
 
     def _add(self, row: PredictionRow) -> None:
         with self._lock:
+            before = self._rows.get(row.id)
             _append(self.folder / _TABLE, _row_line(row))
             self._rows[row.id] = row
+        if before is not None and before.file != row.file:
+            # Where somebody reads it, Windows keeps it. Nothing outside of the folder goes.
+            with suppress(OSError):
+                (self.folder / _RASTERS / PurePath(before.file).name).unlink()
 
 
 def open_predictions(folder: str | Path) -> Predictions:
@@ -303,27 +310,31 @@ def open_predictions(folder: str | Path) -> Predictions:
         raise InputError(f"{folder / _ABOUT}: cannot be understood: {error!r}") from error
     if about.get("format", 0) > _FORMAT:
         raise InputError(f"{folder / _ABOUT}: is of a newer nubila; this one reads up to {_FORMAT}")
-    rows = {row.id: row for row in _rows(text) if (folder / row.file).is_file()}
-    # Folders of before there was a choice do not say.
-    by_kind = about.get("decision") == "kind"
-    decision: DecisionRule = "kind" if by_kind else "class"
-    return Predictions(folder, outputs, about.get("made_by", {}), rows, decision)
+    # Folders of before there was a choice do not say; those of before format 3 say it for all.
+    rows = {row.id: row for row in _rows(text, about.get("decision", "class"))}
+    there = {name: row for name, row in rows.items() if (folder / row.file).is_file()}
+    return Predictions(folder, outputs, there)
 
 
-def _rows(text: str) -> Iterator[PredictionRow]:
+def _rows(text: str, decision: str) -> Iterator[PredictionRow]:
     """Give the rows of a table without those that a killed process left half-written."""
     lines = text.split("\n")
-    columns = len(_COLUMNS) - (_COLUMNS[-1] not in lines[0])  # format 1 has no digests
+    header = next(csv.reader(lines[:1]), [])
+    columns = [name for name in _COLUMNS if name in header or name not in _LATER]
     for line_text in lines:  # one by one: a line cut in a quoted cell ends there
         cells = next(csv.reader([line_text]), [])
-        if len(cells) == columns and cells[1].isdecimal():
-            yield PredictionRow(cells[0], int(cells[1]), *cells[2:])
+        if len(cells) == len(columns) and cells[1].isdecimal():
+            known: dict[str, Any] = {"decision": decision, **dict(zip(columns, cells, strict=True))}
+            known["line"] = int(known["line"])
+            known["decision"] = "kind" if known["decision"] == "kind" else "class"
+            yield PredictionRow(**known)
 
 
-def raster_name(sample_id: str) -> str:
-    """Return a file name that any file system takes, another for each id."""
+def raster_name(sample_id: str, *made_of: str) -> str:
+    """Return a file name that any file system takes, another for each id and what it is made of."""
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", PurePath(sample_id).name)[-_NAME_LENGTH:]
-    return f"{readable}-{hashlib.sha256(sample_id.encode()).hexdigest()[:12]}.tif"
+    told = "\0".join((sample_id, *made_of))
+    return f"{readable}-{hashlib.sha256(told.encode()).hexdigest()[:12]}.tif"
 
 
 def _row_line(row: PredictionRow) -> str:
@@ -345,15 +356,10 @@ def _append(path: Path, text: str) -> None:
         os.close(handle)
 
 
-def _write_about(
-    path: Path, outputs: Sequence[Output], about: Mapping[str, Any], decision: DecisionRule
-) -> None:
+def _write_about(path: Path, outputs: Sequence[Output]) -> None:
     content = {
         "format": _FORMAT,
-        "nubila": __version__,
         "outputs": [{"name": o.name, "classes": _members(o.classes)} for o in outputs],
-        "decision": decision,
-        "made_by": dict(about),
     }
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -33,6 +33,7 @@ from nubila.curate.cross_validation import (
     train_fold,
 )
 from nubila.curate.fold_table import make_folds
+from nubila.curate.network import network_version
 from nubila.curate.origin import image_digest
 from nubila.curate.predictions import Output, Predictions, PredictionWriter, open_predictions
 from nubila.curate.pseudo import Sureness
@@ -285,17 +286,17 @@ def _predict(
     outputs = [Output(name, class_set(members)) for name, members in job.recipe.classes.items()]
     kept = []
     for place, checkpoint in enumerate(checkpoints):
-        version = f"{folder.name}@{hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:12]}"
+        decision = job.recipe.export.decision
+        version = network_version(folder.name, checkpoint, decision)
         target = folder / "predictions" / str(place)
-        about, decision = {"recipe": job.recipe.export.name}, job.recipe.export.decision
-        writer = PredictionWriter(target, outputs, about, decision=decision)
+        writer = PredictionWriter(target, outputs)
         left = writer.left(specs, version)
         network = load_weights(checkpoint) if left else None
         for spec in left:
             assert network is not None  # there is something left to predict
             digest = image_digest(spec)  # before it is read, for it may change meanwhile
             found = sample_probabilities(network, job.recipe, spec)
-            writer.write(spec, found, model=version, digest=digest)
+            writer.write(spec, found, model=version, decision=decision, digest=digest)
         kept.append(open_predictions(target))
     return tuple(kept)
 

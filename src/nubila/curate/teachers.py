@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nubila.classes import CLASS_NAMES, class_code
-from nubila.curate.predict import detector_version
 from nubila.curate.predictions import Predictions, open_predictions
 from nubila.detect import FLIPS, Detection, Detector, Output, View, open_detector
 from nubila.errors import BandError, InputError
 
-__all__ = ["KeptDetector", "open_teacher", "outputs_of", "teacher_version"]
+__all__ = ["KeptDetector", "open_teacher", "outputs_of"]
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,9 @@ class KeptDetector:
 
     @property
     def version(self) -> str:
-        """The name, and what tells it from another of that name, or from itself later."""
+        """What tells them from those of another time: a hash of what made each, of which image."""
         rows = sorted((row.id, row.model, row.digest) for row in self.predictions.values())
-        return f"{self.name}@{hashlib.sha256(repr(rows).encode()).hexdigest()[:12]}"
+        return hashlib.sha256(repr(rows).encode()).hexdigest()[:12]
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -65,7 +64,7 @@ class KeptDetector:
             )
         # Kept in steps of 0.4 %; what that takes from their sum is given back.
         shares = found / found.sum(axis=0).clip(1e-6)
-        return Detection(shares, self.outputs, decision=self.predictions.decision)
+        return Detection(shares, self.outputs, decision=self.predictions[view.name].decision)
 
 
 def open_teacher(name: str) -> Detector:
@@ -96,8 +95,3 @@ def outputs_of(predictions: Predictions) -> tuple[Output, ...]:
         )
         for output in predictions.outputs
     )
-
-
-def teacher_version(detector: Detector) -> str:
-    """Return what tells a teacher from another, and from itself with other weights."""
-    return detector.version if isinstance(detector, KeptDetector) else detector_version(detector)

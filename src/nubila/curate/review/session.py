@@ -205,7 +205,7 @@ class Review:
         if self.predictions is None or item.spec.id not in self.predictions:
             return None
         kept = self.predictions
-        return prediction_sets(kept.read(item.spec.id), kept.outputs, kept.decision)
+        return prediction_sets(kept.read(item.spec.id), kept.outputs, kept[item.spec.id].decision)
 
     def _prediction_digest(self, item: Item) -> str:
         if self.predictions is None or item.spec.id not in self.predictions:
