@@ -44,6 +44,7 @@ __all__ = [
     "RecipeError",
     "command_line",
     "nearest",
+    "reason",
 ]
 
 
@@ -118,6 +119,15 @@ def command_line(*words: object) -> str:
     "nubila export 'my run' -o model.onnx"
     """
     return shlex.join(map(str, words))
+
+
+def reason(error: Exception) -> str:
+    """Return why something failed; of the system's errors without their number and file.
+
+    >>> reason(FileNotFoundError(2, "No such file or directory", "a.yaml"))
+    'No such file or directory'
+    """
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nubila.cli import app, main
+from nubila.errors import InputError
 from nubila.models_io import load_model
 from tests.toy_run import write_toy_recipe
 
@@ -39,3 +40,18 @@ def test_a_recipe_is_checked_with_what_is_set(tmp_path: Path) -> None:
     arguments = ["recipe", "check", str(write_toy_recipe(tmp_path)), "--set", "optim.lr=0.125"]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0 and "lr: 0.125" in done.output
+
+
+def test_a_folder_of_no_run_is_told(tmp_path: Path) -> None:
+    arguments = ["export", str(tmp_path), "-o", str(tmp_path / "model.onnx")]
+    with pytest.raises(InputError, match=f"{tmp_path}: no run folder of nubila train"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "command", [["recipe", "check"], ["run"], ["train"], ["sweep"], ["slurm"], ["rounds"]]
+)
+def test_help_says_where_paths_of_a_change_are_taken_from(command: list[str]) -> None:
+    done = CliRunner().invoke(app, [*command, "--help"])
+    text = " ".join(done.output.replace("│", " ").split())
+    assert "Paths are taken from the recipe's folder" in text

@@ -206,6 +206,11 @@ def test_what_is_no_area_is_refused(value, message):
         read_area(value)
 
 
+def test_a_file_of_an_area_that_is_not_there_is_told_in_words(tmp_path):
+    with pytest.raises(InputError, match=r"x.geojson: cannot be read as GeoJSON: No such file"):
+        read_area(tmp_path / "x.geojson")
+
+
 def test_an_unknown_crs_is_refused():
     with pytest.raises(InputError, match="EPSG:999999"):
         read_area(TRIANGLE, "EPSG:999999")

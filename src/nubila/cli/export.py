@@ -90,10 +90,13 @@ def export(
     nubila export runs/tiny -o tiny.onnx --output mask --size 224
     nubila export runs/default -o compact.onnx --fp16 --int8 --prune 0.3
     """  # noqa: D301 (the backslashes are backspaces: what follows keeps its lines)
-    from nubila.errors import command_line
-    from nubila.export import ExportOptions, export_onnx
+    from nubila.errors import InputError, command_line
 
     check_onnx(output)
+    if not (run / "recipe.yaml").is_file():
+        raise InputError(f"{run}: no run folder of nubila train: there is no recipe.yaml in it")
+    from nubila.export import ExportOptions, export_onnx
+
     options = ExportOptions(
         output=_kind(gives),
         size=size,

@@ -59,7 +59,11 @@ SideBySide: TypeAlias = Annotated[
 ]
 Changes: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change a value: optim.lr=1e-4.", metavar="KEY=VALUE"),
+    typer.Option(
+        "--set",
+        help="Change a value: optim.lr=1e-4. Paths are taken from the recipe's folder, as in it.",
+        metavar="KEY=VALUE",
+    ),
 ]
 Improbable: TypeAlias = Annotated[
     float, typer.Option(min=0, max=1, help="A class below this probability is ruled out.")

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from nubila.cli.options import Changes
+
 __all__ = ["recipe"]
 
 recipe = typer.Typer(help="Recipes: their schema, and checking one.", no_args_is_help=True)
@@ -24,10 +26,7 @@ def schema() -> None:
 @recipe.command()
 def check(
     path: Annotated[str, typer.Argument(metavar="RECIPE", help="YAML file.", show_default=False)],
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a value: optim.lr=1e-4.", metavar="KEY=VALUE"),
-    ] = None,
+    changes: Changes = None,
 ) -> None:
     """Check a recipe and print it with every default written out."""
     from nubila.recipe import load_recipe

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nubila.cli.options import Changes
+
 __all__ = ["run"]
 
 
@@ -26,10 +28,7 @@ def run(
         Path | None,
         typer.Option(help="ONNX file to evaluate and to mask with, in place of the run's own."),
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a value: optim.lr=1e-4.", metavar="KEY=VALUE"),
-    ] = None,
+    changes: Changes = None,
 ) -> None:
     """Do what a recipe says, from labels to masks; what is done is not done again."""
     from nubila.errors import RecipeError, nearest

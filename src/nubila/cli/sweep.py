@@ -30,7 +30,12 @@ def sweep(
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change a value of all trials.", metavar="KEY=VALUE"),
+        typer.Option(
+            "--set",
+            help="Change a value of all trials. Paths are taken from the recipe's folder, as in "
+            "it.",
+            metavar="KEY=VALUE",
+        ),
     ] = None,
 ) -> None:
     """Train a recipe with many values, and compare; finished trials are not done again."""

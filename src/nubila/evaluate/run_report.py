@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from nubila.errors import InputError
+from nubila.errors import InputError, reason
 from nubila.evaluate.html import details, document, note, percent, picture, section, table
 from nubila.evaluate.page import score_sections, summary_of
 from nubila.evaluate.svg import curves
@@ -133,7 +133,7 @@ def _json(path: Path) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON: {error}") from error
+        raise InputError(f"{path}: cannot be read as JSON: {reason(error)}") from error
     if not isinstance(found, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(found).__name__}")
     return found

@@ -11,7 +11,7 @@ from typing import Any
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 
-from nubila.errors import InputError
+from nubila.errors import InputError, reason
 from nubila.raster.gdal import gdal_env
 
 __all__ = ["crs_of", "is_text", "load_geojson", "polygons_of", "stated_crs"]
@@ -31,7 +31,7 @@ def load_geojson(source: str | Path) -> Any:  # noqa: ANN401 (JSON)
             text = Path(source).expanduser().read_text(encoding="utf-8-sig")
         return json.loads(text)
     except (OSError, ValueError) as error:
-        raise InputError(f"{source}: cannot be read as GeoJSON: {error}") from error
+        raise InputError(f"{source}: cannot be read as GeoJSON: {reason(error)}") from error
 
 
 def is_text(source: str | Path) -> bool:
