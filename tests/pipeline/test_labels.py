@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -332,6 +333,61 @@ def test_steps_after_one_that_ran_anew_go_by_what_it_left(
     shutil.rmtree(run / "labels/2-train")
     text = "2"
     assert done() == ["train", "audit"]
+    assert done() == []
+
+
+def test_steps_are_done_anew_on_labels_that_were_changed_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    did: list[str] = []
+    breaks = False
+
+    def step(job: StepJob, found: LabelStep) -> Found:
+        did.append(f"{found.name}{'+' * len([*job.folder.glob('kept')])}")
+        (job.folder / "kept").touch()  # what a step that is killed leaves to go on from
+        if breaks:
+            raise _KilledError
+        return Found((), StepReport(job.folder.name, "done", 1))
+
+    monkeypatch.setattr("nubila.pipeline.labels.do_step", step)
+    recipe = load_recipe(write_toy_recipe(tmp_path), ["labels.steps=[folds, train]"])
+    mask, run = tmp_path / "places/mask0.tif", tmp_path / "run"
+
+    def done() -> list[str]:
+        did.clear()
+        run_recipe(recipe, run, stages=("labels",), report=lambda _: None)
+        return did.copy()
+
+    def paint(code: int) -> None:
+        with rasterio.open(mask, "r+") as data:
+            data.write(np.full(data.shape, code, np.uint8), 1)
+        os.utime(mask, (code, code))  # on a clock of coarse ticks it might be the time of before
+
+    assert (done(), done()) == (["folds", "train"], [])
+    os.utime(mask, (3, 3))
+    assert done() == []
+    paint(1)
+    assert (done(), done()) == (["folds", "train"], [])
+    paint(0)
+    breaks = True
+    with pytest.raises(_KilledError):
+        done()
+    breaks = False
+    assert done() == ["folds+", "train"]
+    breaks = True
+    paint(1)
+    with pytest.raises(_KilledError):
+        done()
+    breaks = False
+    paint(0)
+    assert done() == ["folds"]  # not gone on with; the networks are of these labels
+    with pytest.raises(RecipeError, match="do the stage labels first"):
+        paint(1)
+        run_recipe(recipe, run, stages=("train",), report=lambda _: None)
+    for marker in run.glob("labels/*/key.txt"):  # a run of before samples were told of
+        marker.write_text(marker.read_text().split("\n", maxsplit=1)[0])
+    assert done() == []
+    shutil.rmtree(tmp_path / "places")
     assert done() == []
 
 

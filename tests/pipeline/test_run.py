@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import rasterio
 
+from nubila.curate.origin import sample_digest
+from nubila.datasets import SampleSpec
 from nubila.errors import BatchError, InputError, ManifestError, ModelError, RecipeError
 from nubila.models_io import find_model, load_model
 from nubila.pipeline import run_recipe
@@ -89,6 +91,8 @@ class _Toys:
         output.write_bytes(self.weights if stage == "train" else before.read_bytes())
         if self.breaks:
             raise KeyboardInterrupt
+        if stage == "train":
+            (job.folder / "result.json").write_text("{}")
         return (output,)
 
 
@@ -127,6 +131,7 @@ def test_a_run_from_a_checkpoint_that_was_trained_anew_is_trained_anew(
         resumed.append(resume)
         describe_data(folder, [], [], {}, checkpoint_hashes(recipe))
         (folder / "best.ckpt").write_bytes(first.read_bytes())
+        (folder / "result.json").write_text("{}")
         return folder / "best.ckpt"
 
     def train() -> bool:
@@ -176,6 +181,145 @@ def test_labels_changed_in_place_are_told_before_the_training(tmp_path: Path, to
         skipped()
     shutil.rmtree(recipe.data.tiles)
     assert skipped() == [False, False]
+
+
+def _paint_over(path: Path) -> None:
+    """Write other values in place of a raster's own, the file as large as before."""
+    with rasterio.open(path, "r+") as data:
+        data.write(1 - np.clip(data.read(), 0, 1))
+    os.utime(path, (2, 2))  # on a clock of coarse ticks it might be the time of before
+
+
+@pytest.mark.parametrize(
+    ("name", "due"),
+    [
+        ("mask0", ["train", "export"]),
+        ("image0", ["train", "export"]),
+        ("mask2", ["train", "export", "evaluate"]),  # of validation, which is scored on
+        ("image2", ["train", "export", "evaluate"]),
+    ],
+)
+def test_a_stage_is_done_again_on_images_and_labels_that_were_changed_in_place(
+    tmp_path: Path, toys: _Toys, name: str, due: list[str]
+) -> None:
+    recipe, run = load_recipe(write_toy_recipe(tmp_path)), tmp_path / "run"
+
+    def done() -> list[str]:
+        toys.did = []
+        run_recipe(recipe, run, report=lambda _: None)
+        return toys.did
+
+    assert (done(), done()) == (["train", "export", "evaluate", "mask"], [])
+    _paint_over(tmp_path / f"places/{name}.tif")
+    assert (done(), done()) == (due, [])
+
+
+def test_samples_that_were_copied_or_are_gone_or_were_not_told_of_are_no_others(
+    tmp_path: Path, toys: _Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, run = load_recipe(write_toy_recipe(tmp_path)), tmp_path / "run"
+    digested: list[str] = []
+
+    def digest(spec: SampleSpec) -> str:
+        digested.append(spec.id)
+        return sample_digest(spec)
+
+    def done() -> tuple[list[str], bool]:
+        toys.did.clear()
+        digested.clear()
+        run_recipe(recipe, run, report=lambda _: None)
+        return toys.did, bool(digested)
+
+    monkeypatch.setattr("nubila.pipeline.seen.sample_digest", digest)
+    assert done() == (["train", "export", "evaluate", "mask"], True)
+    assert done() == ([], False)  # times of change are enough
+    for path in (tmp_path / "places").iterdir():
+        os.utime(path, (1, 1))
+    assert done() == ([], True)
+    assert done() == ([], False)
+    record = json.loads((run / "stages.json").read_text())
+    (tmp_path / "places").rename(tmp_path / "moved")
+    assert done() == ([], False)
+    (tmp_path / "moved").rename(tmp_path / "places")
+    for entry in record.values():
+        entry.pop("samples", None)
+    (run / "stages.json").write_text(json.dumps(record))
+    _paint_over(tmp_path / "places/mask2.tif")
+    assert done() == ([], False)  # a run of before samples were told of
+
+
+def test_a_training_does_not_go_on_with_labels_made_better_since(tmp_path: Path) -> None:
+    recipe, run = load_recipe(write_toy_recipe(tmp_path), ["steps=1"]), tmp_path / "run"
+    told: list[str] = []
+    run_recipe(recipe, run, stages=("train",), report=told.append)
+    _paint_over(tmp_path / "places/mask2.tif")
+    for _ in range(2):
+        with pytest.raises(
+            RecipeError, match=r"to validation\); start anew with nubila train --no"
+        ):
+            run_recipe(recipe, run, report=told.append)
+    assert "train: images or labels are others than when it was done" in told
+
+
+def test_a_model_is_scored_again_on_labels_made_better(tmp_path: Path) -> None:
+    recipe, run = load_recipe(write_toy_recipe(tmp_path)), tmp_path / "run"
+    model = Path(find_model("compact"))
+
+    def scored() -> tuple[bool, float]:
+        (result,) = run_recipe(
+            recipe, run, stages=("evaluate",), model=model, report=lambda _: None
+        )
+        scores = json.loads((run / "scores/scores.json").read_text())
+        return result.skipped, scores["overall"]["cloud"]["iou"]
+
+    _, first = scored()
+    assert scored() == (True, first)
+    _paint_over(tmp_path / "places/mask2.tif")
+    skipped, second = scored()
+    assert not skipped and second != first
+
+
+def test_a_training_that_was_broken_off_is_not_exported(tmp_path: Path) -> None:
+    from nubila.train.loop import _validate
+
+    path, run = write_toy_recipe(tmp_path), tmp_path / "run"
+    recipe = load_recipe(path)
+
+    def do(*stages: Stage, recipe: Recipe = recipe) -> list[bool]:
+        found = run_recipe(recipe, run, stages=stages, report=lambda _: None)
+        return [result.skipped for result in found]
+
+    def break_off(*given: Any) -> None:
+        _validate(*given)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("nubila.train.loop._validate", break_off)
+        do("train")
+    assert (run / "best.ckpt").is_file()
+    with pytest.raises(RecipeError, match=r"broken off.*do the stage train first"):
+        do("export", "evaluate")
+    with pytest.raises(RecipeError, match="steps differ"):
+        do("export", recipe=load_recipe(path, ["steps=12"]))
+    assert not (run / "toy.onnx").exists()
+    assert do("train") == [False]
+    (run / "result.json").unlink()  # as a new training does, before it is broken off
+    assert do("train") == [False]
+
+
+def test_a_model_of_another_training_is_not_scored_as_the_recipe_s(
+    tmp_path: Path, toys: _Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, run = write_toy_recipe(tmp_path), tmp_path / "run"
+    run_recipe(load_recipe(path), run, report=lambda _: None)
+    other = load_recipe(path, ["optim.lr=0.5"])
+    stages: tuple[Stage, ...] = ("evaluate", "mask")
+    for stage in stages:
+        with pytest.raises(RecipeError, match=r"toy.onnx: is not what.*do the stage export first"):
+            run_recipe(other, run, stages=(stage,), report=lambda _: None)
+    toys.did = []
+    run_recipe(other, run, stages=stages, model=run / "toy.onnx", report=lambda _: None)
+    assert toys.did == ["evaluate", "mask"]
 
 
 def test_tiles_stand_for_images_that_were_copied_or_are_gone(tmp_path: Path) -> None:
@@ -246,6 +390,46 @@ def test_inference_alone_takes_a_model_of_elsewhere(tmp_path: Path) -> None:
     other.write_bytes(model.read_bytes() + b"\0")
     with pytest.raises(ModelError):
         run_recipe(recipe, tmp_path / "run", stages=("mask",), model=other, report=print)
+
+
+def test_chips_that_were_added_or_changed_are_predicted(tmp_path: Path) -> None:
+    features = tmp_path / "features"
+    _chip(features, "abcd", np.zeros((32, 32), bool))
+    recipe = load_recipe(write_toy_recipe(tmp_path), [f"mask.chips={features}"])
+    model = Path(find_model("compact"))
+
+    def masked() -> tuple[bool, list[float]]:
+        (result,) = run_recipe(
+            recipe, tmp_path / "run", stages=("mask",), model=model, report=lambda _: None
+        )
+        return result.skipped, [rasterio.open(path).read().mean() for path in result.outputs]
+
+    assert masked() == (False, [0.0])
+    _chip(features, "efgh", np.zeros((32, 32), bool))
+    assert masked() == (False, [0.0, 0.0])
+    assert masked() == (True, [0.0, 0.0])
+    shutil.rmtree(features / "abcd")
+    _chip(features, "abcd", np.ones((32, 32), bool))
+    assert masked() == (False, [1.0, 0.0])
+
+
+def test_a_scene_that_was_replaced_is_masked_anew(tmp_path: Path) -> None:
+    paths = _write_scenes(tmp_path)
+    listed = ",".join(str(path) for path in paths)
+    recipe = load_recipe(write_toy_recipe(tmp_path), [f"mask.scenes=[{listed}]"])
+
+    def statuses() -> list[str]:
+        told: list[str] = []
+        model = Path(find_model("compact"))
+        run_recipe(recipe, tmp_path / "run", stages=("mask",), model=model, report=told.append)
+        return [json.loads(line)["status"] for line in told if line.startswith("  ")]
+
+    assert statuses() == ["written", "written"]
+    assert statuses() == []  # the stage is done
+    with rasterio.open(paths[0], "r+") as data:
+        data.write(np.full((4, 64, 64), 7000, np.uint16))
+    assert statuses() == ["written", "skipped"]
+    assert statuses() == []
 
 
 def _write_scenes(folder: Path) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from nubila.errors import ManifestError
 from nubila.evaluate.scores import SCORED, differences, summarise
 from nubila.evaluate.tally import SampleTally
 from nubila.raster.atomic import atomic_path
-from nubila.train.folder import write_json
+from nubila.train.folder import read_json, write_json
 
 __all__ = ["StepReport", "measure", "read_report", "told", "write_gains", "write_step"]
 
@@ -105,8 +104,13 @@ def write_step(found: StepReport, folder: Path) -> Path:
 
 
 def read_report(folder: Path) -> StepReport:
-    """Return what `write_step` wrote."""
-    return StepReport(**json.loads((folder / _FILE).read_text(encoding="utf-8")))
+    """Return what `write_step` wrote.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    advice = "delete the step's folder, and it is done anew"
+    return StepReport(**read_json(folder / _FILE, advice))
 
 
 def told(found: StepReport) -> str:

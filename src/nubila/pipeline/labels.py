@@ -1,4 +1,9 @@
-"""The section `labels` of a recipe: its steps in order, each done once, and their gains."""
+"""The section `labels` of a recipe: its steps in order, each done once, and their gains.
+
+A step's folder tells in ``key.txt`` what it is made under: its key, and on two lines more what the
+images and labels were that the recipe starts from (`seen`), which every step reads directly or by
+the steps before. A folder of before those lines were written is not held against the latter.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nubila.errors import RecipeError
+from nubila.datasets import SampleSpec, read_collection, read_manifest
+from nubila.errors import ManifestError, RecipeError
 from nubila.pipeline.gains import read_report, told, write_gains, write_step
 from nubila.pipeline.label_ground import Ground, StepJob, after
 from nubila.pipeline.label_steps import do_step
 from nubila.pipeline.record import Record, file_hash, joined_key, step_key
+from nubila.pipeline.seen import Seen, look
 from nubila.raster.atomic import atomic_path, make_folder
 from nubila.recipe import Recipe
-from nubila.recipe.labels import LabelStep
+from nubila.recipe.labels import AutoMask, FoldStep, LabelStep
 from nubila.train.folder import changed_since, checkpoint_hashes
 
 __all__ = ["LabelsDone", "StepDone", "run_labels"]
@@ -83,7 +90,7 @@ def run_labels(
         key = step_key(recipe, step, before)
         # A step that was killed before it was recorded has put other files in the place of those
         # that the record still has.
-        outputs = record.outputs(name, key) if _is_of(own, key, recipe) else None
+        outputs = record.outputs(name, key) if _is_of(own, step, key, recipe) else None
         if outputs is not None and wanted:
             report(f"{name}: done already: {told(read_report(own))}")
         if outputs is None and wanted:
@@ -110,22 +117,68 @@ def run_labels(
 def _do(job: StepJob, step: LabelStep, key: str) -> tuple[Path, ...]:
     """Do a step, going on with what a killed one left, but not with that of other settings."""
     name = f"labels/{job.folder.name}"
-    if job.folder.is_dir() and not _is_of(job.folder, key, job.recipe):
+    if job.folder.is_dir() and not _is_of(job.folder, step, key, job.recipe):
         job.report(f"{name}: what it rests on has changed; it is done anew")
         shutil.rmtree(job.folder)
     make_folder(job.folder)
-    with atomic_path(job.folder / _KEY) as temporary:
-        temporary.write_text(key, encoding="utf-8")
+    _mark(job.folder, key, _look(job.recipe, step))
     job.report(f"{name}:")
     found = do_step(job, step)
     job.report(f"{name}: {told(found.report)}")
     return (*found.outputs, write_step(found.report, job.folder))
 
 
-def _is_of(folder: Path, key: str, recipe: Recipe) -> bool:
-    """Tell whether a step's folder holds what was made under a key, from checkpoints as now."""
+def _is_of(folder: Path, step: LabelStep, key: str, recipe: Recipe) -> bool:
+    """Tell whether a folder holds what was made under a key, from samples and checkpoints as now.
+
+    Samples that are gone, as checkpoints that are, are not held against it.
+    """
     marker = folder / _KEY
-    if not marker.is_file() or marker.read_text(encoding="utf-8") != key:
+    if not marker.is_file():
         return False
+    own, *told = marker.read_text(encoding="utf-8").split("\n")
+    if own != key:
+        return False
+    if len(told) == 2:
+        before = Seen(*told)
+        now = _look(recipe, step, before)
+        if now is not None and now.content != before.content:
+            return False
+        if now not in (None, before):  # copied, or touched: not to be read again next time
+            _mark(folder, key, now)
     runs, checkpoints = folder.glob("run/fold-*"), checkpoint_hashes(recipe)
     return not any(changed_since(run, checkpoints) for run in runs)
+
+
+def _mark(folder: Path, key: str, seen: Seen | None) -> None:
+    """Write down what a step's folder is made under."""
+    lines = [key] if seen is None else [key, seen.stamp, seen.content]
+    with atomic_path(folder / _KEY) as temporary:
+        temporary.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _look(recipe: Recipe, step: LabelStep, before: Seen | None = None) -> Seen | None:
+    """Return what the samples are now that a step rests on; None where they are gone."""
+    try:
+        return look(_source(recipe, step), before)
+    except ManifestError:  # told by the step itself, if it is to be done
+        return None
+
+
+def _source(recipe: Recipe, step: LabelStep) -> list[SampleSpec]:
+    """Return every sample that a step rests on, with a label or without.
+
+    Raises:
+        ManifestError: they cannot be listed, or a file is not there.
+    """
+    data = recipe.data
+    if isinstance(step, AutoMask):
+        tables = [*step.manifests]
+    else:
+        pools = [one.pool for one in recipe.labels.steps if isinstance(one, FoldStep)]
+        own = [] if data.manifest is None else [data.manifest]
+        tables = [*own, *(path for pool in pools for path in pool)]
+    found = [s for path in tables for s in read_manifest(path, root=data.root, unlabelled=True)]
+    if data.dataset is not None and not isinstance(step, AutoMask):
+        found += read_collection(data.dataset, data.root)
+    return found

@@ -2,7 +2,9 @@
 
 One JSON file in the run folder: stage -> key and outputs. The key is a hash of the sections of the
 recipe that the stage reads, of the files that they name, of the key of the stage before it, and of
-what that stage left, which may have been made anew.
+what that stage left, which may have been made anew. Beside it stands what the samples were that the
+stage has read (`seen`); it is no part of the key, for what an older run does not tell, or what is
+gone by now, is not held against it.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from nubila.errors import InputError
+from nubila.pipeline.seen import Seen
 from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe
 from nubila.recipe.labels import AutoMask, FoldStep, LabelStep
@@ -106,7 +109,7 @@ class Record:
     Attributes:
         path: its JSON file.
         stages: stage, or step of the labels, -> ``{"key": ..., "outputs": [...]}``, paths relative
-            to the folder.
+            to the folder, and ``"samples"`` of a stage that reads them.
     """
 
     path: Path
@@ -126,6 +129,8 @@ class Record:
             stages = json.loads(path.read_text(encoding="utf-8"))
             if not all({"key", "outputs"} <= set(entry) for entry in stages.values()):
                 raise ValueError("expected a key and outputs for each stage")
+            for entry in stages.values():
+                Seen(**entry.get("samples", {"stamp": "", "content": ""}))
         except (OSError, ValueError, AttributeError, TypeError) as error:
             raise InputError(
                 f"{path}: not the record of a run ({error}); remove it to do every stage again"
@@ -140,16 +145,25 @@ class Record:
         paths = tuple(self.path.parent / name for name in entry["outputs"])
         return paths if all(path.exists() for path in paths) else None
 
+    def seen(self, stage: str) -> Seen | None:
+        """Return what the samples of a stage were when it was done; None where that is not told."""
+        told = self.stages.get(stage, {}).get("samples")
+        return None if told is None else Seen(**told)
+
     def start(self, stage: str) -> None:
         """Write down that a stage is no longer done: its outputs are about to be replaced."""
         if self.stages.pop(stage, None) is not None:
             self._write()
 
-    def finish(self, stage: str, key: str, outputs: Sequence[Path]) -> None:
-        """Write down that a stage is done."""
+    def finish(
+        self, stage: str, key: str, outputs: Sequence[Path], seen: Seen | None = None
+    ) -> None:
+        """Write down that a stage is done, and what the samples were that it has read."""
         folder = self.path.parent.resolve()
         names = [_relative(path.resolve(), folder) for path in outputs]
         self.stages[stage] = {"key": key, "outputs": names}
+        if seen is not None:
+            self.stages[stage]["samples"] = asdict(seen)
         self._write()
 
     def _write(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from nubila.errors import RecipeError
+from nubila.errors import ManifestError, RecipeError
 from nubila.evaluate import evaluate, write_report, write_run_report
 from nubila.export import export_onnx
 from nubila.models_io import load_model
@@ -15,12 +15,19 @@ from nubila.pipeline.chips import predict_chips
 from nubila.pipeline.labels import run_labels
 from nubila.pipeline.masks import mask_scenes
 from nubila.pipeline.record import Record, file_hash, joined_key, stage_key
+from nubila.pipeline.seen import Seen, look, stamp
 from nubila.raster.atomic import make_folder
 from nubila.recipe import Recipe
 from nubila.recipe.stages import STAGES, Stage
 from nubila.tiles.store import is_store, open_store
 from nubila.train import fit
-from nubila.train.folder import changed_since, checkpoint_hashes, renew_export
+from nubila.train.folder import (
+    changed_since,
+    check_finished,
+    checkpoint_hashes,
+    is_finished,
+    renew_export,
+)
 from nubila.train.samples import check_tiles, fill_tiles, read_specs
 
 __all__ = ["StageResult", "run_recipe"]
@@ -59,8 +66,9 @@ def run_recipe(
         report: called with each line for people.
 
     Raises:
-        RecipeError: a stage has nothing to work on, or a stage before it was left out and has not
-            been done.
+        RecipeError: a stage has nothing to work on; a stage before it was left out, and has not
+            been done, was broken off, or was done by another recipe; or a run that would be gone on
+            with was started with other samples.
         NubilaError: whatever a stage raises.
     """
     target = make_folder(folder)
@@ -73,20 +81,18 @@ def run_recipe(
     recipe = labels.recipe
     for stage in [s for s in STAGES if s in stages and s not in _instead(recipe)]:
         job = _Job(recipe, target, model, report, partial(record.start, stage))
-        outputs = record.outputs(stage, _key(job, stage, labels.key))
-        if stage == "tile" and outputs:
-            outputs = outputs if is_store(outputs[0]) else None
-            check_tiles(recipe)
-        if stage == "train" and outputs and _rebuilt(job):
-            outputs = None
+        outputs = _done(job, stage, labels.key, record)
         if outputs is not None:
             report(f"{stage}: done already")
             results.append(StageResult(stage, True, outputs))
             continue
+        if stage in ("export", "evaluate", "mask"):
+            _check_before(job, stage, labels.key, record)
         report(f"{stage}:")
+        seen = _look(job, stage)  # before they are read: they may change meanwhile
         outputs = _STAGES[stage](job)
         # Told now: training fills a tile store that was not there.
-        record.finish(stage, _key(job, stage, labels.key), outputs)
+        record.finish(stage, _key(job, stage, labels.key), outputs, seen)
         results.append(StageResult(stage, False, outputs))
     return tuple(results)
 
@@ -135,6 +141,62 @@ class _Job:
         return path
 
 
+def _done(job: _Job, stage: Stage, labels: str, record: Record) -> tuple[Path, ...] | None:
+    """Return the outputs of a stage that is done, on what it works on now; None for any other."""
+    outputs = record.outputs(stage, _key(job, stage, labels))
+    if stage == "tile" and outputs:
+        outputs = outputs if is_store(outputs[0]) else None
+        check_tiles(job.recipe)
+    if stage == "train" and outputs and (_rebuilt(job) or not is_finished(job.folder)):
+        return None
+    before = record.seen(stage)
+    if outputs is None or before is None:
+        return outputs
+    now = _look(job, stage, before)
+    if now is None or now.content == before.content:
+        if now not in (None, before):  # copied, or touched: not to be read again next time
+            record.finish(stage, _key(job, stage, labels), outputs, now)
+        return outputs
+    job.report(f"{stage}: images or labels are others than when it was done")
+    return None
+
+
+def _check_before(job: _Job, stage: Stage, labels: str, record: Record) -> None:
+    """Raise where the stage before is not done as the recipe says, so that its output is stale.
+
+    Only the recipe and files in the run count: a model may be scored on labels made better since.
+    """
+    if stage == "export":
+        trained = record.outputs("train", _key(job, "train", labels))
+        check_finished(job.folder, None if trained else job.recipe)
+        return
+    own = job.model is None and not job.recipe.labels.makes_model and job.onnx_path.is_file()
+    if own and record.outputs("export", _key(job, "export", labels)) is None:
+        raise RecipeError(
+            f"{job.onnx_path}: is not what the recipe and the checkpoint give now; do the stage "
+            f"export first, or name the model with --model"
+        )
+
+
+def _look(job: _Job, stage: Stage, before: Seen | None = None) -> Seen | None:
+    """Return what the samples of a stage are now; None where it reads none, or they are gone."""
+    data = job.recipe.data
+    if stage in ("train", "export"):
+        if data.tiles is not None:
+            tiles = _tiles_hash(job)
+            return Seen(tiles, tiles) if tiles else None
+        splits: tuple[str, ...] = (data.train, data.validation)
+    elif stage == "evaluate":
+        splits = (job.recipe.evaluation.split,)
+    else:
+        return None
+    try:
+        specs = [spec for split in splits for spec in read_specs(job.recipe, split)]
+    except ManifestError:  # told by the stage itself, if it is to be done
+        return None
+    return look(specs, before)
+
+
 def _key(job: _Job, stage: Stage, labels: str) -> str:
     """Return a hash of everything that a stage's outputs depend on."""
     key = stage_key(job.recipe, stage)
@@ -143,13 +205,29 @@ def _key(job: _Job, stage: Stage, labels: str) -> str:
 
 
 def _ground(job: _Job, stage: Stage) -> str:
-    """Return a hash of what a stage works on that another stage has left; empty for nothing."""
-    tiles = job.recipe.data.tiles
+    """Return a hash of what a stage works on besides samples and recipe; empty for nothing."""
     if stage == "train":
-        return open_store(tiles).made_of if tiles is not None and is_store(tiles) else ""
+        return _tiles_hash(job)
     if stage == "export":
         return file_hash(job.best)
-    return file_hash(job.onnx_path) if stage in ("evaluate", "mask") else ""
+    model = file_hash(job.onnx_path) if stage in ("evaluate", "mask") else ""
+    return joined_key(model, _to_mask(job.recipe)) if stage == "mask" else model
+
+
+def _tiles_hash(job: _Job) -> str:
+    tiles = job.recipe.data.tiles
+    return open_store(tiles).made_of if tiles is not None and is_store(tiles) else ""
+
+
+def _to_mask(recipe: Recipe) -> str:
+    """Return a hash of the chips and scenes as they lie there: path, size and time of change.
+
+    Not what they hold, which is gigabytes: of scenes that were only touched, `mask_scenes` keeps
+    the masks. Files elsewhere that a scene names, as a VRT does, are not followed.
+    """
+    wanted = recipe.mask
+    chips = [] if wanted.chips is None else [wanted.chips]
+    return stamp([*chips, *wanted.scenes, *wanted.auxiliary.values()])
 
 
 def _tile(job: _Job) -> tuple[Path, ...]:
@@ -176,8 +254,6 @@ def _train(job: _Job) -> tuple[Path, ...]:
 
 
 def _export(job: _Job) -> tuple[Path, ...]:
-    if not job.best.is_file():
-        raise RecipeError(f"{job.folder}: there is no best.ckpt; do the stage train first")
     job.begin()
     # The run may have been trained before the section for export was as it is now.
     renew_export(job.recipe, job.folder)

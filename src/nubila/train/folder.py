@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from nubila._version import __version__
-from nubila.errors import RecipeError
+from nubila.errors import InputError, RecipeError
 from nubila.nn.losses import needs_teacher
 from nubila.raster.atomic import atomic_path, make_folder
 from nubila.recipe import Recipe, load_recipe
@@ -25,6 +25,7 @@ from nubila.train.state import checkpoint_file
 __all__ = [
     "Log",
     "changed_since",
+    "check_finished",
     "check_same_checkpoints",
     "check_same_chips",
     "check_same_data",
@@ -34,6 +35,8 @@ __all__ = [
     "describe_data",
     "describe_run",
     "forget_run",
+    "is_finished",
+    "read_json",
     "read_metrics",
     "renew_export",
     "write_json",
@@ -45,6 +48,7 @@ _PACKAGES: Final = (
     *("onnxruntime", "ukis-csmask"),  # which may judge views
 )
 _DATA: Final = "data.json"
+_RESULT: Final = "result.json"
 _ANEW: Final = "start anew with nubila train --no-resume, or name another folder with -o"
 # What may differ from the run that is gone on with: none of it changes a number.
 _FREE: Final = (
@@ -70,6 +74,32 @@ def check_same_recipe(recipe: Recipe, folder: Path) -> None:
         raise RecipeError(
             f"{written} is not the recipe given now ({', '.join(changed)} differ); {_ANEW}"
         )
+
+
+def check_finished(folder: Path, recipe: Recipe | None = None) -> None:
+    """Raise unless a folder's run came to its end: its best checkpoint may else be of any step.
+
+    Args:
+        folder: of the run.
+        recipe: that it has to be of, as `check_same_recipe` says; None for any.
+
+    Raises:
+        RecipeError: nothing was trained, the training was broken off, or it was by another recipe.
+    """
+    if not (folder / "best.ckpt").is_file():
+        raise RecipeError(f"{folder}: there is no best.ckpt; do the stage train first")
+    if recipe is not None:
+        check_same_recipe(recipe, folder)
+    if not is_finished(folder):
+        raise RecipeError(
+            f"{folder}: its training was broken off (there is no {_RESULT}); do the stage train "
+            f"first, which goes on from the last checkpoint"
+        )
+
+
+def is_finished(folder: Path) -> bool:
+    """Tell whether a folder's run came to its end."""
+    return (folder / _RESULT).is_file()
 
 
 def check_same_data(
@@ -131,9 +161,12 @@ def changed_since(folder: Path, now: Mapping[str, Any]) -> list[str]:
     """Return what of `now` differs from what a folder's run was started with.
 
     What the run does not tell of, as an older one or none, does not count.
+
+    Raises:
+        InputError: what it was started with cannot be read.
     """
     written = folder / _DATA
-    before = json.loads(written.read_text(encoding="utf-8")) if written.is_file() else {}
+    before = read_json(written, _ANEW) if written.is_file() else {}
     return [name for name, found in now.items() if before.get(name, found) != found]
 
 
@@ -142,7 +175,7 @@ def forget_run(folder: Path) -> None:
 
     A new run that is killed before its first checkpoint would else go on from it.
     """
-    for name in ("last.ckpt", "best.ckpt", "result.json"):
+    for name in ("last.ckpt", "best.ckpt", _RESULT):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -227,6 +260,25 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, advice: str) -> dict[str, Any]:
+    """Read what `write_json` wrote.
+
+    Args:
+        path: of the file.
+        advice: what to do where it is damaged, for the message.
+
+    Raises:
+        InputError: it cannot be read, or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"expected names and values, found {type(found).__name__}")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is damaged ({error}); {advice}") from error
+    return found
 
 
 def read_metrics(path: Path) -> dict[str, list[tuple[int, float]]]:

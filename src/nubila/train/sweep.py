@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from nubila.errors import InputError, MissingExtraError, NubilaError, OutputErro
 from nubila.raster.atomic import atomic_path
 from nubila.recipe import Recipe, load_recipe
 from nubila.train import fit
-from nubila.train.folder import read_metrics, write_json
+from nubila.train.folder import read_json, read_metrics, write_json
 
 __all__ = ["Trial", "grid_trials", "read_space", "sweep_grid", "sweep_optuna", "write_summary"]
 
@@ -219,7 +218,7 @@ def _run(trial: Trial, recipe: Recipe, folder: Path, report: Callable[[str], Non
     """Train a trial, or take what came out where it is finished; a failure is written down."""
     failure, own = folder / "failure.json", recipe.to_yaml()
     if failure.is_file():
-        known = json.loads(failure.read_text(encoding="utf-8"))
+        known = read_json(failure, "delete it, and the trial is done again")
         if known.get("recipe") == own:
             report(f"{trial.name} has failed before; delete {failure} to try it again")
             return Trial(trial.name, trial.changes, failure=known["failure"])
@@ -233,7 +232,7 @@ def _run(trial: Trial, recipe: Recipe, folder: Path, report: Callable[[str], Non
         write_json(failure, {"failure": str(error), "recipe": own})
         report(f"{trial.name} failed: {error}")
         return Trial(trial.name, trial.changes, failure=str(error))
-    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    result = read_json(folder / "result.json", f"delete {folder}, and the trial is done again")
     return Trial(trial.name, trial.changes, result["best"], result["step"])
 
 
