@@ -118,8 +118,26 @@ def test_an_error_in_a_change_says_so(tmp_path: Path, change: str, words: list[s
         assert word in str(caught.value)
 
 
+def test_a_path_of_a_change_that_is_meant_from_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paths are taken from the recipe's folder; what is only in the working folder is told."""
+    there = tmp_path / "there"
+    (there / "images").mkdir(parents=True)
+    (there / "kept").mkdir()
+    monkeypatch.chdir(there)
+    path = _write(tmp_path, _GOOD)
+    told = rf"data\.root=images: .* recipe's folder.* no {tmp_path / 'images'}; give {there}/images"
+    with pytest.raises(RecipeError, match=told):
+        load_recipe(path, ["data.root=images"])
+    assert load_recipe(path, ["synth.cache=kept"]).synth.cache == tmp_path / "kept"
+    assert load_recipe(path, ["data.root=nowhere"]).data.root == tmp_path / "nowhere"
+    (tmp_path / "images").mkdir()
+    assert load_recipe(path, ["data.root=images"]).data.root == tmp_path / "images"
+
+
 def test_no_file_and_no_mapping(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="cannot be read"):
+    with pytest.raises(RecipeError, match=r"absent.yaml: cannot be read: No such file"):
         load_recipe(tmp_path / "absent.yaml")
     with pytest.raises(RecipeError, match="keys and values"):
         load_recipe(_write(tmp_path, "- 1\n"))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from nubila.errors import RecipeError, nearest
+from nubila.errors import RecipeError, nearest, reason
 from nubila.recipe.labels import AutoMask, FoldStep, Labels, LabelStep
 from nubila.recipe.model import Library
 from nubila.recipe.recipe import Recipe
@@ -37,7 +37,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file}: cannot be read: {error}") from error
+        raise RecipeError(f"{file}: cannot be read: {reason(error)}") from error
     except yaml.YAMLError as error:
         raise RecipeError(f"{file}: no valid YAML: {error}") from error
     if not isinstance(values, dict):
@@ -48,7 +48,23 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise RecipeError(_explain(file, node, given, error)) from error
+    _check_meant(recipe, file.parent, given)
     return _placed(_named(recipe, file.stem), file.parent)
+
+
+def _check_meant(recipe: Recipe, folder: Path, given: Iterable[tuple[str, ...]]) -> None:
+    """Raise for a path of --set that is there only as seen from the working folder."""
+    for names in given:
+        path: Any = recipe
+        for name in names:
+            path = getattr(path, name, None)
+        if not isinstance(path, Path) or names[-1] in ("cache", "tiles"):  # which a run makes
+            continue
+        if path.exists() and not (placed := folder / path).exists():
+            raise RecipeError(
+                f"--set {'.'.join(names)}={path}: paths are taken from the recipe's folder, and "
+                f"there is no {placed.resolve()}; give {path.resolve()}"
+            )
 
 
 def _named(recipe: Recipe, stem: str) -> Recipe:
