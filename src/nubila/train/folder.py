@@ -93,7 +93,7 @@ def check_finished(folder: Path, recipe: Recipe | None = None) -> None:
     if not is_finished(folder):
         raise RecipeError(
             f"{folder}: its training was broken off (there is no {_RESULT}); do the stage train "
-            f"first, which goes on from the last checkpoint"
+            f"first, which ends it"
         )
 
 
