@@ -1,6 +1,14 @@
 import pytest
 
-from nubila.bands import BANDS, SENSORS, band_name, label_names, parse_bands, plain_label
+from nubila.bands import (
+    BANDS,
+    SENSORS,
+    band_name,
+    label_names,
+    parse_bands,
+    plain_label,
+    platform_name,
+)
 from nubila.errors import BandError
 
 
@@ -34,6 +42,17 @@ def test_a_band_twice_is_refused_but_left_out_bands_may_be_many():
 )
 def test_a_label_is_read_without_its_zeros(text, label):
     assert plain_label(text) == label
+
+
+@pytest.mark.parametrize(
+    ("platform", "name"),
+    [
+        ("LANDSAT_8", "Landsat 8"), ("landsat-7", "Landsat 7"), ("Sentinel-2A", "Sentinel-2A"),
+        ("sentinel-2c", "Sentinel-2C"), ("PlanetScope_2", "PlanetScope_2"), ("", ""),
+    ],
+)  # fmt: skip
+def test_platforms_are_named_as_people_write_them(platform, name):
+    assert platform_name(platform) == name
 
 
 @pytest.mark.parametrize("sensor", [s for s in SENSORS if s != "unknown"])

@@ -23,6 +23,7 @@ __all__ = [
     "label_names",
     "parse_bands",
     "plain_label",
+    "platform_name",
 ]
 
 
@@ -123,6 +124,7 @@ _LABEL: Final = re.compile(r"B0*([0-9]{1,2}[A-Z]?)", re.IGNORECASE)
 # The same in Sentinel-2 and in HLS's Landsat; not b01, for MODIS has its red there.
 _SAME: Final = {"B01", "B02", "B03", "B04"}
 # Sentinel-2's own images are named so: T33UUU_20170216T102101_B02.jp2.
+_PLATFORM: Final = re.compile(r"landsat[-_ ]?([1-9])|sentinel[-_ ]?2([a-d])", re.IGNORECASE)
 _OWN_FILE: Final = re.compile(r"(?:^|[/\\_])T\d{2}[C-X][A-Z]{2}_\d{8}T\d{6}_")
 
 # Sentinel-2's labels (B02, B8A) as a person gives them; Landsat's (B2, B5) depend on the sensor,
@@ -171,6 +173,18 @@ def plain_label(text: str) -> str:
     """
     found = _LABEL.fullmatch(text.strip())
     return f"B{found[1].upper()}" if found else ""
+
+
+def platform_name(platform: str) -> str:
+    """Return a platform as people write it, whoever wrote it; what is not known stays as it is.
+
+    >>> platform_name("LANDSAT_8"), platform_name("sentinel-2a"), platform_name("")
+    ('Landsat 8', 'Sentinel-2A', '')
+    """
+    found = _PLATFORM.fullmatch(platform.strip())
+    if found is None:
+        return platform
+    return f"Landsat {found[1]}" if found[1] else f"Sentinel-2{found[2].upper()}"
 
 
 def label_names(

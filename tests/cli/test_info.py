@@ -12,6 +12,7 @@ from affine import Affine
 from typer.testing import CliRunner
 
 from nubila.cli import app
+from tests.scenes.landsat_product import LandsatProduct
 from tests.scenes.safe_product import SafeSpec, write_safe
 from tests.scenes.test_stac import planetary_sentinel
 
@@ -65,6 +66,19 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     lost.unlink()
     assert f"missing: {lost.relative_to(product).as_posix()}" in info(product)
     assert list(json.loads(info(product, "--json"))["missing"]) == ["red"]
+
+
+def test_a_band_that_another_stands_in_for_is_told_as_not_listed(tmp_path: Path) -> None:
+    product = write_safe(tmp_path, SafeSpec(level="L2A"))
+    for path in product.rglob("*_10m.jp2"):
+        path.unlink()
+    text = " ".join(info(product).split())
+    assert "missing: 3 files:" in text and "note: 4 of the " in text
+    assert "B08 (nir, 10 m) is not there, but not listed as missing" in text
+
+
+def test_platforms_have_the_names_that_people_use(tmp_path: Path) -> None:
+    assert "Landsat 8 (landsat-oli)" in info(LandsatProduct().write(tmp_path))
 
 
 def test_many_missing_files_are_one_line_a_folder(tmp_path: Path) -> None:

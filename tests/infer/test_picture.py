@@ -84,6 +84,20 @@ def test_a_little_cloud_is_not_told_as_none(monkeypatch, tmp_path):
         assert expected in said[-1].split("  ·  ")
 
 
+def test_the_caption_tells_platform_and_model_in_words(monkeypatch, tmp_path):
+    said = []
+
+    def spy(**arguments):
+        said.extend(arguments["caption"].details.split("  ·  "))
+        return draw_picture(**arguments)
+
+    monkeypatch.setattr("nubila.infer.picture.draw_picture", spy)
+    model = load_model(write_toy(tmp_path / "toy.onnx", bands=BANDS))
+    mask = mask_scene(replace(scene(), platform="LANDSAT_7"), model=model)
+    mask.write(tmp_path)
+    assert {"Landsat 7", f"model {model.card.name}, version {model.card.version}"} <= set(said)
+
+
 def test_a_mask_that_is_mostly_no_data_is_drawn_so_though_it_is_drawn_smaller(
     monkeypatch, tmp_path
 ):

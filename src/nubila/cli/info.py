@@ -83,10 +83,12 @@ def _print(facts: dict[str, Any]) -> None:
 
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    from nubila.bands import platform_name
+
     rows, columns = facts["shape"]
     sun = facts["sun"]
     lines = [
-        ("sensor", f"{facts['platform']} ({facts['sensor']})".strip()),
+        ("sensor", f"{platform_name(facts['platform'])} ({facts['sensor']})".strip()),
         ("level", facts["level"] or "unknown"),
         ("baseline", facts["baseline"] or "unknown"),
         ("acquired", facts["acquired"] or "unknown"),

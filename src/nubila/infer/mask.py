@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nubila.infer.decide import scale_probabilities
 from nubila.infer.output import FileSet, legend_of, open_files, write_rest
 from nubila.infer.provenance import Provenance
-from nubila.infer.statistics import Statistics
+from nubila.infer.statistics import Statistics, percent
 from nubila.models_io import ModelCard
 from nubila.raster import Grid
 from nubila.raster.atomic import make_folder
@@ -19,7 +19,7 @@ from nubila.raster.atomic import make_folder
 __all__ = ["CloudMask"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CloudMask:
     """The mask of a scene, in memory.
 
@@ -48,6 +48,15 @@ class CloudMask:
     provenance: Provenance
     image: NDArray[np.float32] | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return scene, size, cover and model in a line, without the arrays."""
+        rows, columns = self.grid.shape
+        cover = ", ".join(f"{name} {percent(share)}" for name, share in self.cover.items())
+        return (
+            f"<CloudMask of {self.scene_id}: {rows} x {columns} at {self.grid.resolution:g} m, "
+            f"{cover or 'no data'}; model {self.card.name}, version {self.card.version}>"
+        )
 
     @property
     def scene_id(self) -> str:

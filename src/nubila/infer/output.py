@@ -17,6 +17,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
+from nubila.bands import platform_name
 from nubila.classes import CLASS_NAMES, NO_DATA
 from nubila.errors import OutputError
 from nubila.infer.decide import PROBABILITY_NO_DATA, PROBABILITY_SCALE
@@ -335,11 +336,11 @@ def _small(path: Path, longest: int) -> NDArray[np.uint8]:
 def _details(provenance: Provenance, grid: Grid, statistics: Statistics) -> str:
     parts = [
         f"{provenance.acquired.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if provenance.acquired else "",
-        provenance.platform,
+        platform_name(provenance.platform),
         provenance.level,
         f"{grid.resolution:.4g} m",
         "area of interest" if provenance.options.area else "",
         f"cloud {percent(statistics.cloud_cover)}" if statistics.cloud_cover is not None else "",
-        f"model {provenance.card.name} {provenance.card.version}",
+        f"model {provenance.card.name}, version {provenance.card.version}",
     ]
     return "  ·  ".join(part for part in parts if part)

@@ -341,7 +341,10 @@ class _Granule:
             total = absent + sum(len(self.files[b]) for b in self.files if b != "SCL")
             yield f"{absent} of the {total} band files that the product names are not there"
         if self.product.level == "L2A" and "nir" not in bands and "nir08" in bands:
-            yield "B08 (nir, 10 m) is not there; B8A (nir08) stands in for it"
+            yield (
+                "B08 (nir, 10 m) is not there, but not listed as missing: B8A (nir08) stands in "
+                "for it"
+            )
         finest = default_resolution(bands)
         if finest > _USUAL_RESOLUTION:
             yield (
