@@ -121,6 +121,13 @@ def test_a_screen_has_what_to_know_before_using_a_model(known):
     assert text.count("\n") < 40
 
 
+def test_what_was_not_scored_is_not_called_measured(known):
+    card = json.loads(run("known", "--json"))["card"] | {"scores": {}}
+    text = told(write_toy(known, metadata={CARD_KEY: json.dumps(card)}))
+    assert "clear, cloud, thin cloud, cloud shadow, snow, water\n" in text
+    assert "clear is any of clear, water" in text and "labels of people" not in text
+
+
 def test_all_of_a_card(known):
     text, screen = told("known", "--full"), told("known")
     assert text.startswith(screen[: screen.index("The rest")].rstrip())

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from nubila.errors import InputError
-from nubila.export.card import _portable, read_scores
+from nubila.export.card import _portable, build_card, read_scores
+from nubila.export.options import Shape
+from nubila.nn import build_network
 from nubila.recipe import Recipe, load_recipe
 
 
@@ -22,6 +24,29 @@ def test_a_card_holds_no_path_of_the_machine_that_made_it(tmp_path: Path) -> Non
     assert str(tmp_path) not in text and "deep" not in text
     for name in ("m.csv", "a.csv", "b.csv", "dem.tif", "first"):
         assert name in text
+
+
+@pytest.mark.parametrize(
+    ("drawn", "measured"),
+    [
+        ({0b101001, 0b10}, ("clear", "cloud")),
+        ({0b100, 0b11}, ("cloud",)),  # of a label that leaves open which output, nothing is known
+        ({0b1000}, ("clear",)),
+        (set(), ()),
+    ],
+)
+def test_a_card_calls_its_own_outputs_measured(drawn: set[int], measured: tuple[str, ...]) -> None:
+    classes = {
+        "clear": ["clear", "cloud shadow", "snow", "water"],
+        "cloud": ["cloud", "thin cloud"],
+    }
+    given = {"steps": 1, "data": {"manifest": "m.csv", "root": "."}, "model": {"widths": [8, 8]}}
+    recipe = Recipe.model_validate(given | {"classes": classes})
+    network = build_network(recipe)
+    card = build_card(
+        recipe, network, Shape(), training=(), drawn=drawn, calibration="none", scores={}
+    )
+    assert card.measured == measured
 
 
 @pytest.mark.parametrize(

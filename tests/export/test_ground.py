@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nubila.errors import RecipeError
-from nubila.export.ground import check_data, drawn_classes, training_sources
+from nubila.export.ground import check_data, drawn_sets, training_sources
 from nubila.recipe import Recipe, load_recipe
 from nubila.train.data import Labelled, load_split
 from nubila.train.folder import describe_data
@@ -56,15 +56,20 @@ def test_a_run_is_held_to_what_it_was_trained_on(toy: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize(
-    ("judged", "expected"), [("", ("cloud", "cloud shadow")), ("0.9800", ("cloud shadow",))]
+    ("column", "value", "expected"),
+    [
+        ("judged", "", {0b100001, 0b10, 0b1000}),
+        ("judged", "0.9800", {0b100001, 0b1000}),
+        ("synthetic", "1", {0b100001, 0b1000}),
+    ],
 )
 def test_labels_that_nubila_made_measure_nothing(
-    toy: Path, tmp_path: Path, judged: str, expected: tuple[str, ...], stored: bool
+    toy: Path, tmp_path: Path, column: str, value: str, expected: set[int], stored: bool
 ) -> None:
     manifest = tmp_path / "toy.csv"
     header, first, second, third = manifest.read_text().splitlines()
     drawn = second.replace("1=cloud,train", "1=cloud shadow,validation")
-    rows = [f"{header},judged,sure", f"{first},0.9,0.9", f"{drawn},,", f"{third},{judged},{judged}"]
+    rows = [f"{header},{column},sure", f"{first},0.9,0.9", f"{drawn},,", f"{third},{value},{value}"]
     manifest.write_text("\n".join(rows) + "\n")
     recipe = load_recipe(toy, ["data.tiles=made", "tiling.size=48"] if stored else [])
-    assert drawn_classes(recipe, load_split(recipe, "validation")) == expected
+    assert drawn_sets(recipe, load_split(recipe, "validation")) == expected

@@ -115,8 +115,10 @@ def _bands(card: ModelCard) -> str:
 def _classes(card: ModelCard) -> str:
     """Return which classes were held to what people drew, and what merged ones stand for."""
     others = [name for name in card.classes if name not in card.measured]
-    lines = [f"measured on labels of people: {', '.join(card.measured) or 'none'}"]
-    lines += [f"not measured so: {', '.join(others)}"] if others else []
+    lines = [", ".join(card.classes)]
+    if card.scores:
+        lines = [f"measured on labels of people: {', '.join(card.measured) or 'none'}"]
+        lines += [f"not measured so: {', '.join(others)}"] if others else []
     lines += [f"{name} is any of {', '.join(members)}" for name, members in card.stands_for.items()]
     return "\n".join(lines)
 

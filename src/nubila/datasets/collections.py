@@ -26,6 +26,7 @@ from nubila.errors import InputError, ManifestError, nearest
 
 __all__ = [
     "COLLECTIONS",
+    "SYNTHETIC",
     "Collection",
     "Download",
     "collection",
@@ -98,6 +99,11 @@ _BIOME_MD5: Final = {
     "wetlands": "1f86cc354631ca9a50ce54b7cab3f557",
 }
 _OWN: Final = "your own"
+
+# The column that is filled in where image and label are generated, and the file that says so of a
+# whole folder, as `nubila data generate` writes both.
+SYNTHETIC: Final = "synthetic"
+_MARK: Final = "synthetic.txt"
 
 COLLECTIONS: Final[dict[str, Collection]] = {
     c.name: c
@@ -287,6 +293,8 @@ def collection_rows(name: str, root: str | Path) -> list[Cells]:
     if not rows:
         advice = f"; `nubila data get {name} FOLDER` fetches it" if found.fetchable else ""
         raise ManifestError(f"{folder}: nothing of {name} in it; expected {found.layout}{advice}")
+    if (folder / _MARK).is_file():
+        rows = [cells | {SYNTHETIC: "1"} for cells in rows]
     return _with_splits(rows)
 
 

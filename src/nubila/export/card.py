@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +11,7 @@ from typing import Any, Final
 import onnx
 import yaml
 
-from nubila.classes import class_code
+from nubila.classes import class_code, class_set
 from nubila.errors import InputError
 from nubila.export.graph import TURNS, cloudy_outputs, looks_at_all, statistics_of
 from nubila.export.options import Shape
@@ -46,7 +46,7 @@ def build_card(
     shape: Shape,
     *,
     training: Sequence[TrainingSource],
-    measured: Sequence[str],
+    drawn: Collection[int],
     calibration: str,
     calibration_error: CalibrationError | None = None,
     scores: dict[str, Any],
@@ -59,7 +59,8 @@ def build_card(
         network: as trained.
         shape: of the graph.
         training: what the weights were trained on.
-        measured: classes whose scores rest on labels made by people.
+        drawn: sets of classes (bits as in `classes.class_set`) that labels made by people hold; an
+            output that one of them decides is measured.
         calibration: how it was calibrated, for people.
         calibration_error: what that left; None where it was not measured on this graph.
         scores: of ``nubila evaluate`` on this very network.
@@ -90,7 +91,11 @@ def build_card(
         training=tuple(training),
         recipe=_portable(recipe),
         seed=recipe.seed,
-        measured=tuple(measured),
+        measured=tuple(
+            name
+            for name in classes
+            if any(bits & ~class_set(stands_for.get(name, (name,))) == 0 for bits in drawn)
+        ),
         scores=scores,
         limits=about.limits,
         licence=about.licence,

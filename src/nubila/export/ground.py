@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from nubila.classes import CLASS_NAMES
+from nubila.datasets.collections import SYNTHETIC
 from nubila.errors import RecipeError
 from nubila.models_io import TrainingSource
 from nubila.recipe import Recipe
@@ -19,11 +19,12 @@ from nubila.train.odds import image_weights
 from nubila.train.pool import held_out_count
 from nubila.train.samples import TileSamples, folders, read_specs
 
-__all__ = ["check_data", "drawn_classes", "training_sources"]
+__all__ = ["check_data", "drawn_sets", "training_sources"]
 
-# `auto_mask` and `pseudo_label` fill it in where they made the label, in no other row. Their column
-# `sure` would not do: `pseudo_label` empties it in rows whose masks an earlier step made.
-_MADE: Final = "judged"
+# `auto_mask` and `pseudo_label` fill in the first where they made the label, in no other row. Their
+# column `sure` would not do: `pseudo_label` empties it in rows whose masks an earlier step made.
+# The second says that image and label are generated.
+_MADE: Final = ("judged", SYNTHETIC)
 
 
 def check_data(run: Path, train: Sequence[Labelled], validation: Sequence[Labelled]) -> None:
@@ -64,8 +65,8 @@ def training_sources(recipe: Recipe, train: Sequence[Labelled]) -> tuple[Trainin
     )
 
 
-def drawn_classes(recipe: Recipe, validation: Sequence[Labelled]) -> tuple[str, ...]:
-    """Return the classes that some label of people's names without another.
+def drawn_sets(recipe: Recipe, validation: Sequence[Labelled]) -> frozenset[int]:
+    """Return the sets of classes (bits as in `classes.class_set`) that labels of people's hold.
 
     Labels that nubila made are passed over, also where they only go into more detail than a
     person's did: the detail is no person's. So are those of them that a person looked at in a
@@ -75,10 +76,9 @@ def drawn_classes(recipe: Recipe, validation: Sequence[Labelled]) -> tuple[str, 
         recipe: of the run.
         validation: the samples of its validation split.
     """
-    made = [bool(row.get(_MADE, "").strip()) for row in _tags(recipe)]
+    made = [any(row.get(name, "").strip() for name in _MADE) for row in _tags(recipe)]
     drawn = (s for s, by_nubila in zip(validation, made, strict=True) if not by_nubila)
-    sets = {bits for sample in drawn for bits in set(sample.label.ravel().tolist())}
-    return tuple(CLASS_NAMES[code] for code in CLASS_NAMES if 1 << code in sets)
+    return frozenset(bits for s in drawn for bits in set(s.label.ravel().tolist()) if bits)
 
 
 def _tags(recipe: Recipe) -> Sequence[Mapping[str, str]]:

@@ -15,7 +15,7 @@ from nubila.errors import InputError, NubilaError
 from nubila.export.calibrate import Calibration, fit_calibration
 from nubila.export.card import build_card, read_scores, write_item
 from nubila.export.graph import Graph, write_onnx
-from nubila.export.ground import check_data, drawn_classes, training_sources
+from nubila.export.ground import check_data, drawn_sets, training_sources
 from nubila.export.options import ExportOptions, Shape
 from nubila.export.parity import check_parity
 from nubila.models_io import CalibrationError, load_model
@@ -40,7 +40,7 @@ class Source:
         run: its folder.
         recipe, network: of the best checkpoint, the weights averaged.
         train, validation: the samples of both splits.
-        measured: classes that some label of people's in the validation split names.
+        drawn: sets of classes that labels of people's in the validation split hold.
         scores: of ``nubila evaluate`` on the network as it is, for its card.
     """
 
@@ -49,7 +49,7 @@ class Source:
     network: Segmenter
     train: Sequence[Labelled]
     validation: Sequence[Labelled]
-    measured: tuple[str, ...]
+    drawn: frozenset[int]
     scores: dict[str, Any]
 
     @classmethod
@@ -79,8 +79,8 @@ class Source:
         train, held_back = (load_split(recipe, split) for split in splits)
         check_data(run, train, held_back)
         check_labelled(recipe, recipe.data.validation, held_back)  # to calibrate on
-        measured = drawn_classes(recipe, held_back)
-        return cls(run, recipe, network.eval(), train, held_back, measured, found)
+        drawn = drawn_sets(recipe, held_back)
+        return cls(run, recipe, network.eval(), train, held_back, drawn, found)
 
     @property
     def when(self) -> datetime:
@@ -175,7 +175,7 @@ def write_calibrated(
         network,
         shape,
         training=training_sources(recipe, source.train),
-        measured=source.measured,
+        drawn=source.drawn,
         calibration=calibration,
         # It was measured without the turns, whose mean gives other probabilities.
         calibration_error=_error(recipe, fitted) if shape.flips == "none" else None,

@@ -147,8 +147,8 @@ class ModelCard(_Frozen):
         operating_points: name -> thresholds and post-processing; such as conservative (few missed
             clouds), balanced and permissive (few false alarms), as ``nubila tune`` writes them.
             Used only where asked for by name.
-        measured: classes whose scores rest on labels made by people; the others are implied by
-            synthetic scenes only.
+        measured: classes whose scores, where there are some, rest on labels made by people; the
+            others are implied by synthetic scenes only.
         scores: split -> folder -> figures, as ``nubila evaluate`` writes them.
         parameters: number of weights.
         flops_per_pixel: floating-point operations (2 x multiply-adds) an input pixel.

@@ -7,7 +7,7 @@ collection reads this. Pixels are synthetic scenes with exact truth, names are m
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -43,6 +43,15 @@ from nubila.synth.scene import make_scene, random_chip
 __all__ = ["GENERATED", "write_collection"]
 
 _LEAST = 16
+# Few images must do for each split: each is drawn anew, so many times at most, until this share of
+# it is thick cloud, and this share ground (clear, snow or water).
+_DRAWS: Final = 12
+_LEAST_SHARE: Final = 0.05
+_CLOUD: Final = (1,)
+_GROUND: Final = (0, 4, 5)
+# So that a model that was tried out on it claims no labels of people.
+_MARK: Final = "synthetic.txt"
+_MARKED: Final = "Images and labels in this folder are synthetic, of nubila data generate.\n"
 _RGBN = ("blue", "green", "red", "nir")
 _OLI = ("blue", "green", "red", "nir08")
 _BIOMES: Final = ("barren", "forest", "grass_crops", "shrubland", "snow_ice", "urban", "water",
@@ -73,9 +82,25 @@ class _Order:
         sensor: str = "sentinel-2-msi",
     ) -> tuple[Floats, Codes]:
         shape = (self.size, self.size)
-        return random_chip(
-            random, shape, resolution=resolution, bands=bands, level=level, sensor=sensor
+        return _mixed(
+            random_chip(
+                random, shape, resolution=resolution, bands=bands, level=level, sensor=sensor
+            )
+            for _ in range(_DRAWS)
         )
+
+
+def _mixed(drawn: Iterable[tuple[Floats, Codes]]) -> tuple[Floats, Codes]:
+    """Return the first image and truth with both cloud and ground, else what comes closest."""
+    best, most = None, -1.0
+    for image, truth in drawn:
+        share = float(min(np.isin(truth, kind).mean() for kind in (_CLOUD, _GROUND)))
+        if share > most:
+            best, most = (image, truth), share
+        if most >= _LEAST_SHARE:
+            break
+    assert best is not None  # something is always drawn
+    return best
 
 
 def write_collection(
@@ -107,6 +132,7 @@ def write_collection(
     if any(base.iterdir()):
         raise OutputError(f"{base}: is not empty; name a folder for the generated data alone")
     GENERATED[name](_Order(base, count, size, seed))
+    (base / _MARK).write_text(_MARKED, encoding="utf-8")
     return base
 
 
@@ -145,11 +171,9 @@ def _cloud_patches(order: _Order, folder: str, start: str, end: str, numbers: ra
         row, day = 24 + number % 30, date(2016, 1, 20) + timedelta(days=16 * (number % 20))
         scene_id = f"LC08_L1TP_{30 + number:03d}{row:03d}_{day:%Y%m%d}_20170224_01_T1"
         shape = (2 * size - 5, 2 * size - 8)
-        scene = make_scene(
-            shape, resolution=30, sensor="landsat-oli", bands=_OLI, seed=1000 * order.seed + number
-        )
-        counts = level_1(scene.reflectance, sun_elevation(row, day))
-        mask = coded(scene.truth, {1: 255, 2: 255}, no_data=0)
+        image, truth = _mixed(_scenes(shape, 1000 * order.seed + number))
+        counts = level_1(image, sun_elevation(row, day))
+        mask = coded(truth, {1: 255, 2: 255}, no_data=0)
         layers = [*counts, mask]
         for index in range(4):
             place = index // 2, index % 2
@@ -165,6 +189,14 @@ def _cloud_patches(order: _Order, folder: str, start: str, end: str, numbers: ra
     kind = "test_patches" if start == "test" else "training_patches"
     if names:
         write_csv(base / f"{kind}_{'95-cloud' if end else '38-Cloud'}.csv", names)
+
+
+def _scenes(shape: tuple[int, int], seed: int) -> Iterator[tuple[Floats, Codes]]:
+    for attempt in range(_DRAWS):
+        scene = make_scene(
+            shape, resolution=30, sensor="landsat-oli", bands=_OLI, seed=seed + 10**6 * attempt
+        )
+        yield scene.reflectance, scene.truth
 
 
 def _patch(layer: NDArray[Any], place: tuple[int, int], size: int) -> NDArray[Any]:
@@ -311,6 +343,8 @@ def _synth(order: _Order) -> None:
             "sensor": "sentinel-2-msi",
             "level": "L1C",
             "group": f"scene_{number:04d}",
+            "split": ("train", "validation", "train", "test")[number % 4],
+            "synthetic": "1",
         })  # fmt: skip
     write_csv(order.folder / "manifest.csv", table)
 
