@@ -1,9 +1,12 @@
+import itertools
 import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from nubila import __version__
+from nubila.cli import app
 
 
 def run_main(app):
@@ -56,3 +59,23 @@ def test_version():
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert run.stdout == f"nubila {__version__}\n"
+
+
+@pytest.mark.parametrize("command", [[], ["mask"], ["data", "tile"]])
+def test_help_has_a_short_name(command):
+    short, long = (CliRunner().invoke(app, [*command, word]) for word in ("-h", "--help"))
+    assert short.exit_code == 0 and short.output == long.output
+
+
+@pytest.mark.parametrize("command", [["info"], ["train"], ["data", "check"]])
+def test_help_breaks_no_line_where_the_source_does(command):
+    """A line ends because the next word has no room, or a paragraph does."""
+    output = CliRunner().invoke(app, [*command, "--help"]).output
+    lines = [line.strip() for line in output.split("╭")[0].splitlines()]
+    for line, following in itertools.pairwise(lines):
+        if line and following:
+            assert len(line) + 1 + len(following.split()[0]) > 78, line
+
+
+def test_help_keeps_the_lines_of_what_is_a_table():
+    assert "X_mask.qml   its colours" in CliRunner().invoke(app, ["mask", "--help"]).output

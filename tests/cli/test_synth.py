@@ -41,6 +41,13 @@ def test_landsat_and_geotiff(tmp_path: Path) -> None:
         assert data.shape == (30, 30) and data.count == 13 and data.res == (30, 30)
 
 
+def test_a_format_that_there_is_not(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["synth", str(tmp_path), "--format", "landsta"])
+    text = " ".join(result.output.replace("│", "").split())
+    assert result.exit_code == 2 and "Value error" not in text
+    assert "no 'landsta'; did you mean 'landsat'? (known: safe, landsat, geotiff)" in text
+
+
 def test_wrong_words(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["synth", str(tmp_path), "--preset", "snwo"])
     assert isinstance(result.exception, InputError) and "did you mean" in str(result.exception)

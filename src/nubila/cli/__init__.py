@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import signal
 import sys
 import warnings
@@ -34,6 +35,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -62,6 +64,22 @@ for _heading, _names in _GROUPS.items():
     for _name in _names:
         _group = getattr(importlib.import_module(f"nubila.cli.{_name}"), _name)
         app.add_typer(_group, name=_name, rich_help_panel=_heading)
+
+
+def _flow(group: typer.Typer) -> None:
+    """Take line breaks of the source out of help texts: Rich keeps those of a second paragraph."""
+    for command in group.registered_commands:
+        text = command.help or inspect.getdoc(command.callback) or ""
+        paragraphs = (
+            part if part.startswith("\b") else " ".join(part.split()) for part in text.split("\n\n")
+        )
+        command.help = "\n\n".join(paragraphs)
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _flow(inner.typer_instance)
+
+
+_flow(app)
 
 
 def _terminate(number: int, _frame: object) -> None:

@@ -35,9 +35,15 @@ def synth(
             show_default=False,
         ),
     ],
-    format_: Annotated[
-        Format, typer.Option("--format", "-f", help="Sentinel-2, Landsat Collection 2, or plain.")
-    ] = Format.SAFE,
+    named: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="safe|landsat|geotiff",
+            help="Sentinel-2, Landsat Collection 2, or plain.",
+        ),
+    ] = "safe",
     level: Annotated[
         str | None,
         typer.Option(help="L1C (default) or L2A; for Landsat L1TP (default) or L2SP."),
@@ -98,6 +104,7 @@ def synth(
     from nubila.errors import InputError
     from nubila.synth import write_geotiff, write_landsat, write_safe
 
+    format_ = _format(named)
     if zipped and format_ is Format.GEOTIFF:
         raise InputError("--zip packs products; a GeoTIFF is one file already, so leave it out")
     if format_ is Format.SAFE and sensor not in (None, "sentinel-2-msi"):
@@ -132,6 +139,16 @@ def synth(
                 progress=advance, **scene,
             )  # fmt: skip
     _report(product)
+
+
+def _format(name: str) -> Format:
+    from nubila.errors import nearest
+
+    try:
+        return Format(name)
+    except ValueError:  # Typer would tell it as one of Pydantic's
+        told = f"no {name!r}{nearest(name, map(str, Format))} (known: {', '.join(Format)})"
+        raise typer.BadParameter(told, param_hint="--format") from None
 
 
 @contextmanager
