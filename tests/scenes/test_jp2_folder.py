@@ -35,6 +35,12 @@ def test_assumptions_are_said(images: Path) -> None:
     np.testing.assert_allclose(scene.read(["blue"]).reflectance[0], truth, atol=1e-6)
 
 
+def test_where_images_were_found_is_said(images: Path) -> None:
+    assert not any("found" in note for note in open_scene(images).notes)
+    given = Path(shutil.copytree(images, images.parent / "given" / "a" / "b")).parents[1]
+    assert f"found further down, in {given / 'a' / 'b'}" in open_scene(given).notes
+
+
 def test_what_is_given_is_not_assumed(images: Path) -> None:
     scene = open_scene(images, scale=1e-4, offset=-0.1, nodata=7)
     said = " ".join(scene.notes)

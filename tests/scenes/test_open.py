@@ -16,6 +16,7 @@ import rasterio
 
 from nubila import open_scene, open_scenes
 from nubila.errors import DamagedFileError, InputError, MissingFileError, ProductError
+from tests.scenes.landsat_product import LandsatProduct
 from tests.scenes.safe_product import SafeSpec, write_safe, zip_product
 
 
@@ -111,6 +112,16 @@ def test_a_folder_of_products(tmp_path: Path, name: str) -> None:
     touch(tmp_path / "a" / "b" / "T33UUU_20170216T102101_B02.jp2")
     with pytest.raises(ProductError, match=r"deeper.*\n  a/b"):
         open_scene(tmp_path)
+
+
+def test_where_a_product_was_found_is_said(tmp_path: Path) -> None:
+    product = write_safe(tmp_path / "down", SafeSpec())
+    (scene,) = open_scenes(product.parent)
+    assert scene.notes[0] == f"found further down, in {product}"
+    for given in (product, zip_product(product)):
+        assert not any("found" in note for note in open_scene(given).notes)
+    landsat = LandsatProduct().write(tmp_path / "landsat" / "a")
+    assert open_scene(landsat.parent).notes[0] == f"found further down, in {landsat}"
 
 
 def test_an_archive_of_products(tmp_path: Path) -> None:

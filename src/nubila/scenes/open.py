@@ -8,6 +8,7 @@ import os
 import posixpath
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -154,26 +155,36 @@ def _file(path: Path, granule: str | None, options: Mapping[str, Any]) -> tuple[
 
 def _tree(tree: Tree, granule: str | None, options: Mapping[str, Any]) -> tuple[Scene, ...]:
     """Open a folder or an archive by what is in it, at the top or one folder down."""
-    if find_product_xml(tree) or find_manifest(tree):
+    if found := next(iter(find_product_xml(tree)), find_manifest(tree)):
         _refuse(tree.path, options)
-        return open_safe(tree, granule=granule)
-    if any(name.count("/") <= 1 for end in _MTL for name in tree.glob(f"*{end}")):
-        return _landsat(tree, granule, options)
+        return _found_in(tree, [found], open_safe(tree, granule=granule))
+    names = (name for end in _MTL for name in tree.glob(f"*{end}"))
+    if found := next((name for name in names if name.count("/") <= 1), None):
+        return _found_in(tree, [found], _landsat(tree, granule, options))
     _refuse_deeper(tree)
-    if band_images(tree):
+    if images := band_images(tree):
         product = _product_above(Path(tree.path))
         if product is not None:
             _refuse(tree.path, options)
             return open_safe(product, granule=granule, folder=_granule_folder(Path(tree.path)))
         _refuse(tree.path, {"bands": options["bands"], "granule": granule})
         given = {key: options[key] for key in ("scale", "offset", "nodata")}
-        return (open_jp2_folder(tree, **given),)
+        return _found_in(tree, images, (open_jp2_folder(tree, **given),))
     shown = "".join(f"\n  {name}" for name in tree.names[:5]) or " nothing"
     raise ProductError(
         f"{tree.path}: no product in it: neither MTD_MSIL1C.xml, MTD_MSIL2A.xml or manifest.safe "
         f"(Sentinel-2), nor *_MTL.txt, .json or .xml (Landsat), nor images named like Sentinel-2 "
         f"bands. nubila opens {_ACCEPTED}. It holds:{shown}"
     )
+
+
+def _found_in(tree: Tree, names: Sequence[str], scenes: tuple[Scene, ...]) -> tuple[Scene, ...]:
+    """Return scenes with a note where they were found, if not at the top of a folder."""
+    place = posixpath.commonpath([posixpath.dirname(name) for name in names])
+    if not place or not Path(tree.path).is_dir():  # in an archive a product has its own folder
+        return scenes
+    note = f"found further down, in {Path(tree.path, place)}"
+    return tuple(replace(scene, notes=(note, *scene.notes)) for scene in scenes)
 
 
 def _refuse_deeper(tree: Tree) -> None:
