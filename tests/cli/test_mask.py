@@ -16,6 +16,7 @@ from nubila.cli.outcomes import print_outcomes, raise_failed
 from nubila.errors import BatchError, InputError, OutputError
 from nubila.infer.batch import Outcome
 from nubila.raster.cog import CogWriter
+from nubila.synth import write_geotiff
 from tests.infer.scenes import BANDS, GRID, write_raster
 from tests.infer.test_area import TRIANGLE
 from tests.infer.toy import write_toy
@@ -43,6 +44,19 @@ def test_a_scene_gets_its_files_and_a_summary(run, tmp_path):
         assert name in result.output
     assert re.search(r"thin cloud \d+\.\d %", result.output)
     assert "without data: 8.3 % of the area" in result.output
+
+
+def test_what_nubila_wrote_is_left_out_of_several_scenes(run, tmp_path):
+    scene = write_geotiff(tmp_path / "a.tif", shape=(40, 40)).path
+    assert run(scene, folder=".").exit_code == 0
+    given = sorted(tmp_path.glob("*.tif"))
+    assert [path.name for path in given] == ["a.tif", "a_mask.tif", "a_truth_10m.tif"]
+    result = run(*given)
+    assert result.exit_code == 0, result.output
+    for left in given[1:]:
+        assert f"note: {left}: left out" in result.stderr
+    alone = run(given[1])
+    assert isinstance(alone.exception, InputError), "what is named alone is tried"
 
 
 def test_json_lines(run, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -213,7 +214,8 @@ def mask(
 
     \b
     X_mask.tif   cloud-optimised GeoTIFF: 0 clear, 1 cloud, 2 thin cloud,
-                 3 cloud shadow, 4 snow, 5 water, 255 no data
+                 3 cloud shadow, 4 snow, 5 water, 255 no data; beside it
+                 X_mask.tif.aux.xml, where GDAL looks for these names
     X_mask.qml   its colours and names for QGIS
     X_mask.png   image beside mask
     X.json       STAC item with the cover; written last
@@ -221,7 +223,8 @@ def mask(
     A scene that fails is reported and the next one is masked; the exit code
     is then 2. Run the same command again and only what is missing is done.
     Files of these names that are not of nubila's making are left alone, and
-    their scene fails, unless --overwrite is given.
+    their scene fails, unless --overwrite is given. Among several scenes,
+    rasters that nubila wrote (masks, the truth of nubila synth) are left out.
 
     \b
     nubila mask S2A_MSIL1C_20240705T101031.SAFE -o masks
@@ -255,6 +258,7 @@ def mask(
     )
     opening = {"bands": bands, "scale": scale, "offset": offset, "nodata": nodata}
     found: list[Outcome] = []
+    scenes = _without_results(scenes)
     try:
         with scene_bars(quiet=as_json) as progress:
             outcomes = mask_many(
@@ -273,6 +277,19 @@ def mask(
         typer.echo(_interrupted(found), err=True)
         raise typer.Exit(130) from None
     raise_failed(found, as_json=as_json, many=len(scenes) > 1)
+
+
+def _without_results(scenes: list[str]) -> list[str]:
+    """Leave out what nubila wrote, as *.tif takes masks too; what is named alone is tried."""
+    from nubila.infer.output import is_own_raster
+
+    # Not Path.is_file, which raises where the names of many files make one that is too long.
+    own = [scene for scene in scenes if os.path.isfile(scene) and is_own_raster(scene)]  # noqa: PTH113
+    if not own or len(own) == len(scenes):
+        return scenes
+    for scene in own:
+        typer.secho(f"note: {scene}: left out, a raster that nubila wrote", fg="yellow", err=True)
+    return [scene for scene in scenes if scene not in own]
 
 
 def _interrupted(found: Sequence[Outcome]) -> str:

@@ -36,6 +36,15 @@ __all__ = ["PICTURE_SIZE", "FileSet", "MaskWriter", "legend_of", "open_files", "
 PICTURE_SIZE: Final = 900
 
 
+def is_own_raster(path: str | Path) -> bool:
+    """Tell whether nubila wrote a raster: a mask, or the truth of a synthetic scene."""
+    try:
+        with gdal_env(), rasterio.open(path, driver="GTiff") as data:
+            return VERSION_TAG in data.tags()
+    except RasterioError:
+        return False
+
+
 @dataclass(frozen=True)
 class FileSet:
     """The names of the files of one mask in a folder.
@@ -66,11 +75,7 @@ class FileSet:
             return False
         if kind not in _RASTERS:
             return self.is_ours("mask")
-        try:
-            with gdal_env(), rasterio.open(path, driver="GTiff") as data:
-                return VERSION_TAG in data.tags()
-        except RasterioError:
-            return False
+        return is_own_raster(path)
 
     def check_ours(self) -> None:
         """Refuse to write where files of these names are that are not nubila's.

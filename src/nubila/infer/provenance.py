@@ -7,17 +7,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from nubila._version import __version__
 from nubila.infer.area import Area
 from nubila.models_io import Model, ModelCard
+from nubila.raster.names import VERSION_TAG
 from nubila.scenes import Band, Scene
 
 __all__ = ["VERSION_TAG", "BandScaling", "MaskOptions", "Provenance", "provenance_of"]
-
-# Tag of every raster of a mask, by which nubila knows its own files.
-VERSION_TAG: Final = "NUBILA_VERSION"
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,17 @@
-"""Names of files that every part of the way can hold."""
+"""Names that every part of the way can hold, and the one by which nubila knows its own files."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from nubila.errors import NubilaError
 
-__all__ = ["check_name"]
+__all__ = ["VERSION_TAG", "check_name"]
+
+# Tag of every raster that nubila writes of a scene, by which it knows its own files.
+VERSION_TAG: Final = "NUBILA_VERSION"
 
 
 def check_name(path: str | Path, error: type[NubilaError]) -> None:

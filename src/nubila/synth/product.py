@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
+from nubila._version import __version__
 from nubila.classes import CLASS_NAMES, COLOURS, NO_DATA
 from nubila.errors import OutputError
 from nubila.raster.atomic import make_folder
 from nubila.raster.gdal import gdal_env
 from nubila.raster.grid import Grid, Window
+from nubila.raster.names import VERSION_TAG
 from nubila.synth.describe import SceneDescription
 from nubila.synth.scene import SyntheticScene, render
 
@@ -72,6 +74,7 @@ class Layer:
         scale, offset: to reflectance, written into the file where there are several bands.
         colours: of classes, or None.
         compress: GeoTIFF compression, or ``none``.
+        tags: of the file.
     """
 
     path: Path
@@ -83,6 +86,7 @@ class Layer:
     offset: float = 0.0
     colours: Mapping[int, tuple[int, int, int]] | None = None
     compress: str = "none"
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_layers(
@@ -138,8 +142,9 @@ def make_layers(
 def truth_layer(path: Path) -> Layer:
     """Return the layer that writes a scene's truth."""
     return Layer(
-        path, "uint8", lambda scene: scene.truth, NO_DATA, colours=COLOURS, compress="deflate"
-    )
+        path, "uint8", lambda scene: scene.truth, NO_DATA, colours=COLOURS, compress="deflate",
+        tags={VERSION_TAG: __version__},
+    )  # fmt: skip
 
 
 def class_shares(counts: NDArray[np.int64]) -> dict[str, float]:
@@ -206,6 +211,7 @@ def _create(layer: Layer, grid: Grid) -> Any:  # noqa: ANN401 (rasterio is untyp
         "BIGTIFF": "IF_SAFER",
     }
     file = rasterio.open(layer.path, "w", **profile)
+    file.update_tags(**layer.tags)
     if layer.bands:
         file.descriptions = layer.bands
         file.scales = (layer.scale,) * len(layer.bands)
