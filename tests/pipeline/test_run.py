@@ -493,3 +493,13 @@ def test_a_changed_export_section_reaches_a_run_that_is_done(tmp_path: Path) -> 
     recipe = load_recipe(path, ["steps=1", "export.summary=Third."])
     run_recipe(recipe, run, stages=("export",), report=lambda _: None)
     assert load_model(run / "toy.onnx").card.summary == "Third."
+
+
+def test_scores_of_other_pixels_than_the_tiles_are_told_so(tmp_path: Path) -> None:
+    sets = ["data.tiles=tiles.zarr", "tiling.resolution=20", "tiling.dates=[2020-01-01]"]
+    recipe, lines = load_recipe(write_toy_recipe(tmp_path), sets), list[str]()
+    model = Path(find_model("compact"))
+    run_recipe(recipe, tmp_path / "run", stages=("evaluate",), model=model, report=lines.append)
+    text = "\n".join(lines)
+    assert "scored at the images' own resolution; tiles were brought to 20 m" in text
+    assert "scored on images of all dates" in text

@@ -271,6 +271,14 @@ def _evaluate(job: _Job) -> tuple[Path, ...]:
     cloud = found.scores()["overall"].get("cloud")
     if cloud is not None:
         job.report(f"  cloud on {split}, all pixels: IoU {cloud['iou']}")
+    tiling = job.recipe.tiling
+    if tiling.resolution is not None:  # `nubila evaluate` would not give other figures
+        job.report(
+            f"  scored at the images' own resolution; tiles were brought to "
+            f"{tiling.resolution:g} m (tiling.resolution)"
+        )
+    if tiling.dates:
+        job.report("  scored on images of all dates; tiles are of those of tiling.dates alone")
     # A folder in which nothing was trained, only a model of elsewhere scored, has no such report.
     trained = (job.folder / "recipe.yaml").is_file()
     return *paths.values(), *([write_run_report(job.folder)] if trained else [])
