@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from nubila.cli import app, main
-from nubila.errors import InputError
+from nubila.errors import InputError, ManifestError
 from nubila.models_io import load_model
 from tests.toy_run import write_toy_recipe
 
@@ -40,6 +41,20 @@ def test_a_recipe_is_checked_with_what_is_set(tmp_path: Path) -> None:
     arguments = ["recipe", "check", str(write_toy_recipe(tmp_path)), "--set", "optim.lr=0.125"]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0 and "lr: 0.125" in done.output
+
+
+@pytest.mark.parametrize("command", ["train", "run"])
+def test_a_list_without_splits_is_told_before_anything_is_imported_or_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    recipe, run = write_toy_recipe(tmp_path), tmp_path / "run"
+    manifest = tmp_path / "toy.csv"
+    manifest.write_text(manifest.read_text().replace(",train,", ",,").replace(",validation,", ",,"))
+    for name in ("nubila.nn", "nubila.train.loop", "nubila.pipeline"):
+        monkeypatch.setitem(sys.modules, name, None)  # an import of it would fail
+    with pytest.raises(ManifestError, match=r"found: no split at all\); fill in the column split"):
+        CliRunner().invoke(app, [command, str(recipe), "-o", str(run)], catch_exceptions=False)
+    assert not run.exists()
 
 
 def test_a_folder_of_no_run_is_told(tmp_path: Path) -> None:

@@ -415,6 +415,13 @@ def test_an_empty_split_is_an_error(toy: Path, tmp_path: Path) -> None:
         _fit(toy, tmp_path / "run", "data.validation=tests")
 
 
+def test_a_run_that_cannot_start_leaves_nothing(toy: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "runs/toy"
+    with pytest.raises(NubilaError, match="training pixels say 'clear'"):
+        _fit(toy, folder, "loss={name: bce, pos_weight: auto}")
+    assert not folder.parent.exists()
+
+
 def test_epochs_stand_for_steps(toy: Path) -> None:
     epochs = ["epochs=3", "steps_per_epoch=7"]
     with pytest.raises(RecipeError, match="epochs x steps_per_epoch is 21"):

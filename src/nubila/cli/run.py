@@ -34,6 +34,7 @@ def run(
     from nubila.errors import RecipeError, nearest
     from nubila.recipe import load_recipe
     from nubila.recipe.stages import STAGES
+    from nubila.train import check_splits
 
     checked = load_recipe(recipe, changes or [])
     wanted = STAGES if stages is None else tuple(name.strip() for name in stages.split(","))
@@ -42,10 +43,13 @@ def run(
             raise RecipeError(
                 f"--stages: no stage {name!r}{nearest(name, STAGES)} (known: {', '.join(STAGES)})"
             )
+    folder = output or Path("runs") / recipe.stem
+    fresh = not (folder / "stages.json").is_file()  # else it may be done, and the samples gone
+    if fresh and "train" in wanted and not checked.labels.steps:
+        check_splits(checked)
     import nubila.nn  # noqa: F401 (first, because it names the extra where PyTorch is missing)
     from nubila.pipeline import run_recipe
 
-    folder = output or Path("runs") / recipe.stem
     chosen = tuple(name for name in STAGES if name in wanted)
     for result in run_recipe(checked, folder, stages=chosen, model=model, report=typer.echo):
         for path in result.outputs:

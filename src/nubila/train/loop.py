@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from nubila.errors import NubilaError
 from nubila.nn.normalise import fit_normalise
-from nubila.raster.atomic import make_folder
+from nubila.raster.atomic import new_folder
 from nubila.recipe import Recipe
 from nubila.train._fabric import Fabric, FabricModule
 from nubila.train.data import Chips, Labelled, check_leakage, load_split
@@ -95,9 +95,8 @@ def fit(recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[str], N
     if not (resume and (folder / "result.json").is_file()):  # a finished run needs none
         check_detectors(recipe)
     fabric = start_fabric(recipe)
-    make_folder(folder)  # now, before hours of reading
     try:
-        with memory_hint(recipe):
+        with new_folder(folder), memory_hint(recipe):  # now, before hours of reading
             report = report if fabric.is_global_zero else _to_no_one
             _fit(fabric, recipe, folder, resume, report)
     finally:
@@ -151,6 +150,7 @@ def _fit(
     tell_named("data.weights", recipe.data.weights, train, report)
     tell_named("views.weights", recipe.views.weights if recipe.views.share else {}, train, report)
     chips = Chips(recipe, train, drawn, statistics_of(state.network), views)
+    objective = build_objective(recipe, train, fabric.device)  # it may lack a class
     if fabric.is_global_zero:
         if state.step == 0:
             forget_run(folder)
@@ -158,7 +158,6 @@ def _fit(
         describe_run(recipe, folder)
     fabric.barrier()
 
-    objective = build_objective(recipe, train, fabric.device)
     run = _Run(
         fabric, recipe, folder, state, network, optimiser, objective, held_back, held_out, report
     )
