@@ -138,9 +138,7 @@ def select_split(name: str, specs: Sequence[SampleSpec], split: str) -> tuple[Sa
     chosen = tuple(spec for spec in specs if spec.split == split)
     if not chosen:
         known = sorted({spec.split for spec in specs if spec.split})
-        advice = (
-            "" if known else "; fill in the column split, or use nubila folds and train --fold"
-        )
+        advice = "" if known else "; fill in the column split, or use nubila folds and train --fold"
         raise ManifestError(
             f"{name}: no row has split {split!r}{nearest(split, known)} (found: "
             f"{', '.join(known) or 'no split at all'}){advice}"
