@@ -657,8 +657,6 @@ def test_a_zip_whose_bytes_changed_is_not_masked(model, tmp_path):
     red = product.counts["4"].tobytes()
     content[content.index(red) + len(red) // 2] ^= 4
     archive.write_bytes(content)
-    with pytest.raises(
-        DamagedFileError, match=r"'.*_B4.TIF' in it is damaged.*fetch it"
-    ):
+    with pytest.raises(DamagedFileError, match=r"'.*_B4.TIF' in it is damaged.*fetch it"):
         mask_to_folder(archive, tmp_path / "out", model=model)
     assert not [file for file in (tmp_path / "out").rglob("*") if file.is_file()]

@@ -12,7 +12,7 @@ import onnx
 import yaml
 
 from nubila.classes import class_code, class_set
-from nubila.errors import InputError
+from nubila.errors import InputError, reason
 from nubila.export.graph import TURNS, cloudy_outputs, looks_at_all, statistics_of
 from nubila.export.options import Shape
 from nubila.models_io import BandUse, CalibrationError, ModelCard, TrainingSource
@@ -137,7 +137,7 @@ def read_scores(
         scores = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path}: no scores.json that can be read; nubila evaluate writes one: {error}"
+            f"{path}: no scores.json that can be read; nubila evaluate writes one: {reason(error)}"
         ) from error
     if not isinstance(scores, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(scores).__name__}")
