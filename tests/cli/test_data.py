@@ -46,7 +46,10 @@ def test_generate_and_check(tmp_path: Path) -> None:
 def test_check_of_a_manifest(tmp_path: Path) -> None:
     run("generate", "synth", tmp_path, "--count", 2, "--size", 16)
     result = run("check", tmp_path / "manifest.csv")
-    assert (result.exit_code, result.stdout) == (0, "2 samples (no split 2): all is well\n")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "2 samples (train 1, validation 1): all is well\n",
+    )
 
 
 @pytest.mark.parametrize(

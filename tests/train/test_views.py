@@ -222,7 +222,9 @@ def test_a_run_learns_from_views(toy: Path, tmp_path: Path) -> None:
 
 def test_a_wrong_detector_is_told_before_anything_is_read(toy: Path, tmp_path: Path) -> None:
     changes = ["views.chips=4", "views.share=0.5", "views.detectors=[ukis-csmsk]"]
-    recipe = load_recipe(toy, [*changes, "data.manifest=not-there.csv"])
+    recipe = load_recipe(toy, changes)
+    for image in toy.parent.rglob("*.tif"):
+        image.write_bytes(b"no image")
     with pytest.raises(ModelError, match="no detector 'ukis-csmsk'"):
         fit(recipe, tmp_path / "run", resume=False, report=print)
     assert not (tmp_path / "run").exists()
