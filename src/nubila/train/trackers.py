@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -120,6 +121,8 @@ class _MLflow:
         import mlflow
         from mlflow.entities import Metric, Param
 
+        # It tells of the tables of a new database, which nobody has asked for.
+        logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)
         self._metric = Metric
         base = folder.resolve().parent
         self._client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{base / 'mlflow.db'}")
