@@ -61,6 +61,7 @@ def test_a_run_is_held_to_what_it_was_trained_on(toy: Path, tmp_path: Path) -> N
         ("judged", "", {0b100001, 0b10, 0b1000}),
         ("judged", "0.9800", {0b100001, 0b1000}),
         ("synthetic", "1", {0b100001, 0b1000}),
+        ("synthetic", "0", {0b100001, 0b10, 0b1000}),
     ],
 )
 def test_labels_that_nubila_made_measure_nothing(
@@ -69,7 +70,7 @@ def test_labels_that_nubila_made_measure_nothing(
     manifest = tmp_path / "toy.csv"
     header, first, second, third = manifest.read_text().splitlines()
     drawn = second.replace("1=cloud,train", "1=cloud shadow,validation")
-    rows = [f"{header},{column},sure", f"{first},0.9,0.9", f"{drawn},,", f"{third},{value},{value}"]
+    rows = [f"{header},{column},sure", f"{first},1,0.9", f"{drawn},,", f"{third},{value},{value}"]
     manifest.write_text("\n".join(rows) + "\n")
     recipe = load_recipe(toy, ["data.tiles=made", "tiling.size=48"] if stored else [])
     assert drawn_sets(recipe, load_split(recipe, "validation")) == expected

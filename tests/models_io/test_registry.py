@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from nubila.errors import ModelError
@@ -28,6 +30,14 @@ def test_a_model_is_found_by_name_or_path(shelf, tmp_path):
     other.write_bytes(b"")
     assert find_model("large") == shelf / "large.onnx"
     assert find_model(str(other)) == find_model(other) == other
+
+
+def test_a_path_is_a_file_though_a_shipped_model_is_called_so(shelf, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = Path("large")
+    own.write_bytes(b"")
+    assert find_model(own) == own
+    assert find_model("large") == shelf / "large.onnx"
 
 
 def test_the_nearest_name_is_suggested(shelf):

@@ -76,9 +76,14 @@ def drawn_sets(recipe: Recipe, validation: Sequence[Labelled]) -> frozenset[int]
         recipe: of the run.
         validation: the samples of its validation split.
     """
-    made = [any(row.get(name, "").strip() for name in _MADE) for row in _tags(recipe)]
+    made = [any(_says_so(row.get(name, "")) for name in _MADE) for row in _tags(recipe)]
     drawn = (s for s, by_nubila in zip(validation, made, strict=True) if not by_nubila)
     return frozenset(bits for s in drawn for bits in set(s.label.ravel().tolist()) if bits)
+
+
+def _says_so(cell: str) -> bool:
+    """Tell whether a cell says yes: `judged` is a share, of which 0 is one, `synthetic` a word."""
+    return cell.strip().lower() not in ("", "0", "no", "false")
 
 
 def _tags(recipe: Recipe) -> Sequence[Mapping[str, str]]:

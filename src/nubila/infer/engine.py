@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 _RAISED_NOTE: Final = (
-    "pixels that are saturated in visible bands are taken to be as bright there as in near infrared"
+    "pixels that are saturated in visible bands are taken to be brighter there, by near infrared"
 )
 
 

@@ -28,6 +28,8 @@ __all__ = ["VISIBLE", "Answer", "Buffers", "Job", "PreviewGrid", "Thumbnail", "r
 
 # Rows cut at a time: about a megabyte a band for the widest tiles.
 _CUT_ROWS = 128
+# Reflectance that nothing saturated is darker than, so that it can be divided by.
+_LEAST = 1e-3
 
 VISIBLE = ("red", "green", "blue")
 
@@ -109,6 +111,19 @@ class Job:
         return dict(zip(map(self._place, self._read), found, strict=True))
 
     @cached_property
+    def native(self) -> frozenset[int]:
+        """Places of the bands whose pixels are read as they are.
+
+        Of pixels that several went into, one that is saturated tells little of the rest.
+        """
+        target = self.plan.scene_grid.transform
+        return frozenset(
+            number
+            for number, (_, file, factor) in self.levels.items()
+            if file.level(factor).almost_equals(target)
+        )
+
+    @cached_property
     def needed(self) -> list[int]:
         """Places of the bands that tell a pixel's validity: all that are read if none is needed."""
         return [self._place(name) for name in self.plan.required or self._read]
@@ -127,8 +142,7 @@ class Treated:
 
     Attributes:
         filled: pixels were 0 in every band, and so no data.
-        raised: pixels that are saturated in visible bands were taken to be as bright there as in
-            near infrared.
+        raised: pixels that are saturated in visible bands were raised towards near infrared.
     """
 
     filled: bool = False
@@ -208,7 +222,8 @@ def _read(
         limit = read_band(*job.levels[number], job.plan.scene_grid, window, place)
         if limit is None:
             continue
-        limits[number] = limit
+        if number in job.native:
+            limits[number] = limit
         if number in job.needed:
             saturated = limit if saturated is None else saturated | limit
     bands = {number: band for number, (band, _, _) in job.levels.items()}
@@ -220,25 +235,33 @@ def _read(
 def _raise_saturated(
     names: Sequence[str], target: NDArray[np.float32], limits: Mapping[int, NDArray[np.bool_]]
 ) -> bool:
-    """Raise visible bands to near infrared where they are saturated; tell whether any was.
+    """Raise visible bands towards near infrared where they are saturated; tell whether any was.
 
     A saturated value is the least that it can be, and what saturates in visible light is white, so
     hardly darker there than in near infrared. Left as it is, cloud that ends at 0.4 (ETM+ at high
-    gain) and has 0.8 in near infrared looks like leaves.
+    gain) and has 0.8 in near infrared looks like leaves. Near infrared of twice the value is taken
+    whole, less of it in proportion: there the ground shines through, and a step would look like
+    the edge of a cloud (what was tried: docs/models.md).
 
     Args:
         names: of the bands of `target`.
         target: (bands, rows, columns), changed in place.
         limits: place of a band -> where it is saturated.
     """
-    infrared = [target[n] for n, name in enumerate(names) if name in ("nir", "nir08")]
+    places = [n for n, name in enumerate(names) if name in ("nir", "nir08")]
+    visible = [n for n in limits if names[n] in VISIBLE and limits[n].any()]
+    if not places or not visible:
+        return False
+    infrared = target[places[0]]
+    for place in places[1:]:
+        infrared = np.where(np.isnan(infrared), target[place], infrared)
     raised = False
-    for number, limit in limits.items():
-        if names[number] not in VISIBLE or not infrared:
-            continue
+    for number in visible:
         # Of NaN in either nothing is known, and the comparison says no.
-        lower = limit & (target[number] < infrared[0])
-        np.copyto(target[number], infrared[0], where=lower)
+        lower = limits[number] & (target[number] < infrared)
+        dark, bright = target[number][lower], infrared[lower]
+        share = np.clip((bright - dark) / np.maximum(dark, _LEAST), 0, 1)
+        target[number][lower] = dark + (bright - dark) * share
         raised |= bool(lower.any())
     return raised
 

@@ -27,7 +27,8 @@ def find_model(model: str | Path | None = None) -> Path:
     """Return the file of a model.
 
     Args:
-        model: name of a shipped model, or path of an ONNX file; default the first that ships.
+        model: name of a shipped model, or path of an ONNX file, as a `Path` always is; default
+            the first that ships.
 
     Raises:
         ModelError: there is no such model; the message suggests the nearest.
@@ -37,8 +38,8 @@ def find_model(model: str | Path | None = None) -> Path:
         if not shipped:
             raise ModelError(f"no model ships with this installation ({WEIGHTS}); name a file")
         return next(iter(shipped.values()))
-    if str(model) in shipped:
-        return shipped[str(model)]
+    if isinstance(model, str) and model in shipped:
+        return shipped[model]
     path = Path(model).expanduser()
     if path.is_file():
         return path

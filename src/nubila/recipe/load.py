@@ -6,17 +6,21 @@ import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from nubila.errors import RecipeError, nearest, reason
+from nubila.recipe.data import Tiling
 from nubila.recipe.labels import AutoMask, FoldStep, Labels, LabelStep
 from nubila.recipe.model import Library
 from nubila.recipe.recipe import Recipe
 
 __all__ = ["is_weights_file", "load_recipe"]
+
+# Lies beside the recipe that a run has written down, and beside no other.
+_OF_A_RUN: Final = "environment.json"
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -49,17 +53,44 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     except ValidationError as error:
         raise RecipeError(_explain(file, node, given, error)) from error
     _check_meant(recipe, file.parent, given)
+    # What a run wrote down is taken as it is: it was trained so, whatever had no effect.
+    if not (file.parent / _OF_A_RUN).is_file():
+        _check_tiling(recipe, file)
     return _placed(_named(recipe, file.stem), file.parent)
+
+
+def _check_tiling(recipe: Recipe, file: Path) -> None:
+    """Raise for keys of `tiling` without a tile store: what is not cut has none.
+
+    Whole samples are dealt out to splits too, and the size of tiles means nothing there.
+    """
+    if recipe.data.tiles is not None:
+        return
+    free, plain = ("splits", "seed", "size"), Tiling()
+    lost = [k for k, v in recipe.tiling if k not in free and v != getattr(plain, k)]
+    if lost:
+        names = ", ".join(f"tiling.{key}" for key in lost)
+        raise RecipeError(
+            f"{file}: {names}: only tiles are cut so, and data.tiles names no tile store; name "
+            f"one, or leave {'them' if len(lost) > 1 else 'it'} out"
+        )
 
 
 def _check_meant(recipe: Recipe, folder: Path, given: Iterable[tuple[str, ...]]) -> None:
     """Raise for a path of --set that is there only as seen from the working folder."""
+    made = {("synth", "cache"), ("views", "cache"), ("data", "tiles")}  # by a run
+    if any(step.name == "auto_mask" for step in recipe.labels.steps):
+        made.add(("data", "manifest"))
     for names in given:
         path: Any = recipe
         for name in names:
             path = getattr(path, name, None)
         if not isinstance(path, Path) or names[-1] in ("cache", "tiles"):  # which a run makes
             continue
+        if names == ("data", "manifest") and any(
+            s.name == "auto_mask" for s in recipe.labels.steps
+        ):
+            continue  # a step of the labels writes it
         if path.exists() and not (placed := folder / path).exists():
             raise RecipeError(
                 f"--set {'.'.join(names)}={path}: paths are taken from the recipe's folder, and "

@@ -197,21 +197,6 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _tiling_has_tiles(self) -> Recipe:
-        """Whole samples are dealt out to splits too, and the size of tiles means nothing there."""
-        if self.data.tiles is not None:
-            return self
-        free, plain = ("splits", "seed", "size"), Tiling()
-        lost = [k for k, v in self.tiling if k not in free and v != getattr(plain, k)]
-        if lost:
-            names = ", ".join(f"tiling.{key}" for key in lost)
-            raise ValueError(
-                f"{names}: only tiles are cut so, and data.tiles names no tile store; name one, or "
-                f"leave {'them' if len(lost) > 1 else 'it'} out"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _budget_adds_up(self) -> Recipe:
         if self.epochs and self.steps_per_epoch:
             whole = self.epochs * self.steps_per_epoch

@@ -15,6 +15,7 @@ from nubila.tiles.cut import TilingPlan
 from nubila.tiles.split import assign_splits
 
 __all__ = [
+    "BY_CONTENT",
     "listing",
     "made_of",
     "sample_date",
@@ -25,6 +26,9 @@ __all__ = [
 # How files become tiles: raise it when the same files give others. 2: what no reflective band saw,
 # or where a mask says that it has no data, has no label.
 _RULES: Final = 2
+
+# How a hash of labels by content begins: those of older stores are by the sizes of masks.
+BY_CONTENT: Final = "sha256:"
 
 # Of a row, what makes its pixels and labels.
 _SAID: Final = (
@@ -78,8 +82,8 @@ def listing(specs: Sequence[SampleSpec], splits: Sequence[str]) -> dict[str, tup
         splits: of each.
 
     Returns:
-        Split -> hash of what the rows say, and the same with the contents of masks; the latter is
-        empty where a mask is not at hand.
+        Split -> hash of what the rows say, and the same with the contents of masks, which begins
+        with `BY_CONTENT`; the latter is empty where a mask is not at hand.
     """
     by_split: dict[str, list[tuple[str, list[str | None]]]] = {}
     for spec, split in zip(specs, splits, strict=True):
@@ -91,7 +95,10 @@ def listing(specs: Sequence[SampleSpec], splits: Sequence[str]) -> dict[str, tup
     for split, rows in by_split.items():
         rows.sort(key=lambda row: row[0])
         absent = any(None in contents for _, contents in rows)
-        found[split] = (_hash([text for text, _ in rows]), "" if absent else _hash(rows))
+        found[split] = (
+            _hash([text for text, _ in rows]),
+            "" if absent else BY_CONTENT + _hash(rows),
+        )
     return found
 
 

@@ -18,7 +18,7 @@ from nubila.datasets.order import order_bands
 from nubila.errors import ManifestError, nearest
 from nubila.recipe import Recipe
 from nubila.scenes.statistics import SCENE_STATISTICS, scene_statistics
-from nubila.tiles.origin import listing, samples_of_tiling
+from nubila.tiles.origin import BY_CONTENT, listing, samples_of_tiling
 from nubila.tiles.split import assign_splits
 from nubila.tiles.statistics import count_labels
 from nubila.tiles.store import TileStore, is_store, open_store
@@ -273,7 +273,10 @@ def _is_current(store: TileStore, recipe: Recipe, *splits: str) -> bool:
         return True
     now = listing(*samples_of_tiling(_all_specs(recipe, present=False), recipe.tiling))
     return all(
-        split in now and now[split][0] == rows and now[split][1] in ("", labelled)
+        split in now
+        and now[split][0] == rows
+        # An older store tells nothing of contents.
+        and (now[split][1] in ("", labelled) or not labelled.startswith(BY_CONTENT))
         for split, (rows, labelled) in known.items()
     )
 
