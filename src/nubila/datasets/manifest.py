@@ -33,7 +33,9 @@ corner     ``row;column`` in the mask of the image's first pixel      image and 
 ========== ========================================================== =========================
 
 Paths are relative to the table, or to a root given by the caller. Any other column is kept as a
-tag; ``date`` and ``place`` are the ones that nubila's own collections fill.
+tag; ``date`` and ``place`` are the ones that nubila's own collections fill. ``synthetic`` is 1
+where ``nubila data generate`` made image and label, and ``judged`` is filled where detectors made
+the label: cards do not count these as drawn by people.
 """
 
 from __future__ import annotations
