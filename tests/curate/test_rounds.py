@@ -161,3 +161,6 @@ def test_rounds_of_something_else_are_not_gone_on_with(
     assert "no image of the pool is sure enough after round 0" in out
     assert _run(monkeypatch, recipe, "-n", "1", "--keep", "0.5", *steps) == 2
     assert "started with other options" in capsys.readouterr().err
+    recipe.with_name("rounds").joinpath("rounds.json").write_text("{")
+    assert _run(monkeypatch, recipe, "-n", "1", *steps) == 2
+    assert "rounds.json: is damaged" in capsys.readouterr().err

@@ -48,7 +48,7 @@ from nubila.evaluate.tally import SampleTally
 from nubila.raster.atomic import atomic_path, make_folder
 from nubila.recipe import Recipe
 from nubila.train import fit
-from nubila.train.folder import write_json
+from nubila.train.folder import read_json, write_json
 from nubila.train.samples import drop_stale_tiles
 from nubila.train.state import load_weights
 
@@ -241,7 +241,7 @@ class _Job:
         now = json.loads(json.dumps(content))
         path = self.folder / "rounds.json"
         if path.is_file():
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = read_json(path, f"delete {self.folder} and start the rounds anew")
             changed = [name for name in now if now[name] != before.get(name)]
             if changed:
                 raise RecipeError(
